@@ -1,0 +1,28 @@
+//! What two independent implementations of Liaison must agree on.
+//!
+//! Identifiers, the roster, envelopes, sealing, prekeys, receipts, evidence and wire frames: bytes in, checked
+//! values out, and back. Nothing here does I/O, reads a clock or draws randomness of its own: time and random
+//! generators are arguments. `SPEC.md` beside this crate is the normative text; section names are quoted at the code
+//! that keeps them.
+//!
+//! ```text
+//!  bytes from a peer ─► codec ─► Envelope ─► verify (roster) ─► VerifiedEnvelope ─► open (prekey) ─► Inner
+//!  Inner ─► seal (prekeys) ─► sign ─► Envelope ─► codec ─► bytes
+//! ```
+//!
+//! Invariants: ids, hashes and signatures cover the bytes as received; a decoder refuses whatever it would not have
+//! encoded itself; every length is bounded in [`limits`] before anything is allocated.
+
+pub mod codec;
+pub mod hash;
+pub mod ids;
+pub mod label;
+pub mod limits;
+pub mod precedence;
+pub mod time;
+
+pub use codec::Malformed;
+pub use hash::Hash;
+pub use ids::{AgencyId, FederationId, KeyId, MessageId, NodeId, PrekeyId};
+pub use precedence::Precedence;
+pub use time::Timestamp;
