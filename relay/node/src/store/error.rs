@@ -1,0 +1,125 @@
+//! How the store fails.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use liaison_core::op::Position;
+use liaison_protocol::MessageId;
+
+/// Why a call on an open store failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Stop serving; never carry on.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Nothing was written. Batches that only remove are still taken: removing is how space comes back.
+    #[error("the disk is too full: {free_bytes} bytes free, {needed_bytes} needed before anything new is stored")]
+    Full {
+        /// Free now.
+        free_bytes: u64,
+        /// The reserve and this batch.
+        needed_bytes: u64,
+    },
+    /// The batch breaks a rule of the store: a bug in its maker. Nothing was written.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+}
+
+/// Why a store cannot be opened.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OpenError {
+    /// The disk, or what is on it.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// There are files, and they are not a store: nothing was touched.
+    #[error("{} is not a Liaison store and not empty; name another directory", directory.display())]
+    Foreign {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// One process at a time.
+    #[error("{} is in use by another process; stop it first", directory.display())]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Written by a newer version, or by one too old to be read.
+    #[error(
+        "{} has store format {found}, this program reads format {supported}; use the program that wrote it, or a newer one",
+        directory.display()
+    )]
+    Version {
+        /// The directory.
+        directory: PathBuf,
+        /// What the store says.
+        found: u32,
+        /// What this program writes.
+        supported: u32,
+    },
+}
+
+/// The disk failed, or lies: the node must stop serving. Whatever was acknowledged before is on disk, or the disk lost
+/// it after the sync.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A value that this store did not write, or that the disk has changed.
+    #[error("corrupt store: {keyspace} has a bad value at key {key}: {what}")]
+    Corrupt {
+        /// The part of the store.
+        keyspace: &'static str,
+        /// The key, in hexadecimal.
+        key: Box<str>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The engine or the file system failed. Never retried on the same files: after a failed sync, nobody knows what is
+    /// on disk until it is read anew.
+    #[error("store failed {doing}: {cause}")]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The failure, in words.
+        cause: Arc<str>,
+    },
+    /// The thread that commits is gone.
+    #[error("the store's writer has stopped: {cause}")]
+    WriterGone {
+        /// Why.
+        cause: Arc<str>,
+    },
+}
+
+/// Which rule of the store a batch breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misuse {
+    /// Dequeued under another id or expiry than it was enqueued with.
+    #[error("{position:?} holds another envelope or expiry than the dequeue of {id} names")]
+    EntryMismatch {
+        /// The position.
+        position: Position,
+        /// The id named.
+        id: MessageId,
+    },
+    /// Enqueued without its bytes.
+    #[error("{id} is enqueued, but its envelope is neither in the store nor earlier in the batch")]
+    EnvelopeMissing {
+        /// The envelope.
+        id: MessageId,
+    },
+    /// Longer than the engine can hold.
+    #[error("a key of {bytes} bytes, at most {bytes_max} are possible")]
+    KeyTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The bound.
+        bytes_max: usize,
+    },
+    /// A sequence must be above all before it.
+    #[error("{position:?} is used again: the last sequence was {last_seq}")]
+    SeqReused {
+        /// The position.
+        position: Position,
+        /// The highest sequence so far.
+        last_seq: u64,
+    },
+}
