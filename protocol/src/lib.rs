@@ -13,16 +13,23 @@
 //! Invariants: ids, hashes and signatures cover the bytes as received; a decoder refuses whatever it would not have
 //! encoded itself; every length is bounded in [`limits`] before anything is allocated.
 
+pub mod bounded;
 pub mod codec;
+pub mod envelope;
 pub mod hash;
 pub mod ids;
 pub mod label;
 pub mod limits;
 pub mod precedence;
+pub mod refusal;
+pub mod sign;
 pub mod time;
 
 pub use codec::Malformed;
+pub use envelope::{Envelope, EnvelopeError, Header, VerifiedEnvelope};
 pub use hash::Hash;
 pub use ids::{AgencyId, FederationId, KeyId, MessageId, NodeId, PrekeyId};
 pub use precedence::Precedence;
+pub use refusal::RefusalReason;
+pub use sign::{Signature, Signer, SigningKey, VerifyingKey};
 pub use time::Timestamp;

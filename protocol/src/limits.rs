@@ -24,6 +24,9 @@ pub const EXTENSIONS_MAX: usize = 16;
 pub const EXTENSION_BYTES_MAX: usize = 4096;
 /// A signature, of either algorithm: composite is 3,309 + 64.
 pub const SIGNATURE_BYTES_MAX: usize = 3373;
+/// An envelope with all its wraps: header, signature, wraps with their indices, body, and the lengths of all these.
+pub const ENVELOPE_BYTES_MAX: usize =
+    HEADER_BYTES_MAX + SIGNATURE_BYTES_MAX + RECIPIENTS_MAX * (WRAP_BYTES + 2) + BODY_BYTES_MAX + 16;
 /// A frame on a lane: the header, all wraps, a body, and room for the rest.
 pub const LANE_FRAME_BYTES_MAX: usize = 2_621_440;
 /// A frame on the control stream, but for a roster.
@@ -61,8 +64,5 @@ pub const AGENCIES_MAX: usize = 10_000;
 /// Relays in a roster.
 pub const RELAYS_MAX: usize = 1_000;
 
-const _: () = assert!(
-    HEADER_BYTES_MAX + RECIPIENTS_MAX * (WRAP_BYTES + 3) + BODY_BYTES_MAX + SIGNATURE_BYTES_MAX + 16_384
-        <= LANE_FRAME_BYTES_MAX
-);
+const _: () = assert!(ENVELOPE_BYTES_MAX + 16_384 <= LANE_FRAME_BYTES_MAX);
 const _: () = assert!(CHUNKS_MAX * 32 < BODY_PLAIN_BYTES_MAX - 128 * 1024);

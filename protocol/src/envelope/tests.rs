@@ -1,0 +1,1 @@
+//! Frames and headers, well formed and not.
