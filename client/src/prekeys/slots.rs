@@ -1,0 +1,226 @@
+//! The slot file: one random key for each prekey, in a file that is overwritten in place.
+//!
+//! A prekey's private half rests in the store, encrypted under its slot's key. The store never overwrites: deleted
+//! values live on until it compacts. Erasing the slot erases the private half wherever copies of it are
+//! (security.md, "Keys at rest"). On a copy-on-write file system or behind a remapping disk the old sector may
+//! survive; the record then still needs the identity key file.
+//!
+//! ```text
+//!  "LSNS" u8=1 zero[59]                                       header, 64 bytes
+//!  slot: u64be window start, seconds (0: free) | key[32] | check[8] = SHA-256(label || start || key) | zero[16]
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use liaison_protocol::{Hash, label};
+use rand_core::CryptoRng;
+use zeroize::Zeroizing;
+
+/// Slots: 35 days ahead, today, and at most 90 days past; the rest is spare.
+pub const SLOTS: usize = 160;
+
+const MAGIC: &[u8; 5] = b"LSNS\x01";
+const HEADER_BYTES: usize = 64;
+const SLOT_BYTES: usize = 64;
+const FILE_BYTES: usize = HEADER_BYTES + SLOTS * SLOT_BYTES;
+
+/// What is wrong with the slot file.
+#[derive(Debug, thiserror::Error)]
+pub enum SlotError {
+    /// All slots hold live keys; the deletion rule's cap makes this unreachable.
+    #[error("{path}: all {SLOTS} slots are in use")]
+    Exhausted {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not a slot file of this version.
+    #[error(
+        "{path}: not a prekey slot file of version 1; if it is lost, delete it: mail sealed to its keys is re-sealed"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file system failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The open slot file. The store's lock makes this the only process that writes it.
+pub struct SlotFile {
+    path: PathBuf,
+    file: File,
+    slots: Vec<Option<Slot>>,
+}
+
+struct Slot {
+    start: u64,
+    key: Zeroizing<[u8; 32]>,
+}
+
+impl SlotFile {
+    /// Opens the file, or makes it with mode 0600. Torn slots count as free: their key was never used, because a
+    /// slot is durable before a record is written under it.
+    ///
+    /// # Errors
+    /// [`SlotError::Format`], [`SlotError::Io`].
+    pub fn open(path: &Path) -> Result<Self, SlotError> {
+        let io = |source| SlotError::Io { path: path.into(), source };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .map_err(io)?;
+        let mut bytes = Zeroizing::new(vec![0; FILE_BYTES]);
+        let length = file.metadata().map_err(io)?.len();
+        if length == 0 {
+            file.write_all_at(MAGIC, 0).and_then(|()| file.set_len(FILE_BYTES as u64)).map_err(io)?;
+            file.sync_all().and_then(|()| sync_parent(path)).map_err(io)?;
+        } else if length == FILE_BYTES as u64 {
+            file.read_exact_at(&mut bytes, 0).map_err(io)?;
+            if !bytes.starts_with(MAGIC) {
+                return Err(SlotError::Format { path: path.into() });
+            }
+        } else {
+            return Err(SlotError::Format { path: path.into() });
+        }
+        let slots = bytes.chunks_exact(SLOT_BYTES).skip(HEADER_BYTES / SLOT_BYTES).map(decode).collect();
+        Ok(Self { path: path.into(), file, slots })
+    }
+
+    /// The key of the window that starts at `start`.
+    #[must_use]
+    pub fn key(&self, start: u64) -> Option<&[u8; 32]> {
+        self.slots.iter().flatten().find(|slot| slot.start == start).map(|slot| &*slot.key)
+    }
+
+    /// Windows that have a key, in the order of the file.
+    pub fn starts(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().flatten().map(|slot| slot.start)
+    }
+
+    /// Makes keys for the windows, one sync for all. On return they are durable.
+    ///
+    /// # Errors
+    /// [`SlotError::Exhausted`], [`SlotError::Io`].
+    pub fn fill(&mut self, starts: &[u64], rng: &mut impl CryptoRng) -> Result<(), SlotError> {
+        for start in starts {
+            let free = self.slots.iter().position(Option::is_none);
+            let free = free.ok_or_else(|| SlotError::Exhausted { path: self.path.clone() })?;
+            let mut key = Zeroizing::new([0; 32]);
+            rng.fill_bytes(key.as_mut());
+            let slot = Slot { start: *start, key };
+            self.write(free, &encode(&slot))?;
+            if let Some(place) = self.slots.get_mut(free) {
+                *place = Some(slot);
+            }
+        }
+        self.sync()
+    }
+
+    /// Overwrites the keys of the windows, one sync for all. On return they are gone.
+    ///
+    /// # Errors
+    /// [`SlotError::Io`].
+    pub fn erase(&mut self, starts: &[u64]) -> Result<(), SlotError> {
+        for start in starts {
+            while let Some(index) = self.slots.iter().position(|slot| slot.as_ref().is_some_and(|s| s.start == *start))
+            {
+                self.write(index, &[0; SLOT_BYTES])?;
+                if let Some(place) = self.slots.get_mut(index) {
+                    *place = None;
+                }
+            }
+        }
+        self.sync()
+    }
+
+    fn write(&self, index: usize, bytes: &[u8; SLOT_BYTES]) -> Result<(), SlotError> {
+        let offset = HEADER_BYTES + index * SLOT_BYTES;
+        self.file.write_all_at(bytes, offset as u64).map_err(|source| SlotError::Io { path: self.path.clone(), source })
+    }
+
+    fn sync(&self) -> Result<(), SlotError> {
+        self.file.sync_data().map_err(|source| SlotError::Io { path: self.path.clone(), source })
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+fn check(start: u64, key: &[u8; 32]) -> [u8; 8] {
+    let Hash(hash) = Hash::of(&[label::AT_REST, b"slot", &start.to_be_bytes(), key]);
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+fn encode(slot: &Slot) -> Zeroizing<[u8; SLOT_BYTES]> {
+    let mut bytes = Zeroizing::new([0; SLOT_BYTES]);
+    let fields = [&slot.start.to_be_bytes()[..], slot.key.as_ref(), &check(slot.start, &slot.key)];
+    for (place, byte) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
+        *place = *byte;
+    }
+    bytes
+}
+
+fn decode(bytes: &[u8]) -> Option<Slot> {
+    let (start, rest) = bytes.split_first_chunk::<8>()?;
+    let (key, rest) = rest.split_first_chunk::<32>()?;
+    let start = u64::from_be_bytes(*start);
+    (start != 0 && rest.starts_with(&check(start, key))).then(|| Slot { start, key: Zeroizing::new(*key) })
+}
+
+#[cfg(test)]
+mod tests {
+    use getrandom::SysRng;
+    use rand_core::UnwrapErr;
+
+    use super::*;
+
+    #[test]
+    fn keys_survive_reopening_and_erased_ones_leave_no_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prekeys.slots");
+        let mut slots = SlotFile::open(&path).unwrap();
+        slots.fill(&[10, 20, 30], &mut UnwrapErr(SysRng)).unwrap();
+        let (kept, erased) = (*slots.key(10).unwrap(), *slots.key(20).unwrap());
+        slots.erase(&[20]).unwrap();
+        drop(slots);
+
+        let slots = SlotFile::open(&path).unwrap();
+        assert_eq!(slots.starts().collect::<Vec<_>>(), [10, 30]);
+        assert_eq!(slots.key(10), Some(&kept));
+        assert_eq!(slots.key(20), None);
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.windows(32).any(|window| window == kept));
+        assert!(!bytes.windows(8).any(|window| erased.starts_with(window)));
+    }
+
+    #[test]
+    fn a_torn_slot_is_free_and_a_foreign_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prekeys.slots");
+        let mut slots = SlotFile::open(&path).unwrap();
+        slots.fill(&[10], &mut UnwrapErr(SysRng)).unwrap();
+        drop(slots);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[HEADER_BYTES + 20] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(SlotFile::open(&path).unwrap().starts().count(), 0);
+
+        std::fs::write(&path, b"something else").unwrap();
+        assert!(matches!(SlotFile::open(&path), Err(SlotError::Format { .. })));
+    }
+}
