@@ -114,6 +114,10 @@ name! {
     /// The name of any node in the roster: a relay (`eu-1`), or an agency's daemon, which goes by its agency's name.
     NodeId
 }
+name! {
+    /// A region that relays serve (`europe`).
+    Region
+}
 
 impl From<AgencyId> for NodeId {
     fn from(agency: AgencyId) -> Self {

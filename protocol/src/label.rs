@@ -42,6 +42,8 @@ labels! {
     RECEIPT_SIG = "receipt-sig";
     /// Additional data of a key file.
     KEYFILE = "keyfile";
+    /// Signature over a roster: the composite's context, without the zero byte.
+    ROSTER = "roster";
     /// Records that a daemon keeps encrypted at rest.
     AT_REST = "at-rest";
 }

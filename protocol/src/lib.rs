@@ -22,14 +22,18 @@ pub mod label;
 pub mod limits;
 pub mod precedence;
 pub mod refusal;
+pub mod roster;
 pub mod sign;
+#[cfg(test)]
+mod testing;
 pub mod time;
 
 pub use codec::Malformed;
 pub use envelope::{Envelope, EnvelopeError, Header, VerifiedEnvelope};
 pub use hash::Hash;
-pub use ids::{AgencyId, FederationId, KeyId, MessageId, NodeId, PrekeyId};
+pub use ids::{AgencyId, FederationId, KeyId, MessageId, NodeId, PrekeyId, Region};
 pub use precedence::Precedence;
 pub use refusal::RefusalReason;
+pub use roster::{Roster, RosterVersion};
 pub use sign::{Signature, Signer, SigningKey, VerifyingKey};
 pub use time::Timestamp;
