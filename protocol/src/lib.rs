@@ -16,12 +16,14 @@
 pub mod bounded;
 pub mod codec;
 pub mod envelope;
+pub mod frame;
 pub mod hash;
 pub mod ids;
 pub mod label;
 pub mod limits;
 pub mod precedence;
 pub mod refusal;
+pub mod role;
 pub mod roster;
 pub mod sign;
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub use hash::Hash;
 pub use ids::{AgencyId, FederationId, KeyId, MessageId, NodeId, PrekeyId, Region};
 pub use precedence::Precedence;
 pub use refusal::RefusalReason;
+pub use role::Role;
 pub use roster::{Roster, RosterVersion};
 pub use sign::{Signature, Signer, SigningKey, VerifyingKey};
 pub use time::Timestamp;
