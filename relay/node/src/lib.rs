@@ -1,3 +1,4 @@
 //! Skeleton.
 
+pub mod local;
 pub mod store;

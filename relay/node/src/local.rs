@@ -1,0 +1,289 @@
+//! The seam between a node's run loop and the agency whose daemon it is: plain types, one trait, one handle.
+//!
+//! ```text
+//!              receive, progress            Submit, Commit, Cancel …
+//!  run loop ────────────────────► LocalAgency ───────────────────────► NodeHandle ──► run loop
+//!      │  ◄──── ops to commit ────────┘  ▲                                               │
+//!      └──── committed / dropped ────────┘                 answered once durable ◄───────┘
+//! ```
+//!
+//! A relay has no agency, and uses the handle only for its own notices.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use liaison_core::op::Op;
+use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::store::Store;
+
+/// What a daemon does with envelopes addressed to it, and with what becomes of its own messages.
+///
+/// Called by the run loop and its worker pool. Nothing here waits for the run loop: that would wait for itself.
+pub trait LocalAgency: Send + Sync + 'static {
+    /// Opens an envelope that is addressed to this agency as recipient `index` of its header. Costly: the run loop calls
+    /// it on a worker. Changes nothing by itself: the operations that it returns are committed together with the
+    /// dedupe ids, once, or not at all. Called again for the same envelope it gives the same answer.
+    fn receive(&self, envelope: &VerifiedEnvelope, index: u16, now: Timestamp) -> Received;
+
+    /// The operations that [`LocalAgency::receive`] returned for this envelope are durable.
+    fn committed(&self, id: MessageId);
+
+    /// They were not committed, and will not be (a duplicate, a full disk): if the envelope comes again, so does
+    /// [`LocalAgency::receive`].
+    fn dropped(&self, id: MessageId);
+
+    /// Something became known about the outside, or about this agency's own messages. Quick: it runs in the run loop.
+    /// Returns what to commit, soon, alone or with anything else.
+    fn progress(&self, event: OwnEvent, now: Timestamp) -> Vec<Op>;
+}
+
+/// What an agency makes of an envelope addressed to it.
+#[derive(Clone, Debug)]
+pub enum Received {
+    /// It is taken: inbox record, receipt due, events. Also for what turns out to be known already: `ops` may be few.
+    Deliver {
+        /// What makes it durable.
+        ops: Vec<Op>,
+        /// For a message that supersedes another: names its chain, the same for all of one sender's envelopes in it
+        /// and for no other sender's. Of two in flight at once only the first is taken.
+        chain: Option<MessageId>,
+    },
+    /// This node cannot read its own records. Stop serving.
+    Fault(String),
+    /// Not now: nothing is taken, and the peer tries again.
+    Later {
+        /// In words.
+        detail: String,
+    },
+    /// It cannot be taken, now or later. Whoever handed it over is told, and tells its sender.
+    Refuse {
+        /// Why.
+        reason: RefusalReason,
+        /// In words, at most 256 bytes; goes to the sender.
+        detail: String,
+        /// Committed with the refusal's dedupe record.
+        ops: Vec<Op>,
+    },
+}
+
+/// What became known.
+#[derive(Clone, Debug)]
+pub enum OwnEvent {
+    /// A verified prekey bundle of `agency`, newer than what was known, is in the store.
+    Bundle {
+        /// Whose.
+        agency: AgencyId,
+    },
+    /// A relay has custody of one of this agency's envelopes, by its receipt. Receipt, proof and roster agree.
+    Custody(Box<Custody>),
+    /// A home relay has handed over all that it held for this agency.
+    Drained {
+        /// Which.
+        relay: NodeId,
+    },
+    /// An entry of this agency's own outbox expired before any relay took it.
+    Expired {
+        /// The envelope.
+        id: MessageId,
+        /// The recipient's place in its header.
+        index: u16,
+    },
+    /// A link is down.
+    LinkDown {
+        /// To whom.
+        peer: NodeId,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A link is up.
+    LinkUp {
+        /// To whom.
+        peer: NodeId,
+    },
+    /// A newer roster has taken effect.
+    Roster,
+    /// The next hop refused one of this agency's envelopes for good.
+    Refused {
+        /// The envelope.
+        id: MessageId,
+        /// The recipient's place in its header.
+        index: u16,
+        /// Who refused it.
+        by: NodeId,
+        /// Why.
+        reason: RefusalReason,
+        /// In words.
+        detail: String,
+    },
+}
+
+/// A verified statement of custody about one of this agency's envelopes.
+#[derive(Clone, Debug)]
+pub struct Custody {
+    /// The envelope.
+    pub id: MessageId,
+    /// For which recipients, by their place in its header, ascending.
+    pub indices: Vec<u16>,
+    /// Who has it.
+    pub holder: NodeId,
+    /// From whom.
+    pub from: NodeId,
+    /// Since when, by the holder's clock.
+    pub at: Timestamp,
+    /// The signed receipt, encoded.
+    pub receipt: Bytes,
+    /// The leaf's place in the receipt's tree, encoded.
+    pub proof: Bytes,
+}
+
+/// Why a request to the run loop was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Nothing was written.
+    #[error("the disk is full, or at its low-water mark")]
+    Full,
+    /// Whether anything was written is found out at the next start; the node stops.
+    #[error("the store failed")]
+    Fault,
+    /// The node's own rules refuse it: nothing was written.
+    #[error("{reason}: {detail}")]
+    Refused {
+        /// Why.
+        reason: RefusalReason,
+        /// In words.
+        detail: String,
+    },
+    /// The run loop has ended, or is ending.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// Answers a request, once what it asked for is durable.
+pub type Reply<T = ()> = oneshot::Sender<Result<T, RequestError>>;
+
+/// What is asked of the run loop.
+#[derive(Debug)]
+pub enum Request {
+    /// Withdraw what is queued here of an envelope: entries in flight stay, as their acknowledgement may be on the way.
+    Cancel {
+        /// The envelope.
+        id: MessageId,
+        /// Committed with the removal, if anything was removed.
+        ops: Vec<Op>,
+        /// The recipients' places whose entries were withdrawn.
+        reply: Reply<Vec<u16>>,
+    },
+    /// Commit records, with nothing to forward.
+    Commit {
+        /// All or none.
+        ops: Vec<Op>,
+        /// Answered once durable.
+        reply: Reply,
+    },
+    /// This agency's bundle in the store has changed: offer it to the relays.
+    PublishBundle,
+    /// Try at once what waits, and ask along their path after those that were taken: one envelope, or all.
+    Retry {
+        /// Which; `None`: all.
+        id: Option<MessageId>,
+        /// How many entries were set going.
+        reply: Reply<u64>,
+    },
+    /// Queue an envelope of this node's own for those recipients whose wraps it holds (all, where its kind has none).
+    Submit {
+        /// Signed by this node.
+        envelope: Box<VerifiedEnvelope>,
+        /// Committed with it.
+        ops: Vec<Op>,
+        /// Answered once durable.
+        reply: Reply,
+    },
+}
+
+/// Requests that wait for the run loop. Full: whoever asks waits.
+pub const REQUESTS_MAX: usize = 1024;
+
+/// Asks the run loop, and reads its store. Cheap to clone.
+#[derive(Clone)]
+pub struct NodeHandle {
+    requests: mpsc::Sender<Request>,
+    store: Arc<dyn Store>,
+}
+
+/// The run loop's end of its [`NodeHandle`]s.
+pub type Requests = mpsc::Receiver<Request>;
+
+impl NodeHandle {
+    /// A handle, and the end that the run loop reads.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> (Self, Requests) {
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        (Self { requests, store }, receiver)
+    }
+
+    /// For reads. They block on the disk.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Queues an envelope of this node's own and commits `ops` with it. On return both are durable.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn submit(&self, envelope: VerifiedEnvelope, ops: Vec<Op>) -> Result<(), RequestError> {
+        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), ops, reply }).await
+    }
+
+    /// Commits records. On return they are durable.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn commit(&self, ops: Vec<Op>) -> Result<(), RequestError> {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        self.ask(|reply| Request::Commit { ops, reply }).await
+    }
+
+    /// Withdraws what is queued here of an envelope. Returns the recipients' places whose entries were withdrawn.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn cancel(&self, id: MessageId, ops: Vec<Op>) -> Result<Vec<u16>, RequestError> {
+        self.ask(|reply| Request::Cancel { id, ops, reply }).await
+    }
+
+    /// Tries at once what waits, one envelope or all. Returns how many entries were set going.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn retry(&self, id: Option<MessageId>) -> Result<u64, RequestError> {
+        self.ask(|reply| Request::Retry { id, reply }).await
+    }
+
+    /// Offers this agency's bundle, as it stands in the store, to the relays.
+    ///
+    /// # Errors
+    /// [`RequestError::Stopping`].
+    pub async fn publish_bundle(&self) -> Result<(), RequestError> {
+        self.requests.send(Request::PublishBundle).await.map_err(|_| RequestError::Stopping)
+    }
+
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| RequestError::Stopping)?;
+        answer.await.unwrap_or(Err(RequestError::Stopping))
+    }
+}
+
+impl fmt::Debug for NodeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NodeHandle")
+    }
+}
