@@ -5,6 +5,9 @@ use std::fmt;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+use crate::limits;
 
 /// Why bytes are not what they should be. What is malformed is not echoed: it comes from a peer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +52,23 @@ pub enum Malformed {
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "the types of this crate hold nothing that postcard refuses")]
     postcard::to_allocvec(value).expect("encodable by construction")
+}
+
+/// As [`encode`], for what must not stay in memory: measured first and written once, so that no copy is left behind
+/// by a buffer that grew.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_secret<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    #[expect(clippy::expect_used, reason = "as in `encode`")]
+    let bytes = {
+        let length = postcard::experimental::serialized_size(value).expect("encodable by construction");
+        // Room for a tag: sealing in place must not move it either.
+        let buffer = Vec::with_capacity(length + limits::AEAD_TAG_BYTES);
+        postcard::to_extend(value, buffer).expect("encodable by construction")
+    };
+    Zeroizing::new(bytes)
 }
 
 /// Decodes `bytes`, at most `bytes_max` of them, and refuses every form but the one that [`encode`] gives.

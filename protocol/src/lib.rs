@@ -14,17 +14,23 @@
 //! encoded itself; every length is bounded in [`limits`] before anything is allocated.
 
 pub mod bounded;
+pub mod chunk;
 pub mod codec;
 pub mod envelope;
 pub mod frame;
 pub mod hash;
 pub mod ids;
+pub mod inner;
+pub mod keyfile;
 pub mod label;
 pub mod limits;
+pub mod open;
 pub mod precedence;
+pub mod prekey;
 pub mod refusal;
 pub mod role;
 pub mod roster;
+pub mod seal;
 pub mod sign;
 #[cfg(test)]
 mod testing;

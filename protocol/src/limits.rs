@@ -41,6 +41,18 @@ pub const ATTEMPTS_MAX: u8 = 16;
 pub const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one message, over all its attachments: their hashes must fit its body.
 pub const CHUNKS_MAX: usize = 24_576;
+/// A subject.
+pub const SUBJECT_BYTES_MAX: usize = 1024;
+/// Handling codes of one message, beside its TLP.
+pub const HANDLING_MAX: usize = 32;
+/// One handling code.
+pub const HANDLING_BYTES_MAX: usize = 64;
+/// Attachments of one message.
+pub const ATTACHMENTS_MAX: usize = 256;
+/// An attachment's name.
+pub const ATTACHMENT_NAME_BYTES_MAX: usize = 255;
+/// Signed statements in one envelope, and proofs under one of them.
+pub const STATEMENTS_MAX: usize = 1024;
 /// Longest lifetime of an envelope.
 pub const LIFETIME_MAX: Duration = Duration::from_secs(30 * 86_400);
 /// Lifetime where the sender names none.
@@ -51,6 +63,12 @@ pub const CLOCK_AHEAD_MAX: Duration = Duration::from_secs(5 * 60);
 pub const DEDUPE_MARGIN: Duration = Duration::from_secs(86_400);
 /// Keys in a prekey bundle.
 pub const PREKEYS_MAX: usize = 64;
+/// A calendar key's window.
+pub const PREKEY_WINDOW_MAX: Duration = Duration::from_secs(86_400);
+/// How far outside a key's window a sender whose clock differs may still choose it.
+pub const PREKEY_TOLERANCE: Duration = Duration::from_secs(3_600);
+/// A prekey bundle, encoded: 64 keys of 32 + 2 × 10 + 1 bytes, and what precedes them.
+pub const BUNDLE_BYTES_MAX: usize = 4096;
 /// Calendar keys that a daemon publishes ahead.
 pub const PREKEY_DAYS_AHEAD: u32 = 35;
 /// A public X-Wing key.

@@ -18,7 +18,7 @@ mod tests;
 use bytes::Bytes;
 
 pub use body::ContentKey;
-pub(crate) use body::{BodyKeys, ContentError, expand, open_once, seal_once};
+pub(crate) use body::{BodyKeys, expand, open_once, seal_once};
 pub use header::{Extension, Header, HeaderError, Kind, Recipient, SUITE, VERSION};
 pub use verify::{EnvelopeError, SenderKeys, VerifiedEnvelope, verify, verify_bytes};
 pub use wrap::Wrap;

@@ -1,0 +1,212 @@
+//! Attachments: sealed in chunks whose key is inside the message (SPEC.md, "Chunks").
+//!
+//! A chunk's envelope has no wraps and tells nobody which message it belongs to. Its key depends on its index and on
+//! the number of chunks, so what is reordered, dropped or swapped does not open.
+
+use bytes::Bytes;
+use hkdf::Hkdf;
+use rand_core::CryptoRng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::envelope::{self, Header, Kind, Recipient, VerifiedEnvelope, expand, open_once, seal_once};
+use crate::hash::Hash;
+use crate::ids::{AgencyId, FederationId, NodeId, PrekeyId};
+use crate::inner::Attachment;
+use crate::limits::CHUNK_BYTES;
+use crate::precedence::Precedence;
+use crate::seal::{self, SealError};
+use crate::sign::Signer;
+use crate::time::Timestamp;
+use crate::{label, limits};
+
+#[cfg(test)]
+mod tests;
+
+/// The key of one attachment. New for every attachment: under one key, a chunk may hold one content only.
+///
+/// Clones with the message that it belongs to; each copy is erased from memory when dropped.
+#[derive(Clone)]
+pub struct AttachmentKey(Box<Zeroizing<[u8; 32]>>);
+
+impl AttachmentKey {
+    /// A new key.
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut key = Self(Box::new(Zeroizing::new([0; 32])));
+        rng.fill_bytes(key.0.as_mut_slice());
+        key
+    }
+
+    /// A key that was kept.
+    #[must_use]
+    pub fn from_bytes(bytes: &Zeroizing<[u8; 32]>) -> Self {
+        Self(Box::new(bytes.clone()))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    fn chunk_key(&self, index: u32, count: u32) -> Zeroizing<[u8; 32]> {
+        let mut key = Zeroizing::new([0; 32]);
+        let (index, count) = (u64::from(index).to_be_bytes(), u64::from(count).to_be_bytes());
+        #[expect(clippy::expect_used, reason = "32 bytes are as long as the hash, which is all that HKDF asks")]
+        let hkdf = Hkdf::<Sha256>::from_prk(self.as_bytes()).expect("a 32-byte key");
+        expand(&hkdf, &[label::CHUNK, &index, &count], key.as_mut());
+        key
+    }
+}
+
+impl PartialEq for AttachmentKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes().ct_eq(other.as_bytes()).into()
+    }
+}
+
+impl Eq for AttachmentKey {}
+
+impl Serialize for AttachmentKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.as_bytes().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttachmentKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <[u8; 32]>::deserialize(deserializer).map(|bytes| Self::from_bytes(&Zeroizing::new(bytes)))
+    }
+}
+
+/// Why a chunk is not part of an attachment. `index` counts from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// It is the announced one, and its content does not open: the sender sealed it wrongly.
+    #[error("chunk {index} does not open")]
+    BadSeal {
+        /// Which.
+        index: u32,
+    },
+    /// There are not so many.
+    #[error("there is no chunk {index}: the attachment has {count}")]
+    NoSuchChunk {
+        /// Which.
+        index: u32,
+        /// How many there are.
+        count: u32,
+    },
+    /// Not the one that the message announces at this place.
+    #[error("this is not chunk {index} of the attachment")]
+    WrongChunk {
+        /// Which was expected.
+        index: u32,
+    },
+}
+
+/// One chunk, and to whom it goes.
+pub struct ChunkRequest<'a> {
+    /// The message's federation.
+    pub federation: FederationId,
+    /// The message's sender.
+    pub sender: &'a NodeId,
+    /// The message's recipients, in any order.
+    pub recipients: &'a [AgencyId],
+    /// Now.
+    pub created: Timestamp,
+    /// The message's expiry.
+    pub expires: Timestamp,
+    /// The message's precedence, for quotas; chunks travel after every message.
+    pub precedence: Precedence,
+    /// The attachment's key.
+    pub key: &'a AttachmentKey,
+    /// From 0.
+    pub index: u32,
+    /// How many chunks there are.
+    pub count: u32,
+    /// [`CHUNK_BYTES`] of the file, the last chunk fewer but not none.
+    pub plaintext: &'a [u8],
+}
+
+/// A chunk's sealed body, always [`CHUNK_BYTES`] and a tag: [`Attachment::chunk_hashes`] holds its SHA-256. Sealing
+/// the same chunk again gives the same body.
+///
+/// # Errors
+/// [`SealError::TooLong`] for more than [`CHUNK_BYTES`].
+pub fn chunk_body(key: &AttachmentKey, index: u32, count: u32, plaintext: &[u8]) -> Result<Bytes, SealError> {
+    let too_long = || SealError::TooLong { bytes: plaintext.len(), bytes_max: CHUNK_BYTES };
+    if plaintext.len() > CHUNK_BYTES {
+        return Err(too_long());
+    }
+    let mut body = Zeroizing::new(Vec::with_capacity(CHUNK_BYTES + limits::AEAD_TAG_BYTES));
+    body.extend_from_slice(plaintext);
+    body.resize(CHUNK_BYTES, 0);
+    seal_once(&key.chunk_key(index, count), b"", &mut body).map_err(|_| too_long())?;
+    Ok(Bytes::from(std::mem::take(&mut *body)))
+}
+
+/// Seals and signs one chunk. Draws the nonce from `rng`, so every sealing has an id of its own.
+///
+/// # Errors
+/// [`SealError`].
+pub fn seal_chunk(
+    request: &ChunkRequest<'_>,
+    signer: &dyn Signer,
+    rng: &mut impl CryptoRng,
+) -> Result<VerifiedEnvelope, SealError> {
+    let body = chunk_body(request.key, request.index, request.count, request.plaintext)?;
+    let mut recipients = request.recipients.to_vec();
+    recipients.sort();
+    let mut nonce = [0; 32];
+    rng.fill_bytes(&mut nonce);
+    let recipient = |id| Recipient { id, prekey_id: PrekeyId([0; 16]), wrap_hash: Hash::ZERO };
+    let header = Header {
+        version: envelope::VERSION,
+        suite: envelope::SUITE,
+        federation: request.federation,
+        sender: request.sender.clone(),
+        sender_key: signer.key_id(),
+        created: request.created,
+        expires: request.expires,
+        precedence: request.precedence,
+        kind: Kind::Chunk,
+        nonce,
+        recipients: recipients.into_iter().map(recipient).collect(),
+        commit: Hash::ZERO,
+        body_hash: Hash::of(&[&body]),
+        body_len: (CHUNK_BYTES + limits::AEAD_TAG_BYTES) as u32,
+        extensions: Vec::new(),
+    };
+    seal::sign(header, Vec::new(), body, signer)
+}
+
+/// The part of the file that `body` holds, if it is the chunk that `attachment` announces at `index`.
+///
+/// # Errors
+/// [`ChunkError`], with the number of the chunk.
+pub fn open_chunk(body: &[u8], attachment: &Attachment, index: u32) -> Result<Zeroizing<Vec<u8>>, ChunkError> {
+    let count = attachment.chunk_count;
+    let announced = usize::try_from(index).ok().and_then(|index| attachment.chunk_hashes.get(index));
+    let announced = announced.ok_or(ChunkError::NoSuchChunk { index, count })?;
+    if Hash::of(&[body]) != *announced {
+        return Err(ChunkError::WrongChunk { index });
+    }
+    let bad_seal = ChunkError::BadSeal { index };
+    let mut plain = open_once(&attachment.key.chunk_key(index, count), b"", body).map_err(|_| bad_seal)?;
+    let length = chunk_len(attachment, index).ok_or(bad_seal)?;
+    let padding_is_zero = plain.get(length..).is_some_and(|padding| padding.iter().all(|byte| *byte == 0));
+    if plain.len() != CHUNK_BYTES || !padding_is_zero {
+        return Err(bad_seal);
+    }
+    plain.truncate(length);
+    Ok(plain)
+}
+
+/// Bytes of the file in its chunk `index`.
+fn chunk_len(attachment: &Attachment, index: u32) -> Option<usize> {
+    let start = u64::from(index) * CHUNK_BYTES as u64;
+    let rest = usize::try_from(attachment.total_len.checked_sub(start)?).ok()?;
+    Some(rest.min(CHUNK_BYTES))
+}

@@ -1,0 +1,1 @@
+//! Chunks in order, and out of it.

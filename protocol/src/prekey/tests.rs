@@ -1,0 +1,1 @@
+//! Prekeys and bundles, as they should be and as an attacker would like them.
