@@ -32,6 +32,7 @@ use crate::envelope::SenderKeys;
 use crate::hash::Hash;
 use crate::ids::{AgencyId, FederationId, KeyId, NodeId, Region};
 use crate::precedence::Precedence;
+pub use crate::role::Role;
 use crate::sign::VerifyingKey;
 use crate::time::Timestamp;
 
@@ -56,15 +57,6 @@ pub struct Roster {
     agencies: BTreeMap<AgencyId, Agency>,
     by_tls_key: BTreeMap<[u8; 32], NodeId>,
     agreements: BTreeMap<(Party, Party), Agreement>,
-}
-
-/// What a node is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// An agency's daemon.
-    Agency,
-    /// A relay.
-    Relay,
 }
 
 /// A relay of the federation.
