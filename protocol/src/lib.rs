@@ -27,6 +27,7 @@ pub mod limits;
 pub mod open;
 pub mod precedence;
 pub mod prekey;
+pub mod receipt;
 pub mod refusal;
 pub mod role;
 pub mod roster;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::json::{self, JsonError};
 
 /// Signatures beside one payload; each costs a verification.
-pub const SIGNATURES_MAX: usize = 64;
+pub(crate) const SIGNATURES_MAX: usize = 64;
 
 /// A payload with signatures, as received: nothing in it is trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
