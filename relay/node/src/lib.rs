@@ -1,4 +1,5 @@
 //! Skeleton.
 
+pub mod bundles;
 pub mod local;
 pub mod store;

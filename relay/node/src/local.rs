@@ -15,6 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use liaison_core::op::Op;
 use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
@@ -74,6 +75,17 @@ pub enum Received {
 /// What became known.
 #[derive(Clone, Debug)]
 pub enum OwnEvent {
+    /// A relay answered a [`Request::Inquire`], or passed on the answer of the holder that it had handed over to.
+    Answer {
+        /// The envelope.
+        id: MessageId,
+        /// The recipient's place in its header.
+        index: u16,
+        /// The relay that answered.
+        by: NodeId,
+        /// What it knows.
+        state: CustodyState,
+    },
     /// A verified prekey bundle of `agency`, newer than what was known, is in the store.
     Bundle {
         /// Whose.
@@ -107,7 +119,8 @@ pub enum OwnEvent {
     },
     /// A newer roster has taken effect.
     Roster,
-    /// The next hop refused one of this agency's envelopes for good.
+    /// The next hop refused one of this agency's envelopes for good; or the entry was withdrawn
+    /// ([`RefusalReason::Cancelled`], by this node).
     Refused {
         /// The envelope.
         id: MessageId,
@@ -185,6 +198,13 @@ pub enum Request {
         /// Answered once durable.
         reply: Reply,
     },
+    /// Ask along its path where an envelope of this agency's is; each answer comes as [`OwnEvent::Answer`], or never.
+    Inquire {
+        /// The envelope.
+        id: MessageId,
+        /// The recipient's place in its header.
+        index: u16,
+    },
     /// This agency's bundle in the store has changed: offer it to the relays.
     PublishBundle,
     /// Try at once what waits, and ask along their path after those that were taken: one envelope, or all.
@@ -198,6 +218,8 @@ pub enum Request {
     Submit {
         /// Signed by this node.
         envelope: Box<VerifiedEnvelope>,
+        /// 1 for the first submission of an envelope; one more each time it is submitted again, after it was lost.
+        attempt: u8,
         /// Committed with it.
         ops: Vec<Op>,
         /// Answered once durable.
@@ -236,8 +258,16 @@ impl NodeHandle {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn submit(&self, envelope: VerifiedEnvelope, ops: Vec<Op>) -> Result<(), RequestError> {
-        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), ops, reply }).await
+    pub async fn submit(&self, envelope: VerifiedEnvelope, attempt: u8, ops: Vec<Op>) -> Result<(), RequestError> {
+        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), attempt, ops, reply }).await
+    }
+
+    /// Asks along its path where an envelope is. The answer, if any, comes as [`OwnEvent::Answer`].
+    ///
+    /// # Errors
+    /// [`RequestError::Stopping`].
+    pub async fn inquire(&self, id: MessageId, index: u16) -> Result<(), RequestError> {
+        self.requests.send(Request::Inquire { id, index }).await.map_err(|_| RequestError::Stopping)
     }
 
     /// Commits records. On return they are durable.
