@@ -131,6 +131,23 @@ impl VerifiedEnvelope {
         Self { id: self.id, header: Arc::clone(&self.header), envelope, encoded }
     }
 
+    /// The same envelope with the wraps of both: branches of one message that meet again at one node.
+    ///
+    /// `other` must have the same id; if it has not, this is a copy of `self`.
+    #[must_use]
+    pub fn merge(&self, other: &Self) -> Self {
+        let has = |index| self.envelope.wraps.iter().any(|wrap| wrap.index == index);
+        let missing: Vec<Wrap> = other.envelope.wraps.iter().filter(|wrap| !has(wrap.index)).cloned().collect();
+        if self.id != other.id || missing.is_empty() {
+            return self.clone();
+        }
+        let mut envelope = self.envelope.clone();
+        envelope.wraps.extend(missing);
+        envelope.wraps.sort_by_key(|wrap| wrap.index);
+        let encoded = Bytes::from(envelope.encode());
+        Self { id: self.id, header: Arc::clone(&self.header), envelope, encoded }
+    }
+
     /// The sealing functions have just made and signed these parts.
     pub(crate) fn sealed(header: Header, envelope: Envelope) -> Self {
         let encoded = Bytes::from(envelope.encode());

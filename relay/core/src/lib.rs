@@ -1,6 +1,24 @@
 //! Every decision of a node, relay or daemon: admission, custody, queues, dedupe, retry, expiry, routing.
 //!
 //! Pure: events and the time go in, actions come out. There is no socket, clock, randomness, file or task here, and
-//! the crate's dependencies keep it so.
+//! the crate's dependencies keep it so. The same [`Node`] runs in both programs and under test.
+//!
+//! ```text
+//!  Event + now ─► Node::handle ─► Vec<Action>
+//! ```
 
+pub mod action;
+pub mod admit;
+mod batch;
+pub mod event;
+mod lane;
+mod node;
 pub mod op;
+mod queue;
+pub mod quota;
+pub mod retry;
+pub mod route;
+
+pub use action::Action;
+pub use event::{Event, LinkKey, NodeKind, Ticket};
+pub use node::{CHAIN_INDEX, Config, Node, QueueView, Restored, RestoredQueue};

@@ -1,0 +1,170 @@
+//! Whether custody may be accepted: the rules that need the roster, the clock and what is held already.
+
+use liaison_protocol::envelope::{Header, Kind};
+use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::roster::{Role, Roster};
+use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
+
+use crate::event::NodeKind;
+use crate::op::{Held, RANK_BULK, Remembered};
+
+/// Why custody is refused. Nothing was stored: the previous holder still holds the envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The code.
+    pub reason: RefusalReason,
+    /// For people; names what the reason does not.
+    pub detail: String,
+    /// Milliseconds after which to try again; 0 is final.
+    pub retry_after_ms: u32,
+}
+
+impl Refusal {
+    pub(crate) fn last(reason: RefusalReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), retry_after_ms: 0 }
+    }
+
+    pub(crate) fn later(reason: RefusalReason, detail: impl Into<String>, retry_after_ms: u32) -> Self {
+        Self { reason, detail: detail.into(), retry_after_ms: retry_after_ms.max(1) }
+    }
+}
+
+/// Which queue rank an envelope takes: its precedence's, or the bulk lane's for a chunk.
+#[must_use]
+pub fn rank_of(header: &Header) -> u8 {
+    match header.kind {
+        Kind::Chunk => RANK_BULK,
+        Kind::Sealed => header.precedence.rank(),
+    }
+}
+
+/// Rules for the envelope as a whole.
+///
+/// # Errors
+/// The first rule broken: clock, expiry, sender, loop.
+pub fn check_envelope(
+    header: &Header,
+    peer: &NodeId,
+    path: &[NodeId],
+    me: &NodeId,
+    roster: &Roster,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    if header.created > now.after(CLOCK_AHEAD_MAX) {
+        let ahead = header.created.since(now).as_secs();
+        return Err(Refusal::last(RefusalReason::Clock, format!("created {ahead} s ahead of this node's clock")));
+    }
+    if header.expires <= now {
+        return Err(Refusal::last(RefusalReason::Expired, "it has expired"));
+    }
+    check_sender(header, peer, roster)?;
+    if path.contains(me) {
+        return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
+    }
+    if path.len() >= HOPS_MAX {
+        return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
+    }
+    Ok(())
+}
+
+/// An agency hands over its own envelopes only; relays hand over anybody's, and notices of their own.
+fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), Refusal> {
+    let unknown = |detail: String| Err(Refusal::last(RefusalReason::UnknownSender, detail));
+    if roster.role(&header.sender).is_none() {
+        return unknown(format!("{} is not in roster version {}", header.sender, roster.version()));
+    }
+    if roster.role(peer) == Some(Role::Agency) && *peer != header.sender {
+        return unknown(format!("{peer} handed over an envelope of {}", header.sender));
+    }
+    Ok(())
+}
+
+/// Rules for one recipient, at a relay: it exists, and the sender may write to it so urgently.
+///
+/// # Errors
+/// `unknown-recipient`, `no-agreement`.
+pub fn check_recipient(header: &Header, recipient: &AgencyId, roster: &Roster) -> Result<(), Refusal> {
+    if roster.agency(recipient).is_none() {
+        let detail = format!("{recipient} is not in roster version {}", roster.version());
+        return Err(Refusal::last(RefusalReason::UnknownRecipient, detail));
+    }
+    if roster.role(&header.sender) == Some(Role::Relay) {
+        return Ok(()); // a notice: relays owe them to every sender
+    }
+    let sender = header.sender.to_agency();
+    let Some(agreement) = roster.agreement(&sender, recipient) else {
+        return Err(Refusal::last(
+            RefusalReason::NoAgreement,
+            format!("no agreement lets {sender} write to {recipient}"),
+        ));
+    };
+    if header.precedence > agreement.max_precedence {
+        let detail =
+            format!("{sender} may write to {recipient} up to {}, not {}", agreement.max_precedence, header.precedence);
+        return Err(Refusal::last(RefusalReason::NoAgreement, detail));
+    }
+    Ok(())
+}
+
+/// What the dedupe memory says of one more copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copy {
+    /// Not seen, or a later attempt of something that has left: take it.
+    New,
+    /// Held here now: acknowledged, and covered by a receipt again.
+    StillHeld,
+    /// Was here, and has left: acknowledged, and dropped.
+    Passed,
+}
+
+/// The dedupe rule (design section 4): by id alone while it is held, by id and attempt once it has left. A recipient's
+/// own inbox goes by the id alone for ever.
+#[must_use]
+pub fn classify(seen: Option<Remembered>, attempt: u8, kind: NodeKind) -> Copy {
+    match seen {
+        None => Copy::New,
+        Some(Remembered { held: Held::Yes, .. }) => Copy::StillHeld,
+        Some(_) if kind == NodeKind::Daemon => Copy::Passed,
+        Some(remembered) if attempt > remembered.attempt => Copy::New,
+        Some(_) => Copy::Passed,
+    }
+}
+
+/// Bytes that an agency's queue may hold of this precedence: flash keeps a reserve that nothing else may use.
+#[must_use]
+pub fn queue_bytes_max(limit: u64, flash_reserve_percent: u8, precedence: Precedence) -> u64 {
+    if precedence == Precedence::Flash {
+        return limit;
+    }
+    limit - limit / 100 * u64::from(flash_reserve_percent.min(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(attempt: u8, held: Held) -> Option<Remembered> {
+        Some(Remembered { attempt, held, until: Timestamp::MAX })
+    }
+
+    #[test]
+    fn a_copy_is_taken_once_per_attempt_and_only_after_the_last_one_left() {
+        assert_eq!(classify(None, 1, NodeKind::Relay), Copy::New);
+        assert_eq!(classify(seen(1, Held::Yes), 2, NodeKind::Relay), Copy::StillHeld);
+        assert_eq!(classify(seen(1, Held::Released), 1, NodeKind::Relay), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Released), 2, NodeKind::Relay), Copy::New);
+        assert_eq!(classify(seen(3, Held::Released), 2, NodeKind::Relay), Copy::Passed);
+    }
+
+    #[test]
+    fn an_inbox_takes_an_id_once_whatever_the_attempt() {
+        assert_eq!(classify(seen(1, Held::Released), 9, NodeKind::Daemon), Copy::Passed);
+    }
+
+    #[test]
+    fn flash_has_a_reserve_of_its_own() {
+        assert_eq!(queue_bytes_max(1_000, 5, Precedence::Flash), 1_000);
+        assert_eq!(queue_bytes_max(1_000, 5, Precedence::Routine), 950);
+    }
+}

@@ -1,0 +1,91 @@
+//! Group commit: what is gathered while the previous commit is being synced.
+//!
+//! An idle node commits at once; a busy one commits as many as came meanwhile. No timer is needed for either.
+
+use std::collections::BTreeSet;
+
+use crate::action::{Acknowledgement, Taken};
+use crate::event::{LinkKey, Ticket};
+use crate::op::{DedupeKey, Entry, Op, Position};
+use liaison_protocol::Timestamp;
+
+/// Bytes in one commit, about; a batch that holds them takes nothing more until its commit has begun.
+pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Everything that one commit makes true.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// New custody, own messages, records. Undone as a whole if the disk is full.
+    accepts: Vec<Op>,
+    /// What next holders acknowledged: kept and tried again if the disk is full.
+    pub(crate) releases: Vec<Op>,
+    pub(crate) endings: Vec<Ending>,
+    weight: usize,
+    pub(crate) acks: Vec<(LinkKey, u8, Acknowledgement)>,
+    pub(crate) custody: Vec<Taken>,
+    pub(crate) answers: Vec<(Ticket, Vec<u16>)>,
+    pub(crate) added: Vec<(Position, Entry)>,
+    pub(crate) keys: BTreeSet<DedupeKey>,
+}
+
+/// An entry that ends in this commit, with what ends it.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) position: Position,
+    pub(crate) bytes: u32,
+    pub(crate) ops: Vec<Op>,
+}
+
+impl Batch {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.accepts.is_empty()
+            && self.releases.is_empty()
+            && self.endings.is_empty()
+            && self.acks.is_empty()
+            && self.answers.is_empty()
+    }
+
+    pub(crate) const fn has_room(&self) -> bool {
+        self.weight < BATCH_BYTES_MAX
+    }
+
+    pub(crate) fn accept(&mut self, op: Op) {
+        self.weight += op.weight();
+        self.accepts.push(op);
+    }
+
+    pub(crate) fn enqueue(&mut self, position: Position, entry: Entry) {
+        self.accept(Op::Enqueue { position: position.clone(), entry: entry.clone() });
+        self.added.push((position, entry));
+    }
+
+    pub(crate) fn release(&mut self, op: Op) {
+        self.weight += op.weight();
+        self.releases.push(op);
+    }
+
+    pub(crate) fn end(&mut self, position: Position, bytes: u32, ops: Vec<Op>) {
+        self.weight += ops.iter().map(Op::weight).sum::<usize>();
+        self.endings.push(Ending { position, bytes, ops });
+    }
+
+    /// All operations, in the order in which they must apply.
+    pub(crate) fn take_ops(&mut self) -> Vec<Op> {
+        let mut ops = std::mem::take(&mut self.accepts);
+        ops.extend(self.releases.iter().cloned());
+        for ending in &self.endings {
+            ops.extend(ending.ops.iter().cloned());
+        }
+        ops
+    }
+}
+
+/// Removing an entry, as every release and ending does.
+pub(crate) fn dequeue(position: &Position, entry: &Entry) -> Op {
+    Op::Dequeue { position: position.clone(), id: entry.id, expires: entry.expires }
+}
+
+/// Ids are remembered as long as anybody could still send them again.
+pub(crate) fn remember_until(expires: Timestamp) -> Timestamp {
+    expires.after(liaison_protocol::limits::DEDUPE_MARGIN)
+}

@@ -1,0 +1,68 @@
+//! One lane of one link, as its sender sees it: what is in flight, and how much more may be.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use liaison_protocol::{MessageId, Timestamp};
+
+use crate::op::Position;
+
+/// Transfers in flight on one lane: more than a group commit takes, so that the next one fills while one syncs.
+const FLIGHTS_MAX: usize = 512;
+/// Bytes in flight on one lane.
+const FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A peer that keeps its link alive and acknowledges nothing for so long is closed.
+const ACK_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A transfer without its acknowledgement.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) id: MessageId,
+    /// Recipient's index, and where its entry stands.
+    pub(crate) entries: Vec<(u16, Position)>,
+    pub(crate) bytes: usize,
+    deadline: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    last_seq: u64,
+    flights: BTreeMap<u64, Flight>,
+    bytes: usize,
+}
+
+impl Lane {
+    pub(crate) fn has_room(&self) -> bool {
+        self.flights.len() < FLIGHTS_MAX && self.bytes < FLIGHT_BYTES_MAX
+    }
+
+    /// Gives the transfer's number.
+    pub(crate) fn send(&mut self, id: MessageId, entries: Vec<(u16, Position)>, bytes: usize, now: Timestamp) -> u64 {
+        self.last_seq += 1;
+        self.bytes += bytes;
+        self.flights.insert(self.last_seq, Flight { id, entries, bytes, deadline: now.after(ACK_DEADLINE) });
+        self.last_seq
+    }
+
+    /// `None`: never sent, or acknowledged before.
+    pub(crate) fn acknowledge(&mut self, seq: u64) -> Option<Flight> {
+        let flight = self.flights.remove(&seq)?;
+        self.bytes -= flight.bytes;
+        Some(flight)
+    }
+
+    /// Everything in flight, when the link is gone.
+    pub(crate) fn into_flights(self) -> impl Iterator<Item = Flight> {
+        self.flights.into_values()
+    }
+
+    /// When the oldest transfer should have been acknowledged.
+    pub(crate) fn deadline(&self) -> Option<Timestamp> {
+        self.flights.values().next().map(|flight| flight.deadline)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.flights.len()
+    }
+}

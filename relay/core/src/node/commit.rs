@@ -1,0 +1,111 @@
+//! Group commit: one in flight, the next one gathering.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use liaison_protocol::Timestamp;
+use liaison_protocol::refusal::RefusalReason;
+
+use super::Node;
+use crate::action::{Acknowledgement, Action, Outcome};
+use crate::batch::Batch;
+use crate::event::{CommitResult, Disk, LinkKey};
+use liaison_protocol::frame::Refused;
+
+/// A full disk is tried again this much later.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+
+impl Node {
+    pub(super) fn start_commit(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.flying.is_some() || self.open.is_empty() || self.retry_commit_at.is_some_and(|at| at > now) {
+            return;
+        }
+        let mut batch = std::mem::take(&mut self.open);
+        let ops = batch.take_ops();
+        let custody = batch.custody.clone();
+        self.flying = Some(batch);
+        actions.push(Action::Commit { ops, custody });
+    }
+
+    pub(super) fn handle_committed(&mut self, result: CommitResult, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some(batch) = self.flying.take() else { return };
+        match result {
+            CommitResult::Durable => self.settle(batch, actions),
+            CommitResult::Full => self.undo(batch, now, actions),
+        }
+    }
+
+    fn settle(&mut self, batch: Batch, actions: &mut Vec<Action>) {
+        self.forget_undurable(&batch);
+        for position in self.releasing_in(&batch) {
+            self.releasing.remove(&position);
+        }
+        for ending in batch.endings {
+            self.ending.remove(&ending.position);
+        }
+        acknowledge(batch.acks, actions);
+        let done = |(ticket, withdrawn)| Action::Answer { ticket, outcome: Outcome::Done { withdrawn } };
+        actions.extend(batch.answers.into_iter().map(done));
+        for (position, entry) in batch.added {
+            self.queue_added(position, entry, actions);
+        }
+    }
+
+    fn releasing_in(&self, batch: &Batch) -> Vec<crate::op::Position> {
+        let dequeued = batch.releases.iter().filter_map(|op| match op {
+            crate::op::Op::Dequeue { position, .. } => Some(position.clone()),
+            _ => None,
+        });
+        dequeued.collect()
+    }
+
+    fn forget_undurable(&mut self, batch: &Batch) {
+        for (_, entry) in &batch.added {
+            if !self.open.added.iter().any(|(_, other)| other.id == entry.id) {
+                self.undurable.remove(&entry.id);
+            }
+        }
+    }
+
+    /// Nothing was written: what was to be taken is refused, what was to be released is tried again.
+    fn undo(&mut self, mut batch: Batch, now: Timestamp, actions: &mut Vec<Action>) {
+        self.disk = Disk::Low;
+        self.retry_commit_at = Some(now.after(FULL_RETRY));
+        self.forget_undurable(&batch);
+        for (_, _, acknowledgement) in &mut batch.acks {
+            refuse_taken(acknowledgement);
+        }
+        acknowledge(batch.acks, actions);
+        let full = |(ticket, _)| Action::Answer { ticket, outcome: Outcome::Full };
+        actions.extend(batch.answers.into_iter().map(full));
+        for ending in batch.endings {
+            self.undo_ending(&ending, now);
+        }
+        for op in batch.releases {
+            self.open.release(op);
+        }
+    }
+}
+
+fn refuse_taken(acknowledgement: &mut Acknowledgement) {
+    let ack = &mut acknowledgement.ack;
+    for index in std::mem::take(&mut ack.taken) {
+        ack.refused.push(Refused {
+            index,
+            reason: RefusalReason::DiskLow.code(),
+            detail: "the disk is full".into(),
+            retry_after_ms: 5_000,
+        });
+    }
+    ack.refused.sort_by_key(|refused| refused.index);
+    acknowledgement.custody = None;
+}
+
+/// Gathers acknowledgements by lane, in their order.
+fn acknowledge(acks: Vec<(LinkKey, u8, Acknowledgement)>, actions: &mut Vec<Action>) {
+    let mut by_lane: BTreeMap<(LinkKey, u8), Vec<Acknowledgement>> = BTreeMap::new();
+    for (link, rank, ack) in acks {
+        by_lane.entry((link, rank)).or_default().push(ack);
+    }
+    actions.extend(by_lane.into_iter().map(|((link, rank), acks)| Action::Acknowledge { link, rank, acks }));
+}

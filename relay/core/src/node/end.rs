@@ -1,0 +1,167 @@
+//! Custody that ends without a next holder: expiry, a final refusal, a sender's wish. Never in silence.
+
+use std::time::Duration;
+
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{Precedence, Timestamp};
+
+use super::Node;
+use super::forward::released;
+use crate::action::{Action, Measure};
+use crate::batch::{Ending, dequeue};
+use crate::event::{Ended, Ticket};
+use crate::op::{Entry, Op, Position};
+
+/// Expired entries that are worked on at a time.
+const EXPIRED_MAX: usize = 256;
+/// Entries that may be ending at a time, before expired ones wait in the store: memory stays bounded.
+const ENDING_MAX: usize = 4 * EXPIRED_MAX;
+/// What could not be ended (no key of the sender's is known, the disk is full) is tried again this much later.
+const END_RETRY: Duration = Duration::from_secs(30);
+
+/// An entry that something is being made for: a notice to its sender, or its own agency's records.
+#[derive(Clone, Debug)]
+pub(super) struct EndingEntry {
+    pub(super) entry: Entry,
+    pub(super) reason: RefusalReason,
+    pub(super) detail: String,
+}
+
+impl Node {
+    pub(super) fn load_expired(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if self.loading_expired || self.next_expiry.is_none_or(|next| next > now) {
+            return;
+        }
+        if self.ending.len() >= ENDING_MAX {
+            return self.expire_again(now);
+        }
+        self.loading_expired = true;
+        // As many again as are ending already: those are still in the store, first in order.
+        let limit = EXPIRED_MAX + self.ending.len() + self.releasing.len();
+        actions.push(Action::LoadExpiring { until: now, limit });
+    }
+
+    pub(super) fn handle_expiring(
+        &mut self,
+        entries: Vec<(Position, Entry)>,
+        next: Option<Timestamp>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        self.loading_expired = false;
+        self.next_expiry = next;
+        for (position, entry) in entries {
+            if self.releasing.contains(&position) || self.ending.contains_key(&position) {
+                continue;
+            }
+            if self.begin_end(&position, &entry) {
+                let ending = EndingEntry { entry, reason: RefusalReason::Expired, detail: String::new() };
+                self.end(position, ending, actions);
+            } else {
+                // In flight: it expires once its acknowledgement is known to be lost.
+                self.expire_again(now);
+            }
+        }
+    }
+
+    fn expire_again(&mut self, now: Timestamp) {
+        let at = now.after(END_RETRY);
+        self.next_expiry = Some(self.next_expiry.filter(|next| *next > now).map_or(at, |next| next.min(at)));
+    }
+
+    /// False if it is in flight.
+    fn begin_end(&mut self, position: &Position, entry: &Entry) -> bool {
+        let window = self.windows.entry((position.queue.clone(), position.rank)).or_default();
+        if !window.begin_end(position.seq) {
+            return false;
+        }
+        self.no_longer_waiting(entry.id, position);
+        true
+    }
+
+    pub(super) fn end(&mut self, position: Position, ending: EndingEntry, actions: &mut Vec<Action>) {
+        let EndingEntry { entry, reason, detail } = ending.clone();
+        self.ending.insert(position.clone(), ending);
+        actions.push(Action::End { position, entry, reason, detail });
+    }
+
+    pub(super) fn handle_ended(
+        &mut self,
+        position: &Position,
+        outcome: Ended,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(EndingEntry { entry, .. }) = self.ending.get(position).cloned() else { return };
+        let precedence = Precedence::from_rank(position.rank).unwrap_or_default();
+        let mut ops = self.removal(position, &entry);
+        match outcome {
+            Ended::Later => {
+                self.end_retries.insert((now.after(END_RETRY), position.clone()));
+                return;
+            }
+            Ended::Notice(notice) => {
+                self.enqueue_own(&notice, now, actions);
+                actions.push(Action::Measure(Measure::Notice(precedence)));
+            }
+            Ended::Records(records) => ops.extend(records),
+        }
+        if entry.expires <= now {
+            actions.push(Action::Measure(Measure::Expired(precedence)));
+        }
+        self.remove_ended(position, &entry);
+        self.open.end(position.clone(), entry.bytes, ops);
+    }
+
+    fn removal(&self, position: &Position, entry: &Entry) -> Vec<Op> {
+        let mut ops = vec![dequeue(position, entry)];
+        ops.extend(released(entry, &self.config.me));
+        ops
+    }
+
+    fn remove_ended(&mut self, position: &Position, entry: &Entry) {
+        if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
+            window.remove(position.seq, entry.bytes);
+        }
+    }
+
+    pub(super) fn retry_ends(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        while let Some((at, position)) = self.end_retries.first().cloned() {
+            if at > now {
+                return;
+            }
+            self.end_retries.remove(&(at, position.clone()));
+            if let Some(EndingEntry { entry, reason, detail }) = self.ending.get(&position).cloned() {
+                actions.push(Action::End { position, entry, reason, detail });
+            }
+        }
+    }
+
+    pub(super) fn handle_cancel(&mut self, ticket: Ticket, entries: &[(Position, Entry)], ops: Vec<Op>) {
+        let mut withdrawn = Vec::new();
+        for (position, entry) in entries {
+            let busy = self.releasing.contains(position) || self.ending.contains_key(position);
+            if busy || !self.begin_end(position, entry) {
+                continue;
+            }
+            let removal = self.removal(position, entry);
+            let ending = EndingEntry { entry: entry.clone(), reason: RefusalReason::Cancelled, detail: String::new() };
+            self.ending.insert(position.clone(), ending);
+            self.remove_ended(position, entry);
+            self.open.end(position.clone(), entry.bytes, removal);
+            withdrawn.push(entry.index);
+        }
+        if !withdrawn.is_empty() {
+            ops.into_iter().for_each(|op| self.open.accept(op));
+        }
+        self.open.answers.push((ticket, withdrawn));
+    }
+
+    /// The disk was full: nothing has ended. It is found again by its expiry, or by whoever asks.
+    pub(super) fn undo_ending(&mut self, ending: &Ending, now: Timestamp) {
+        self.ending.remove(&ending.position);
+        let key = (ending.position.queue.clone(), ending.position.rank);
+        self.windows.entry(key).or_default().undo_remove(ending.bytes);
+        self.expire_again(now);
+    }
+}

@@ -1,0 +1,360 @@
+//! Passing custody on: which entry goes by which link, and what its acknowledgement means.
+
+use std::time::Duration;
+
+use liaison_protocol::frame::{Ack, ReachEntry, Refused};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{AgencyId, NodeId, Timestamp};
+
+use super::end::EndingEntry;
+use super::{LaneKey, Node, QueueKey};
+use crate::action::{Action, CloseReason, Measure, Passed, Send};
+use crate::batch::{dequeue, remember_until};
+use crate::event::{LinkKey, NodeKind};
+use crate::lane::Flight;
+use crate::op::{DedupeKey, Entry, Held, Op, Position, RANKS, Remembered};
+use crate::queue::WINDOW;
+
+impl Node {
+    pub(super) fn handle_link_up(&mut self, link: LinkKey, peer: NodeId, kind: NodeKind, actions: &mut Vec<Action>) {
+        self.routes.handle_up(link, peer.clone(), kind);
+        self.peers.insert(link, (peer, kind));
+        self.advertise(actions);
+        self.reroute(actions);
+    }
+
+    pub(super) fn handle_link_down(&mut self, link: LinkKey, actions: &mut Vec<Action>) {
+        let Some((peer, _)) = self.peers.remove(&link) else { return };
+        self.routes.handle_down(link, &peer);
+        for rank in 0..RANKS {
+            let Some(lane) = self.lanes.remove(&(link, rank)) else { continue };
+            for flight in lane.into_flights() {
+                self.put_back(flight);
+            }
+        }
+        self.advertise(actions);
+        self.reroute(actions);
+    }
+
+    /// The peer may have taken it, and may not: it is sent again, and whoever has it says so.
+    fn put_back(&mut self, flight: Flight) {
+        for (_, position) in flight.entries {
+            self.put_back_entry(flight.id, position);
+        }
+    }
+
+    fn put_back_entry(&mut self, id: liaison_protocol::MessageId, position: Position) {
+        if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
+            window.put_back(position.seq);
+            self.waiting.entry(id).or_default().insert(position);
+        }
+    }
+
+    pub(super) fn handle_reach(&mut self, link: LinkKey, relays: Vec<ReachEntry>, actions: &mut Vec<Action>) {
+        let Some((peer, _)) = self.peers.get(&link).cloned() else { return };
+        self.routes.handle_reach(&peer, relays);
+        self.advertise(actions);
+        self.reroute(actions);
+    }
+
+    /// Tells the peers what changed: the shell sends only what differs from what it sent before.
+    fn advertise(&self, actions: &mut Vec<Action>) {
+        let all = self.routes.advertisements();
+        actions.extend(all.into_iter().map(|(link, relays)| Action::Reach { link, relays }));
+    }
+
+    /// Routes have changed: every queue looks anew for a lane.
+    pub(super) fn reroute(&mut self, actions: &mut Vec<Action>) {
+        self.ready.clear();
+        let keys: Vec<QueueKey> = self.windows.keys().cloned().collect();
+        for key in keys {
+            if let Some(window) = self.windows.get_mut(&key) {
+                let parked = window.unpark();
+                let ids: Vec<_> = parked.iter().filter_map(|seq| window.entry(*seq).map(|e| (e.id, *seq))).collect();
+                for (id, seq) in ids {
+                    let position = Position { queue: key.0.clone(), rank: key.1, seq };
+                    self.waiting.entry(id).or_default().insert(position);
+                }
+            }
+            self.wake(&key, actions);
+        }
+    }
+
+    /// A queue may have something to send: puts it on its lane's list, and loads more of it.
+    pub(super) fn wake(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
+        let Some(window) = self.windows.get_mut(key) else { return };
+        if window.entries() == 0 {
+            return;
+        }
+        let Some(link) = self.routes.candidates(&key.0, &self.roster).first().copied() else { return };
+        if let Some(after) = window.wants_load() {
+            actions.push(Action::Load { queue: key.0.clone(), rank: key.1, after, limit: WINDOW / 2 });
+        }
+        if window.has_waiting() && window.held_until(Timestamp::ZERO).is_none() {
+            self.make_ready((link, key.1), key.0.clone());
+        }
+    }
+
+    fn make_ready(&mut self, lane: LaneKey, queue: AgencyId) {
+        let list = self.ready.entry(lane).or_default();
+        if !list.contains(&queue) {
+            list.push_back(queue);
+        }
+    }
+
+    pub(super) fn handle_loaded(
+        &mut self,
+        queue: &AgencyId,
+        rank: u8,
+        entries: Vec<(u64, Entry)>,
+        end: bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let key = (queue.clone(), rank);
+        let position = |seq| Position { queue: queue.clone(), rank, seq };
+        let Some(window) = self.windows.get_mut(&key) else { return };
+        let (ending, releasing) = (&self.ending, &self.releasing);
+        let gone = |seq| ending.contains_key(&position(seq)) || releasing.contains(&position(seq));
+        let added = window.handle_loaded(entries, end, gone);
+        let ids: Vec<_> = added.iter().filter_map(|seq| window.entry(*seq).map(|entry| (entry.id, *seq))).collect();
+        for (id, seq) in ids {
+            self.waiting.entry(id).or_default().insert(position(seq));
+        }
+        self.wake(&key, actions);
+    }
+
+    /// An entry is durable: it joins its queue.
+    pub(super) fn queue_added(&mut self, position: Position, entry: Entry, actions: &mut Vec<Action>) {
+        self.next_expiry = Some(self.next_expiry.map_or(entry.expires, |next| next.min(entry.expires)));
+        let key = (position.queue.clone(), position.rank);
+        let id = entry.id;
+        if self.windows.entry(key.clone()).or_default().add(position.seq, entry) {
+            self.waiting.entry(id).or_default().insert(position);
+        }
+        self.wake(&key, actions);
+    }
+
+    /// Fills every lane that has room, the most urgent rank first, the queues of a lane in turn.
+    pub(super) fn forward(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut lanes: Vec<LaneKey> = self.ready.keys().copied().collect();
+        lanes.sort_unstable_by_key(|(link, rank)| (*rank, *link));
+        for lane in lanes {
+            while self.lanes.entry(lane).or_default().has_room() {
+                let Some(queue) = self.ready.get_mut(&lane).and_then(std::collections::VecDeque::pop_front) else {
+                    break;
+                };
+                self.send_next(lane, &queue, now, actions);
+            }
+            if self.ready.get(&lane).is_some_and(std::collections::VecDeque::is_empty) {
+                self.ready.remove(&lane);
+            }
+        }
+    }
+
+    /// Sends the queue's next entry, and puts the queue at the end of its lane's list.
+    fn send_next(&mut self, lane: LaneKey, queue: &AgencyId, now: Timestamp, actions: &mut Vec<Action>) {
+        let key = (queue.clone(), lane.1);
+        let Some(window) = self.windows.get(&key) else { return };
+        if window.held_until(now).is_some() {
+            return;
+        }
+        let Some((seq, entry)) = window.next() else { return };
+        let entry = entry.clone();
+        match self.next_hop(queue, &entry) {
+            None => self.park(&key, seq, entry.id),
+            Some(link) if link != lane.0 => return self.make_ready((link, lane.1), queue.clone()),
+            Some(_) => self.send(lane, &entry, now, actions),
+        }
+        if self.windows.get(&key).is_some_and(super::Window::has_waiting) {
+            self.make_ready(lane, queue.clone());
+        }
+        self.load_more(&key, actions);
+    }
+
+    fn load_more(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
+        if let Some(after) = self.windows.get_mut(key).and_then(super::Window::wants_load) {
+            actions.push(Action::Load { queue: key.0.clone(), rank: key.1, after, limit: WINDOW / 2 });
+        }
+    }
+
+    fn park(&mut self, key: &QueueKey, seq: u64, id: liaison_protocol::MessageId) {
+        if let Some(window) = self.windows.get_mut(key) {
+            window.park(seq);
+        }
+        self.no_longer_waiting(id, &Position { queue: key.0.clone(), rank: key.1, seq });
+    }
+
+    pub(super) fn no_longer_waiting(&mut self, id: liaison_protocol::MessageId, position: &Position) {
+        if let Some(positions) = self.waiting.get_mut(&id) {
+            positions.remove(position);
+            if positions.is_empty() {
+                self.waiting.remove(&id);
+            }
+        }
+    }
+
+    /// The best link that this envelope has not come by.
+    fn next_hop(&self, queue: &AgencyId, entry: &Entry) -> Option<LinkKey> {
+        let been = |link: &LinkKey| {
+            self.peers.get(link).is_none_or(|(peer, kind)| {
+                *kind == NodeKind::Relay && (entry.path.contains(peer) || entry.from == *peer)
+            })
+        };
+        self.routes.candidates(queue, &self.roster).into_iter().find(|link| !been(link))
+    }
+
+    /// One transfer for this entry and every other waiting one of the same envelope that goes the same way.
+    fn send(&mut self, lane: LaneKey, entry: &Entry, now: Timestamp, actions: &mut Vec<Action>) {
+        let positions: Vec<Position> = self.waiting.get(&entry.id).into_iter().flatten().cloned().collect();
+        let mut entries: Vec<(u16, Position)> = Vec::new();
+        for position in positions {
+            let Some(window) = self.windows.get(&(position.queue.clone(), position.rank)) else { continue };
+            let Some(other) = window.waiting_entry(position.seq) else { continue };
+            let together = other.attempt == entry.attempt && other.path == entry.path && position.rank == lane.1;
+            if together && window.held_until(now).is_none() && self.next_hop(&position.queue, other) == Some(lane.0) {
+                entries.push((other.index, position));
+            }
+        }
+        entries.sort_unstable();
+        entries.dedup_by_key(|(index, _)| *index);
+        for (_, position) in &entries {
+            if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
+                window.send(position.seq);
+            }
+            self.no_longer_waiting(entry.id, position);
+        }
+        let branch = entries.iter().map(|(index, _)| *index).collect();
+        let bytes = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
+        let seq = self.lanes.entry(lane).or_default().send(entry.id, entries, bytes, now);
+        let (id, attempt, path, accepted) = (entry.id, entry.attempt, entry.path.clone(), entry.accepted);
+        actions.push(Action::Send(Send { link: lane.0, rank: lane.1, seq, id, attempt, branch, path, accepted }));
+    }
+
+    pub(super) fn handle_acks(
+        &mut self,
+        link: LinkKey,
+        rank: u8,
+        acks: &[Ack],
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        if !self.peers.contains_key(&link) {
+            return;
+        }
+        for ack in acks {
+            let Some(flight) = self.lanes.get_mut(&(link, rank)).and_then(|lane| lane.acknowledge(ack.seq)) else {
+                return actions.push(Action::Close { link, why: CloseReason::Protocol });
+            };
+            self.handle_ack((link, rank), ack, flight, now, actions);
+        }
+        // The lane has room again: queues that were waiting for it are still on its list.
+    }
+
+    fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
+        let mut passed: Vec<(NodeId, u16)> = Vec::new();
+        for (index, position) in flight.entries {
+            if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
+                if let Some(from) = self.release(&position, now, actions) {
+                    passed.extend(ack.taken.contains(&index).then_some((from, index)));
+                }
+            } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
+                self.handle_refused(&position, refused, now, actions);
+            } else {
+                self.put_back_entry(flight.id, position.clone());
+                self.wake(&(position.queue, position.rank), actions);
+            }
+        }
+        if let Some((from, _)) = passed.first().cloned() {
+            let indices = ack.taken.clone();
+            actions.push(Action::Passed(Passed {
+                link: lane.0,
+                rank: lane.1,
+                seq: ack.seq,
+                id: flight.id,
+                from,
+                indices,
+            }));
+        }
+    }
+
+    /// The next holder has it, durably. Gives from whom it had come.
+    fn release(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) -> Option<NodeId> {
+        let key = (position.queue.clone(), position.rank);
+        let window = self.windows.get_mut(&key)?;
+        let entry = window.entry(position.seq)?.clone();
+        window.remove(position.seq, entry.bytes);
+        window.backoff.reset();
+        self.releasing.insert(position.clone());
+        self.open.release(dequeue(position, &entry));
+        if let Some(op) = released(&entry, &self.config.me) {
+            self.open.release(op);
+        }
+        let precedence = liaison_protocol::Precedence::from_rank(position.rank).unwrap_or_default();
+        let held_ms = u64::try_from(now.since(entry.accepted).as_millis()).unwrap_or(u64::MAX);
+        actions.push(Action::Measure(Measure::Released { precedence, held_ms }));
+        self.load_more(&key, actions);
+        Some(entry.from)
+    }
+
+    fn handle_refused(&mut self, position: &Position, refused: &Refused, now: Timestamp, actions: &mut Vec<Action>) {
+        let reason = RefusalReason::try_from(refused.reason).unwrap_or(RefusalReason::Malformed);
+        let key = (position.queue.clone(), position.rank);
+        let Some(window) = self.windows.get_mut(&key) else { return };
+        let Some(entry) = window.entry(position.seq).cloned() else { return };
+        if refused.retry_after_ms > 0 {
+            let asked = Duration::from_millis(u64::from(refused.retry_after_ms).min(3_600_000));
+            let until = window.backoff.refused(now, asked, &mut self.jitter);
+            window.hold(until, format!("{reason}: {}", refused.detail));
+            self.holds.insert(key, until);
+            self.put_back_entry(entry.id, position.clone());
+            return;
+        }
+        window.end_in_flight(position.seq);
+        self.end(position.clone(), EndingEntry { entry, reason, detail: refused.detail.clone() }, actions);
+    }
+
+    pub(super) fn end_holds(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let over = self.holds.iter().filter(|(_, until)| **until <= now);
+        let keys: Vec<QueueKey> = over.map(|(key, _)| key.clone()).collect();
+        for key in keys {
+            self.end_hold(&key, actions);
+        }
+    }
+
+    fn end_hold(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
+        self.holds.remove(key);
+        if let Some(window) = self.windows.get_mut(key) {
+            window.end_hold();
+        }
+        self.wake(key, actions);
+    }
+
+    pub(super) fn handle_retry(&mut self, actions: &mut Vec<Action>) {
+        let keys: Vec<QueueKey> = self.holds.keys().cloned().collect();
+        for key in keys {
+            self.end_hold(&key, actions);
+        }
+        self.reroute(actions);
+    }
+
+    /// A peer that keeps its link alive and acknowledges nothing holds up everything behind it.
+    pub(super) fn close_silent(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let late = self.lanes.iter().filter(|(_, lane)| lane.deadline().is_some_and(|deadline| deadline <= now));
+        let mut links: Vec<LinkKey> = late.map(|((link, _), _)| *link).collect();
+        links.dedup();
+        for link in links {
+            actions.push(Action::Close { link, why: CloseReason::Timeout });
+            self.handle_link_down(link, actions);
+        }
+    }
+}
+
+/// What is remembered once an entry has left; nothing for this node's own.
+pub(super) fn released(entry: &Entry, me: &NodeId) -> Option<Op> {
+    if entry.from == *me {
+        return None;
+    }
+    let key = DedupeKey { id: entry.id, index: entry.index };
+    let record = Remembered { attempt: entry.attempt, held: Held::Released, until: remember_until(entry.expires) };
+    Some(Op::Remember { key, record })
+}

@@ -1,0 +1,228 @@
+//! A node's custody, whole: ties admission, queues, lanes, routes and group commit together.
+//!
+//! ```text
+//!  Received ─► admit ─► open batch ─► Commit ─► Committed ─► Acknowledge, queue
+//!                                                              │
+//!  Acked ─► release ─► open batch …          Send ◄── forward ◄┘
+//!                                             │
+//!  expiry, refusal, cancel ─► End ─► Ended ─► open batch …
+//! ```
+//!
+//! Invariants, each by construction:
+//! - an acknowledgement leaves only from a batch whose commit has ended well ([`Node::handle`] on `Committed`);
+//! - an entry is removed only for a next holder's acknowledgement or in the same commit as what tells its sender;
+//! - a duplicate of what is not yet durable waits for the first copy's commit;
+//! - what is in flight does not expire.
+
+mod commit;
+mod end;
+mod forward;
+mod receive;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::roster::Roster;
+use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+
+use crate::action::Action;
+use crate::batch::Batch;
+use crate::event::{Disk, Drain, Event, LinkKey, NodeKind};
+use crate::lane::Lane;
+use crate::op::{DedupeKey, Position};
+use crate::queue::Window;
+use crate::quota::Rate;
+use crate::retry::Jitter;
+use crate::route::Routes;
+
+pub use receive::CHAIN_INDEX;
+pub use view::QueueView;
+
+/// What does not change while a node runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This node.
+    pub me: NodeId,
+    /// Which program.
+    pub kind: NodeKind,
+    /// A daemon's home relays, the preferred one first; empty at a relay.
+    pub home: Vec<NodeId>,
+    /// Costs of links, by peer, where they differ from the default of 10.
+    pub costs: BTreeMap<NodeId, u32>,
+    /// Bytes that one agency's queues hold before custody for it is refused.
+    pub agency_bytes_max: u64,
+    /// Share of that which only flash may use, in percent.
+    pub flash_reserve_percent: u8,
+    /// Envelopes a second that one agency may submit; `None` for no limit.
+    pub agency_rate: Option<u32>,
+    /// Seeds the jitter of retries.
+    pub seed: u64,
+}
+
+/// What the store held when the node started.
+#[derive(Clone, Debug, Default)]
+pub struct Restored {
+    /// The highest sequence ever enqueued.
+    pub last_seq: u64,
+    /// Totals by queue and rank.
+    pub queues: Vec<RestoredQueue>,
+    /// When the first entry expires.
+    pub next_expiry: Option<Timestamp>,
+}
+
+/// Totals of one queue and rank.
+#[derive(Clone, Debug)]
+pub struct RestoredQueue {
+    /// The queue.
+    pub queue: AgencyId,
+    /// Its rank.
+    pub rank: u8,
+    /// Entries in it.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was accepted.
+    pub oldest: Timestamp,
+}
+
+type QueueKey = (AgencyId, u8);
+type LaneKey = (LinkKey, u8);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Node {
+    config: Config,
+    roster: Arc<Roster>,
+    routes: Routes,
+    peers: BTreeMap<LinkKey, (NodeId, NodeKind)>,
+    windows: BTreeMap<QueueKey, Window>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    /// Queues with something to send, by the lane that leads on, each at most once a lane.
+    ready: BTreeMap<LaneKey, VecDeque<AgencyId>>,
+    /// Where the entries of an envelope wait, so that one transfer carries it for all recipients behind a hop.
+    waiting: BTreeMap<MessageId, BTreeSet<Position>>,
+    open: Batch,
+    flying: Option<Batch>,
+    /// Envelopes taken in a batch that is not yet durable, by id.
+    undurable: BTreeMap<MessageId, VerifiedEnvelope>,
+    /// Entries that something is being made for, or whose end is not yet committed.
+    ending: BTreeMap<Position, end::EndingEntry>,
+    /// When to try again to make what ends them.
+    end_retries: BTreeSet<(Timestamp, Position)>,
+    /// Queues that wait for a time.
+    holds: BTreeMap<QueueKey, Timestamp>,
+    /// Entries released in a batch that is not yet durable.
+    releasing: BTreeSet<Position>,
+    rates: BTreeMap<NodeId, Rate>,
+    last_seq: u64,
+    next_expiry: Option<Timestamp>,
+    loading_expired: bool,
+    retry_commit_at: Option<Timestamp>,
+    disk: Disk,
+    drain: Drain,
+    jitter: Jitter,
+}
+
+impl Node {
+    /// A node as its store left it, without links.
+    #[must_use]
+    pub fn new(config: Config, roster: Arc<Roster>, restored: Restored) -> Self {
+        let routes = Routes::new(config.me.clone(), config.kind, config.home.clone(), config.costs.clone());
+        let window = |queue: &RestoredQueue| Window::restored(queue.entries, queue.bytes, queue.oldest);
+        let windows = restored.queues.iter().map(|queue| ((queue.queue.clone(), queue.rank), window(queue))).collect();
+        Self {
+            jitter: Jitter::new(config.seed),
+            config,
+            roster,
+            routes,
+            peers: BTreeMap::new(),
+            windows,
+            lanes: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            open: Batch::default(),
+            flying: None,
+            undurable: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            end_retries: BTreeSet::new(),
+            holds: BTreeMap::new(),
+            releasing: BTreeSet::new(),
+            rates: BTreeMap::new(),
+            last_seq: restored.last_seq,
+            next_expiry: restored.next_expiry,
+            loading_expired: false,
+            retry_commit_at: None,
+            disk: Disk::Ok,
+            drain: Drain::Off,
+        }
+    }
+
+    /// Applies one event at `now`. Never blocks, reads no clock.
+    pub fn handle(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        match event {
+            Event::Acked { link, rank, acks } => self.handle_acks(link, rank, &acks, now, actions),
+            Event::Cancel { ticket, entries, ops } => self.handle_cancel(ticket, &entries, ops),
+            Event::Committed(result) => self.handle_committed(result, now, actions),
+            Event::Disk(disk) => self.disk = disk,
+            Event::Drain(drain) => self.drain = drain,
+            Event::Ended { position, outcome } => self.handle_ended(&position, outcome, now, actions),
+            Event::Expiring { entries, next } => self.handle_expiring(entries, next, now, actions),
+            Event::Loaded { queue, rank, entries, end } => self.handle_loaded(&queue, rank, entries, end, actions),
+            Event::LinkUp { link, peer, kind } => self.handle_link_up(link, peer, kind, actions),
+            Event::LinkDown { link } => self.handle_link_down(link, actions),
+            Event::Reach { link, relays } => self.handle_reach(link, relays, actions),
+            Event::Received(received) => self.handle_received(*received, now, actions),
+            Event::Rejected { link, rank, seq, branch, reason, detail } => {
+                self.handle_rejected((link, rank), seq, &branch, reason, &detail, actions);
+            }
+            Event::Records { ticket, ops } => self.handle_records(ticket, ops),
+            Event::Retry => self.handle_retry(actions),
+            Event::Roster(roster) => self.handle_roster(roster, actions),
+            Event::Submitted { ticket, envelope, ops } => self.handle_submitted(ticket, &envelope, ops, now, actions),
+            Event::Timer => self.handle_timer(now, actions),
+        }
+        self.forward(now, actions);
+        self.start_commit(now, actions);
+    }
+
+    /// Whether more events from peers can be taken now. If not, the next `Committed` makes room.
+    #[must_use]
+    pub const fn has_room(&self) -> bool {
+        self.open.has_room()
+    }
+
+    /// When [`Event::Timer`] is next of use. `None`: an idle node costs nothing.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let expiry = if self.loading_expired { None } else { self.next_expiry };
+        let held = self.holds.values().copied();
+        let acks = self.lanes.values().filter_map(Lane::deadline);
+        let ends = self.end_retries.first().map(|(at, _)| *at);
+        held.chain(acks).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
+    }
+
+    fn handle_timer(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        self.end_holds(now, actions);
+        self.close_silent(now, actions);
+        self.load_expired(now, actions);
+        self.retry_ends(now, actions);
+        self.retry_commit_at = self.retry_commit_at.filter(|at| *at > now);
+    }
+
+    fn handle_roster(&mut self, roster: Arc<Roster>, actions: &mut Vec<Action>) {
+        self.roster = roster;
+        self.reroute(actions);
+    }
+
+    const fn next_seq(&mut self) -> u64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
+    /// Whether this (message, recipient) is in a batch that is not yet durable.
+    fn is_pending(&self, key: &DedupeKey) -> bool {
+        self.open.keys.contains(key) || self.flying.as_ref().is_some_and(|batch| batch.keys.contains(key))
+    }
+}

@@ -1,0 +1,316 @@
+//! Taking custody: from peers, and of this node's own messages.
+
+use std::collections::BTreeMap;
+
+use liaison_protocol::envelope::{Header, VerifiedEnvelope};
+use liaison_protocol::frame::{Ack, Refused};
+use liaison_protocol::limits::DETAIL_BYTES_MAX;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{AgencyId, NodeId, Timestamp};
+
+use super::{LaneKey, Node};
+use crate::action::{Acknowledgement, Action, Measure, Taken};
+use crate::admit::{self, Copy, Refusal};
+use crate::batch::remember_until;
+use crate::event::{Disk, Drain, Local, NodeKind, Received, Ticket};
+use crate::op::{DedupeKey, Entry, Held, Op, Position, RANK_BULK, Remembered};
+use crate::quota::Rate;
+
+/// When to try again with a node that drains, or whose disk is low.
+const LATER_MS: u32 = 5_000;
+/// Index that stands for a whole chain of superseding messages in the dedupe memory: no recipient has it.
+pub const CHAIN_INDEX: u16 = u16::MAX;
+
+impl Node {
+    pub(super) fn handle_received(&mut self, received: Received, now: Timestamp, actions: &mut Vec<Action>) {
+        let Some((peer, _)) = self.peers.get(&received.link).cloned() else { return };
+        let lane = (received.link, received.rank);
+        let header = received.envelope.header();
+        if let Err(rule) = check_branch(&received, header) {
+            let refusal = Refusal::last(RefusalReason::Malformed, rule);
+            return refuse_all(lane, received.seq, &received.branch, &refusal, actions);
+        }
+        if let Err(refusal) = self.admit_envelope(header, &peer, &received.path, now) {
+            return refuse_all(lane, received.seq, &received.branch, &refusal, actions);
+        }
+        let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
+        let mut fresh = Vec::new();
+        for (index, seen) in received.branch.iter().zip(&received.seen) {
+            match self.admit_recipient(&received, *index, *seen) {
+                Ok(Copy::New) => fresh.push(*index),
+                Ok(Copy::StillHeld) => ack.taken.push(*index),
+                Ok(Copy::Passed) => ack.duplicate.push(*index),
+                Err(refusal) => ack.refused.push(refused(*index, &refusal, actions)),
+            }
+        }
+        let repeated = ack.taken.len() + ack.duplicate.len();
+        actions.extend((0..repeated).map(|_| Action::Measure(Measure::Duplicate(header.precedence))));
+        if self.config.kind == NodeKind::Daemon {
+            self.deliver(&received, &fresh, &mut ack, actions);
+        } else {
+            self.take(&received, &peer, &fresh, now, actions);
+            ack.taken.extend(&fresh);
+        }
+        ack.taken.sort_unstable();
+        self.acknowledge_after_commit(lane, ack, received.envelope.id(), peer);
+    }
+
+    /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable.
+    fn acknowledge_after_commit(&mut self, lane: LaneKey, ack: Ack, id: liaison_protocol::MessageId, from: NodeId) {
+        let custody = (!ack.taken.is_empty() && self.config.kind == NodeKind::Relay).then(|| {
+            self.open.custody.push(Taken { id, from, indices: ack.taken.clone() });
+            self.open.custody.len() - 1
+        });
+        self.open.acks.push((lane.0, lane.1, Acknowledgement { ack, custody }));
+    }
+
+    fn admit_envelope(
+        &mut self,
+        header: &Header,
+        peer: &NodeId,
+        path: &[NodeId],
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
+        if self.drain == Drain::On {
+            return Err(Refusal::later(RefusalReason::Draining, "this node is being drained", LATER_MS));
+        }
+        if self.disk == Disk::Low {
+            return Err(Refusal::later(RefusalReason::DiskLow, "the disk is below its low-water mark", LATER_MS));
+        }
+        self.check_rate(header, peer, now)
+    }
+
+    /// An agency's own link is limited; what comes from relays was counted by the first of them.
+    fn check_rate(&mut self, header: &Header, peer: &NodeId, now: Timestamp) -> Result<(), Refusal> {
+        let Some(per_second) = self.config.agency_rate.filter(|_| *peer == header.sender) else { return Ok(()) };
+        if self.config.kind == NodeKind::Daemon {
+            return Ok(());
+        }
+        let rate = self.rates.entry(peer.clone()).or_insert_with(|| Rate::new(per_second, now));
+        rate.take(now).map_err(|wait| {
+            let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
+            Refusal::later(RefusalReason::Quota, format!("{peer} may submit {per_second} envelopes a second"), wait_ms)
+        })
+    }
+
+    fn admit_recipient(&self, received: &Received, index: u16, seen: Option<Remembered>) -> Result<Copy, Refusal> {
+        let header = received.envelope.header();
+        let Some(recipient) = header.recipients.get(usize::from(index)).map(|recipient| &recipient.id) else {
+            return Err(Refusal::last(RefusalReason::Malformed, "no such recipient"));
+        };
+        let key = DedupeKey { id: received.envelope.id(), index };
+        if self.is_pending(&key) {
+            return Ok(Copy::StillHeld);
+        }
+        let copy = admit::classify(seen, received.attempt, self.config.kind);
+        if copy != Copy::New {
+            return Ok(copy);
+        }
+        if self.config.kind == NodeKind::Daemon {
+            return self.admit_local(received, recipient);
+        }
+        admit::check_recipient(header, recipient, &self.roster)?;
+        check_wrap(&received.envelope, index)?;
+        self.check_quota(header, recipient, received.envelope.encoded_len())?;
+        Ok(Copy::New)
+    }
+
+    fn admit_local(&self, received: &Received, recipient: &AgencyId) -> Result<Copy, Refusal> {
+        if NodeId::from(recipient) != self.config.me {
+            return Err(Refusal::last(RefusalReason::UnknownRecipient, format!("{recipient} is not here")));
+        }
+        match &received.local {
+            Some(Local::Deliver { chain: Some((first, seen)), .. }) => {
+                let known = seen.is_some() || self.is_pending(&DedupeKey { id: *first, index: CHAIN_INDEX });
+                Ok(if known { Copy::Passed } else { Copy::New })
+            }
+            Some(Local::Deliver { chain: None, .. }) => Ok(Copy::New),
+            Some(Local::Later { detail }) => Err(Refusal::later(RefusalReason::NoRoute, detail.clone(), LATER_MS)),
+            Some(Local::Refuse { reason, detail, .. }) => Err(Refusal::last(*reason, detail.clone())),
+            None => Err(Refusal::later(RefusalReason::NoRoute, "not opened", LATER_MS)),
+        }
+    }
+
+    fn check_quota(&self, header: &Header, recipient: &AgencyId, bytes: usize) -> Result<(), Refusal> {
+        let held: u64 = (0..=RANK_BULK)
+            .filter_map(|rank| self.windows.get(&(recipient.clone(), rank)))
+            .map(super::Window::bytes)
+            .sum();
+        let limit =
+            self.roster.agency(recipient).and_then(|agency| agency.quota).unwrap_or(self.config.agency_bytes_max);
+        let max = admit::queue_bytes_max(limit, self.config.flash_reserve_percent, header.precedence);
+        if held.saturating_add(bytes as u64) <= max {
+            return Ok(());
+        }
+        let detail = format!("the queue of {recipient} holds {held} of {max} bytes");
+        Err(Refusal::later(RefusalReason::Quota, detail, LATER_MS))
+    }
+
+    /// Custody for the recipients in `fresh`, in the batch that is being gathered.
+    fn take(&mut self, received: &Received, peer: &NodeId, fresh: &[u16], now: Timestamp, actions: &mut Vec<Action>) {
+        if fresh.is_empty() {
+            return;
+        }
+        let (attempt, path) = (received.attempt, received.path.clone());
+        let path = if self.peer_is_relay(received) { [path, vec![peer.clone()]].concat() } else { path };
+        let envelope = match &received.stored {
+            Some(stored) => received.envelope.merge(stored),
+            None => received.envelope.clone(),
+        };
+        self.enqueue(&envelope, fresh, &Origin { attempt, from: peer.clone(), path }, now);
+        let header = received.envelope.header();
+        for index in fresh {
+            let record = Remembered { attempt, held: Held::Yes, until: remember_until(header.expires) };
+            let key = DedupeKey { id: received.envelope.id(), index: *index };
+            self.open.keys.insert(key);
+            self.open.accept(Op::Remember { key, record });
+            actions.push(Action::Measure(Measure::Accepted(header.precedence)));
+        }
+    }
+
+    fn peer_is_relay(&self, received: &Received) -> bool {
+        self.peers.get(&received.link).is_some_and(|(_, kind)| *kind == NodeKind::Relay)
+    }
+
+    fn enqueue(&mut self, envelope: &VerifiedEnvelope, indices: &[u16], origin: &Origin, now: Timestamp) {
+        let header = envelope.header();
+        let whole = match self.undurable.get(&envelope.id()) {
+            Some(other) => envelope.merge(other),
+            None => envelope.clone(),
+        };
+        self.open.accept(Op::PutEnvelope { id: envelope.id(), bytes: whole.encoded().clone() });
+        for index in indices {
+            let Some(recipient) = header.recipients.get(usize::from(*index)) else { continue };
+            let position = Position { queue: recipient.id.clone(), rank: admit::rank_of(header), seq: self.next_seq() };
+            let entry = Entry {
+                id: envelope.id(),
+                index: *index,
+                attempt: origin.attempt,
+                sender: header.sender.clone(),
+                from: origin.from.clone(),
+                path: origin.path.clone(),
+                accepted: now,
+                expires: header.expires,
+                bytes: u32::try_from(envelope.encoded_len()).unwrap_or(u32::MAX),
+            };
+            self.open.enqueue(position, entry);
+        }
+        if header.recipients.len() > 1 {
+            self.undurable.insert(envelope.id(), whole);
+        }
+    }
+
+    /// At the recipient's daemon: the inbox's records and the dedupe ids, in one commit.
+    fn deliver(&mut self, received: &Received, fresh: &[u16], ack: &mut Ack, actions: &mut Vec<Action>) {
+        let header = received.envelope.header();
+        if let (Some(Local::Refuse { ops, .. }), false) = (&received.local, ack.refused.is_empty()) {
+            ops.iter().for_each(|op| self.open.accept(op.clone()));
+        }
+        let until = remember_until(header.expires);
+        let record = Remembered { attempt: received.attempt, held: Held::Released, until };
+        for index in fresh {
+            let Some(Local::Deliver { ops, chain }) = &received.local else { continue };
+            ops.iter().for_each(|op| self.open.accept(op.clone()));
+            let own = DedupeKey { id: received.envelope.id(), index: *index };
+            // A message is the first of its own chain, so that one which supersedes it later is known.
+            let first = chain.as_ref().map_or(own.id, |(first, _)| *first);
+            for key in [own, DedupeKey { id: first, index: CHAIN_INDEX }] {
+                self.open.keys.insert(key);
+                self.open.accept(Op::Remember { key, record });
+            }
+            actions.push(Action::Measure(Measure::Accepted(header.precedence)));
+            ack.taken.push(*index);
+        }
+    }
+
+    pub(super) fn handle_submitted(
+        &mut self,
+        ticket: Ticket,
+        envelope: &VerifiedEnvelope,
+        ops: Vec<Op>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        ops.into_iter().for_each(|op| self.open.accept(op));
+        self.enqueue_own(envelope, now, actions);
+        self.open.answers.push((ticket, Vec::new()));
+    }
+
+    /// Own messages are not remembered: nobody else can submit them, and one addressed to this very agency must arrive.
+    pub(super) fn enqueue_own(&mut self, envelope: &VerifiedEnvelope, now: Timestamp, actions: &mut Vec<Action>) {
+        let all: Vec<u16> =
+            (0..envelope.header().recipients.len()).filter_map(|index| u16::try_from(index).ok()).collect();
+        let origin = Origin { attempt: 1, from: self.config.me.clone(), path: Vec::new() };
+        self.enqueue(envelope, &all, &origin, now);
+        let precedence = envelope.header().precedence;
+        actions.extend(all.iter().map(|_| Action::Measure(Measure::Accepted(precedence))));
+    }
+
+    pub(super) fn handle_records(&mut self, ticket: Ticket, ops: Vec<Op>) {
+        ops.into_iter().for_each(|op| self.open.accept(op));
+        self.open.answers.push((ticket, Vec::new()));
+    }
+
+    pub(super) fn handle_rejected(
+        &self,
+        lane: LaneKey,
+        seq: u64,
+        branch: &[u16],
+        reason: RefusalReason,
+        detail: &str,
+        actions: &mut Vec<Action>,
+    ) {
+        if self.peers.contains_key(&lane.0) {
+            refuse_all(lane, seq, branch, &Refusal::last(reason, detail), actions);
+        }
+    }
+}
+
+/// Where custody comes from.
+struct Origin {
+    attempt: u8,
+    from: NodeId,
+    path: Vec<NodeId>,
+}
+
+fn check_branch(received: &Received, header: &Header) -> Result<(), &'static str> {
+    if received.branch.len() != received.seen.len() {
+        return Err("branch and dedupe memory differ");
+    }
+    if received.branch.iter().any(|index| usize::from(*index) >= header.recipients.len()) {
+        return Err("a branch names a recipient that the header does not have");
+    }
+    if received.rank != admit::rank_of(header) { Err("a lane carries its own precedence only") } else { Ok(()) }
+}
+
+/// A relay that stripped a wrap is found by the next one, which names it by refusing.
+fn check_wrap(envelope: &VerifiedEnvelope, index: u16) -> Result<(), Refusal> {
+    use liaison_protocol::envelope::Kind;
+    let there = envelope.envelope().wraps.iter().any(|wrap| wrap.index == index);
+    if there || envelope.header().kind == Kind::Chunk {
+        return Ok(());
+    }
+    Err(Refusal::last(RefusalReason::BadWrap, "the recipient's wrap is missing"))
+}
+
+/// Refusals need no commit: nothing was stored.
+fn refuse_all(lane: LaneKey, seq: u64, branch: &[u16], refusal: &Refusal, actions: &mut Vec<Action>) {
+    let mut refused_all: BTreeMap<u16, Refused> = BTreeMap::new();
+    for index in branch {
+        refused_all.insert(*index, refused(*index, refusal, actions));
+    }
+    let refused = refused_all.into_values().collect();
+    let ack = Ack { seq, taken: vec![], duplicate: vec![], refused, proof: None };
+    let acks = vec![Acknowledgement { ack, custody: None }];
+    actions.push(Action::Acknowledge { link: lane.0, rank: lane.1, acks });
+}
+
+fn refused(index: u16, refusal: &Refusal, actions: &mut Vec<Action>) -> Refused {
+    actions.push(Action::Measure(Measure::Refused(refusal.reason)));
+    let mut detail = refusal.detail.clone();
+    while detail.len() > DETAIL_BYTES_MAX {
+        detail.pop();
+    }
+    Refused { index, reason: refusal.reason.code(), detail, retry_after_ms: refusal.retry_after_ms }
+}

@@ -1,0 +1,69 @@
+//! What an operator sees of a node's queues.
+
+use liaison_protocol::{AgencyId, NodeId, Timestamp};
+
+use super::Node;
+use crate::event::LinkKey;
+
+/// One queue and rank.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueView {
+    /// Whose.
+    pub queue: AgencyId,
+    /// Its rank.
+    pub rank: u8,
+    /// Entries in custody.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was accepted.
+    pub oldest: Option<Timestamp>,
+    /// To whom it drains now; `None`: held until a link comes up.
+    pub next_hop: Option<NodeId>,
+    /// When it is tried again, if a peer has refused it.
+    pub next_try: Option<Timestamp>,
+    /// What the peer said.
+    pub last_error: Option<String>,
+}
+
+impl Node {
+    /// Every queue that holds something, by name and rank.
+    #[must_use]
+    pub fn queues(&self) -> Vec<QueueView> {
+        let held = self.windows.iter().filter(|(_, window)| window.entries() > 0);
+        let view = |((queue, rank), window): (&super::QueueKey, &super::Window)| QueueView {
+            queue: queue.clone(),
+            rank: *rank,
+            entries: window.entries(),
+            bytes: window.bytes(),
+            oldest: window.oldest(),
+            next_hop: self.next_hop_name(queue),
+            next_try: self.holds.get(&(queue.clone(), *rank)).copied(),
+            last_error: window.last_error().map(Into::into),
+        };
+        held.map(view).collect()
+    }
+
+    fn next_hop_name(&self, queue: &AgencyId) -> Option<NodeId> {
+        let link = self.routes.candidates(queue, &self.roster).first().copied()?;
+        self.peers.get(&link).map(|(peer, _)| peer.clone())
+    }
+
+    /// Transfers sent by a link and not yet acknowledged.
+    #[must_use]
+    pub fn in_flight(&self, link: LinkKey) -> usize {
+        self.lanes.iter().filter(|((other, _), _)| *other == link).map(|(_, lane)| lane.in_flight()).sum()
+    }
+
+    /// Whether nothing is held, gathered or under way.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.open.is_empty() && self.flying.is_none() && self.windows.values().all(|window| window.entries() == 0)
+    }
+
+    /// Whether new custody is refused because an operator drains the node.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain == crate::event::Drain::On
+    }
+}

@@ -1,0 +1,258 @@
+//! One queue and rank in memory: a window over what the store holds, never all of it.
+//!
+//! ```text
+//!  stored:  [ released | window: loaded, in order | not loaded ]
+//!                                            cursor ┘
+//! ```
+//! Invariant: every stored entry at or below `cursor` is in `loaded`, or its removal is on its way to the disk. So a load
+//! asks for what lies above the cursor, and nothing is sent twice because a removal was not yet committed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use liaison_protocol::Timestamp;
+
+use crate::op::Entry;
+use crate::retry::Backoff;
+
+/// Entries of one queue and rank in memory: some lanes' worth.
+pub(crate) const WINDOW: usize = 256;
+
+#[derive(Debug)]
+struct Slot {
+    entry: Entry,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Something is being made that ends it: a notice.
+    Ending,
+    /// Sent, not yet acknowledged.
+    InFlight,
+    /// No link leads on that it has not been to. Waits for the routes to change.
+    Parked,
+    Waiting,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Window {
+    loaded: BTreeMap<u64, Slot>,
+    waiting: BTreeSet<u64>,
+    cursor: u64,
+    /// Nothing is stored above the cursor.
+    complete: bool,
+    loading: bool,
+    /// Entries were added that a load under way may not have seen.
+    missed: bool,
+    entries: u64,
+    bytes: u64,
+    oldest: Timestamp,
+    hold_until: Timestamp,
+    last_error: Option<String>,
+    pub(crate) backoff: Backoff,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            loaded: BTreeMap::new(),
+            waiting: BTreeSet::new(),
+            cursor: 0,
+            complete: true,
+            loading: false,
+            missed: false,
+            entries: 0,
+            bytes: 0,
+            oldest: Timestamp::MAX,
+            hold_until: Timestamp::ZERO,
+            last_error: None,
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+impl Window {
+    /// What the store held at start: nothing is loaded yet.
+    pub(crate) fn restored(entries: u64, bytes: u64, oldest: Timestamp) -> Self {
+        Self { complete: entries == 0, entries, bytes, oldest, ..Self::default() }
+    }
+
+    pub(crate) const fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(crate) const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When the oldest entry was accepted here, as far as known.
+    pub(crate) fn oldest(&self) -> Option<Timestamp> {
+        if self.entries == 0 {
+            return None;
+        }
+        Some(self.loaded.values().next().map_or(self.oldest, |slot| slot.entry.accepted))
+    }
+
+    pub(crate) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
+    /// Nothing of it is sent before then.
+    pub(crate) fn held_until(&self, now: Timestamp) -> Option<Timestamp> {
+        (self.hold_until > now).then_some(self.hold_until)
+    }
+
+    pub(crate) fn hold(&mut self, until: Timestamp, why: String) {
+        self.hold_until = self.hold_until.max(until);
+        self.last_error = Some(why);
+    }
+
+    pub(crate) const fn end_hold(&mut self) {
+        self.hold_until = Timestamp::ZERO;
+    }
+
+    /// An entry has become durable. True if it is in the window, and waits there.
+    pub(crate) fn add(&mut self, seq: u64, entry: Entry) -> bool {
+        if self.entries == 0 {
+            self.oldest = entry.accepted;
+        }
+        self.entries += 1;
+        self.bytes += u64::from(entry.bytes);
+        self.missed |= self.loading;
+        if !self.complete || self.loading || self.loaded.len() >= WINDOW {
+            self.complete = false;
+            return false;
+        }
+        self.insert(seq, entry);
+        true
+    }
+
+    /// Where to load from, if more should be loaded now.
+    pub(crate) fn wants_load(&mut self) -> Option<u64> {
+        if self.complete || self.loading || self.loaded.len() > WINDOW / 2 {
+            return None;
+        }
+        self.loading = true;
+        Some(self.cursor)
+    }
+
+    /// Entries from the store, `gone` left out (their removal is not committed yet). Gives what now waits.
+    pub(crate) fn handle_loaded(
+        &mut self,
+        entries: Vec<(u64, Entry)>,
+        end: bool,
+        gone: impl Fn(u64) -> bool,
+    ) -> Vec<u64> {
+        self.loading = false;
+        self.complete = end && !self.missed;
+        self.missed = false;
+        let mut added = Vec::new();
+        for (seq, entry) in entries {
+            if seq <= self.cursor {
+                continue;
+            }
+            self.cursor = seq;
+            if !gone(seq) {
+                self.insert(seq, entry);
+                added.push(seq);
+            }
+        }
+        added
+    }
+
+    fn insert(&mut self, seq: u64, entry: Entry) {
+        self.cursor = self.cursor.max(seq);
+        self.loaded.insert(seq, Slot { entry, state: State::Waiting });
+        self.waiting.insert(seq);
+    }
+
+    /// The first entry that waits.
+    pub(crate) fn next(&self) -> Option<(u64, &Entry)> {
+        let seq = *self.waiting.first()?;
+        self.loaded.get(&seq).map(|slot| (seq, &slot.entry))
+    }
+
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// An entry that is in the window and waits.
+    pub(crate) fn waiting_entry(&self, seq: u64) -> Option<&Entry> {
+        self.loaded.get(&seq).filter(|slot| slot.state == State::Waiting).map(|slot| &slot.entry)
+    }
+
+    pub(crate) fn send(&mut self, seq: u64) {
+        self.set(seq, State::InFlight);
+    }
+
+    pub(crate) fn park(&mut self, seq: u64) {
+        self.set(seq, State::Parked);
+    }
+
+    /// It waits again: its link is gone, or the next holder could not take it.
+    pub(crate) fn put_back(&mut self, seq: u64) {
+        self.set(seq, State::Waiting);
+    }
+
+    /// Something ends it. False if it is in flight, or ending already: then nothing may end it now.
+    pub(crate) fn begin_end(&mut self, seq: u64) -> bool {
+        match self.loaded.get(&seq).map(|slot| slot.state) {
+            Some(State::Ending | State::InFlight) => false,
+            Some(State::Parked | State::Waiting) => {
+                self.set(seq, State::Ending);
+                true
+            }
+            // Not loaded: it can be neither in flight nor ending by this window's doing.
+            None => true,
+        }
+    }
+
+    /// What was in flight was refused for good: it ends, and is not sent again.
+    pub(crate) fn end_in_flight(&mut self, seq: u64) {
+        self.set(seq, State::Ending);
+    }
+
+    fn set(&mut self, seq: u64, state: State) {
+        if let Some(slot) = self.loaded.get_mut(&seq) {
+            slot.state = state;
+            if state == State::Waiting {
+                self.waiting.insert(seq);
+            } else {
+                self.waiting.remove(&seq);
+            }
+        }
+    }
+
+    /// Parked entries wait again: routes have changed.
+    pub(crate) fn unpark(&mut self) -> Vec<u64> {
+        let parked: Vec<u64> =
+            self.loaded.iter().filter(|(_, slot)| slot.state == State::Parked).map(|(seq, _)| *seq).collect();
+        for seq in &parked {
+            self.set(*seq, State::Waiting);
+        }
+        parked
+    }
+
+    /// It has left this node's custody, or is about to in the commit that is being gathered.
+    pub(crate) fn remove(&mut self, seq: u64, bytes: u32) {
+        self.waiting.remove(&seq);
+        self.loaded.remove(&seq);
+        self.entries = self.entries.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(u64::from(bytes));
+        if self.entries == 0 {
+            self.last_error = None;
+        }
+    }
+
+    /// Its removal could not be committed: it is still stored, and no longer in the window.
+    pub(crate) fn undo_remove(&mut self, bytes: u32) {
+        self.entries += 1;
+        self.bytes += u64::from(bytes);
+    }
+
+    /// The entry, wherever it stands in the window.
+    pub(crate) fn entry(&self, seq: u64) -> Option<&Entry> {
+        self.loaded.get(&seq).map(|slot| &slot.entry)
+    }
+}
