@@ -1,5 +1,7 @@
-//! Skeleton.
+//! The shell that relay and daemon share, with all their input and output.
 
 pub mod bundles;
+pub mod config;
+pub mod exit;
 pub mod local;
 pub mod store;
