@@ -366,6 +366,7 @@ def open_envelope(data: bytes, federation: bytes, sender_public: bytes, recipien
     envelope = read_envelope(data)
     verify(envelope, federation, sender_public)
     header = envelope.header
+    require(header.kind == 1)
     index = next((i for i, r in enumerate(header.recipients) if r.id == recipient), None)
     require(index is not None, "unknown-recipient")
     key, public = private_key(seed)

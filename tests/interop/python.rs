@@ -1,0 +1,45 @@
+//! Runs `tests/python/open_envelope.py`.
+
+use std::env;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+/// An interpreter that has what the script needs.
+pub(crate) struct Python(OsString);
+
+impl Python {
+    /// `None`, after saying so, if there is none.
+    pub(crate) fn find() -> Option<Self> {
+        let interpreter = env::var_os("LIAISON_PYTHON").unwrap_or_else(|| "python3".into());
+        let probe = Command::new(&interpreter).args(["-c", "import cryptography.hazmat.primitives.hpke"]).output();
+        if probe.is_ok_and(|output| output.status.success()) {
+            return Some(Self(interpreter));
+        }
+        assert!(
+            env::var_os("LIAISON_REQUIRE_PYTHON").is_none(),
+            "no Python with the package cryptography, 50 or newer"
+        );
+        // Not `eprintln!`: the harness shows that only when a test fails.
+        let line =
+            "skipped: no Python with the package cryptography, 50 or newer (see tests/python/requirements.txt)\n";
+        io::stderr().write_all(line.as_bytes()).unwrap();
+        None
+    }
+
+    /// The results of `cases`, in order.
+    pub(crate) fn run(&self, cases: &[Value]) -> Vec<Value> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/open_envelope.py");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        serde_json::to_writer(&file, cases).unwrap();
+        let output = Command::new(&self.0).arg(script).arg(file.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let results: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(results.len(), cases.len());
+        results
+    }
+}
