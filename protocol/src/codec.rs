@@ -75,6 +75,7 @@ pub fn encode_secret<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
 ///
 /// # Errors
 /// [`Malformed`]; nothing is allocated beyond a small multiple of `bytes.len()`.
+// [ENC-1] [ENC-2]
 pub fn decode<T: Serialize + DeserializeOwned>(
     what: &'static str,
     bytes: &[u8],
@@ -153,6 +154,7 @@ impl<'de, const N: usize> Deserialize<'de> for Fixed<N> {
 mod tests {
     use super::*;
 
+    // [ENC-1] [ENC-2]
     #[test]
     fn overlong_varints_and_trailing_bytes_are_refused() {
         assert_eq!(decode::<u32>("n", &[0x05], 10), Ok(5));
@@ -161,6 +163,7 @@ mod tests {
         assert_eq!(decode::<bool>("b", &[2], 10), Err(Malformed::Undecodable { what: "b" }));
     }
 
+    // [ENC-3]
     #[test]
     fn a_claimed_length_past_the_input_fails() {
         let claim = [0xff, 0xff, 0xff, 0xff, 0x0f];

@@ -40,6 +40,7 @@ pub const NAME_BYTES_MIN: usize = 3;
 /// Longest name in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 
+// [NAME-1]
 fn check_name(name: &str) -> Result<(), ParseIdError> {
     if !(NAME_BYTES_MIN..=NAME_BYTES_MAX).contains(&name.len()) {
         return Err(ParseIdError::Length { name: name.chars().take(80).collect(), bytes: name.len() });
@@ -252,6 +253,7 @@ impl fmt::Debug for MessageId {
 mod tests {
     use super::*;
 
+    // [NAME-1]
     #[test]
     fn names_follow_the_grammar() {
         for good in ["ncb.ee", "eu-1", "a1b", "igci.interpol"] {
@@ -262,6 +264,7 @@ mod tests {
         }
     }
 
+    // [NAME-2]
     #[test]
     fn message_ids_round_trip_as_text() {
         let id = MessageId(Hash(std::array::from_fn(|i| (i * 37 + 5) as u8)));
@@ -272,6 +275,7 @@ mod tests {
         assert!(text.to_uppercase().parse::<MessageId>().is_err());
     }
 
+    // [NAME-2]
     #[test]
     fn spare_bits_of_the_last_character_must_be_zero() {
         let text = "0".repeat(51) + "1";

@@ -205,6 +205,7 @@ pub struct ReachEntry {
     pub hops: u8,
 }
 
+// [FRAME-3]
 fn ascending<'a, K: Ord + 'a>(what: &'static str, keys: impl Iterator<Item = &'a K>) -> Result<(), Malformed> {
     let keys: Vec<_> = keys.collect();
     if is_ascending(&keys) { Ok(()) } else { Err(Malformed::Rule { what, rule: "strictly ascending" }) }

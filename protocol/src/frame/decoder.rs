@@ -97,7 +97,7 @@ impl Decoder {
         self.buffer.len()
     }
 
-    /// Judges the header, if it is complete. The type is judged as soon as its byte is there.
+    /// Judges the header, if it is complete. The type is judged as soon as its byte is there ([FRAME-1]).
     fn header(&self) -> Result<Option<(FrameType, usize)>, FrameError> {
         let Some(&code) = self.buffer.first() else { return Ok(None) };
         let frame = FrameType::from_code(code).ok_or(FrameError::UnknownType { code })?;

@@ -125,6 +125,7 @@ impl HelloError {
 ///
 /// # Errors
 /// The first rule that the hello breaks. Identity comes first: what an impostor says matters no further.
+// [HELLO-1] [HELLO-2] [HELLO-3] [HELLO-4]
 pub fn negotiate(ours: &Hello, theirs: &Hello, proven: &NodeId, proven_role: Role) -> Result<Agreed, HelloError> {
     if theirs.node != *proven || theirs.role != proven_role {
         return Err(HelloError::Identity {
@@ -175,12 +176,14 @@ mod tests {
         negotiate(ours, theirs, &"eu-1".parse().unwrap(), Role::Relay)
     }
 
+    // [HELLO-3] [HELLO-4]
     #[test]
     fn a_newer_peer_talks_down_to_an_older_one() {
         let (old, new) = (hello("ap-1", (1, 2), &[3, 5]), hello("eu-1", (2, 9), &[1, 3, 7]));
         assert_eq!(meet(&old, &new), Ok(Agreed { version: 2, features: vec![3] }));
     }
 
+    // [HELLO-3]
     #[test]
     fn no_common_version_names_both_ranges() {
         for (ours, theirs) in [((1, 1), (2, 3)), ((4, 5), (2, 3))] {
@@ -191,6 +194,7 @@ mod tests {
         }
     }
 
+    // [HELLO-4]
     #[test]
     fn a_roster_of_another_version_is_no_error() {
         let mut theirs = hello("eu-1", (1, 1), &[]);
@@ -198,6 +202,7 @@ mod tests {
         assert!(meet(&hello("ap-1", (1, 1), &[]), &theirs).is_ok());
     }
 
+    // [HELLO-1]
     #[test]
     fn the_name_and_the_role_must_be_those_of_the_key() {
         let ours = hello("ap-1", (1, 1), &[]);
@@ -207,6 +212,7 @@ mod tests {
         assert_eq!(meet(&ours, &agency).unwrap_err().close_code(), CloseCode::WrongIdentity);
     }
 
+    // [HELLO-1] [HELLO-2]
     #[test]
     fn a_link_to_oneself_and_another_federation_are_refused() {
         let mut ours = hello("eu-1", (1, 1), &[]);

@@ -85,7 +85,7 @@ pub struct Refused {
     pub retry_after_ms: u32,
 }
 
-/// Indices of recipients: strictly ascending, each below [`RECIPIENTS_MAX`].
+/// Indices of recipients: strictly ascending, each below [`RECIPIENTS_MAX`] ([FRAME-3]).
 pub(super) fn check_indices(what: &'static str, indices: &[u16]) -> Result<(), Malformed> {
     if indices.iter().any(|index| usize::from(*index) >= RECIPIENTS_MAX) {
         return Err(Malformed::Rule { what, rule: "an index is below 1024" });

@@ -207,12 +207,14 @@ fn is_ascending<T: Ord>(list: &[T]) -> bool {
     list.is_sorted_by(|a, b| a < b)
 }
 
+// [FRAME-2]
 fn decode_payload<T: Payload>(payload: &[u8]) -> Result<T, FrameError> {
     let value: T = codec::decode(T::TYPE.as_str(), payload, T::TYPE.payload_bytes_max())?;
     value.check()?;
     Ok(value)
 }
 
+// [LIMIT-1]
 fn encode_payload<T: Payload>(value: &T) -> Result<Vec<u8>, FrameError> {
     value.check()?;
     let payload = codec::encode(value);

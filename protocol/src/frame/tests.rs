@@ -179,6 +179,7 @@ proptest! {
         }
     }
 
+    // [FRAME-2]
     #[test]
     fn a_truncated_or_longer_payload_is_refused(frame in frame()) {
         let bytes = frame.encode().unwrap();
@@ -221,6 +222,7 @@ proptest! {
     }
 }
 
+// [FRAME-1]
 #[test]
 fn a_claim_of_two_gibibytes_is_refused_by_its_header_alone() {
     for kind in FrameType::ALL {
@@ -238,12 +240,14 @@ fn a_claim_of_two_gibibytes_is_refused_by_its_header_alone() {
     }
 }
 
+// [FRAME-1]
 #[test]
 fn an_unknown_type_is_refused_by_its_first_byte() {
     let refused = decode_whole(Expect::Control, &[99]);
     assert_eq!(refused, Err(FrameError::UnknownType { code: 99 }));
 }
 
+// [ENC-3] [FRAME-3]
 #[test]
 fn list_claims_are_refused_before_room_is_made() {
     // A bundle offer whose list claims 2^32 - 1 entries, and one with more empty entries than agencies can be.
@@ -265,6 +269,7 @@ fn good_transfer() -> Transfer {
     }
 }
 
+// [FRAME-2] [FRAME-3]
 #[test]
 fn transfers_that_break_a_rule_are_refused_both_ways() {
     let breaks: [fn(&mut Transfer); 8] = [
@@ -287,6 +292,7 @@ fn transfers_that_break_a_rule_are_refused_both_ways() {
     }
 }
 
+// [LANE-2] [FRAME-3]
 #[test]
 fn acknowledgements_that_break_a_rule_are_refused_both_ways() {
     let refused = |index| Refused { index, reason: 1, detail: "d".into(), retry_after_ms: 0 };
@@ -321,6 +327,7 @@ fn a_custody_state_names_a_node_only_when_released() {
     }
 }
 
+// [LIMIT-1]
 #[test]
 fn the_largest_frames_fit_their_bounds() {
     let relays = (0..crate::limits::RELAYS_MAX)

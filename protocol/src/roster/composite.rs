@@ -97,7 +97,7 @@ impl RootPublic {
         sign::key_id(ALG_COMPOSITE, self.as_bytes())
     }
 
-    /// Checks `signature` over `message` in `context` (at most 255 bytes). Both halves must hold.
+    /// Checks `signature` over `message` in `context` (at most 255 bytes). Both halves must hold ([SIG-5]).
     ///
     /// # Errors
     /// [`BadRootSignature`], whatever the reason.

@@ -32,6 +32,7 @@ pub enum JsonError {
 ///
 /// # Errors
 /// [`JsonError`].
+// [ROSTER-4]
 pub(crate) fn parse(bytes: &[u8], bytes_max: usize) -> Result<Value, JsonError> {
     if bytes.len() > bytes_max {
         return Err(JsonError::TooLong { bytes: bytes.len(), bytes_max });
@@ -120,6 +121,7 @@ mod tests {
         parse(text.as_bytes(), 1 << 20).is_ok()
     }
 
+    // [ROSTER-4]
     #[test]
     fn what_parsers_disagree_about_is_refused() {
         assert!(accepts(r#"{"a": 1, "b": [true, null, "x"], "c": {"a": 18446744073709551615}}"#));

@@ -118,6 +118,7 @@ pub(super) fn check(document: &RosterDocument) -> Result<Tables, RosterRule> {
     Ok(Tables { relays, agencies, by_tls_key, agreements })
 }
 
+// [ROSTER-8]
 fn check_frame(document: &RosterDocument) -> Result<(), RosterRule> {
     let RosterDocument { version, issued, expires, .. } = document;
     if version.0 == 0 {
@@ -137,7 +138,7 @@ fn check_frame(document: &RosterDocument) -> Result<(), RosterRule> {
     count("roster", "agencies", document.agencies.len(), 0..=limits::AGENCIES_MAX)
 }
 
-/// No Ed25519 key stands twice, in whatever role: roots' halves, link keys, signing keys.
+/// No Ed25519 key stands twice, in whatever role: roots' halves, link keys, signing keys ([ROSTER-9] [LABEL-1]).
 fn check_keys(document: &RosterDocument) -> Result<(), RosterRule> {
     let roots = document.roots.keys.iter().map(|key| ("a root".to_owned(), key.ed25519_bytes()));
     let relays = document

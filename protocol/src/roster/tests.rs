@@ -93,6 +93,7 @@ fn a_suspended_agency_has_no_link_and_no_agreement_but_its_signatures_verify() {
 }
 
 // Attack 37.
+// [ROSTER-2]
 #[test]
 fn fewer_than_k_distinct_valid_root_signatures_are_refused() {
     let federation = TestFederation::new(1);
@@ -115,6 +116,7 @@ fn fewer_than_k_distinct_valid_root_signatures_are_refused() {
     assert_eq!(check(&any_two), None);
 }
 
+// [ROSTER-1]
 #[test]
 fn a_changed_payload_or_type_is_refused() {
     let federation = TestFederation::new(1);
@@ -136,6 +138,7 @@ fn a_changed_payload_or_type_is_refused() {
 }
 
 // Attack 38.
+// [ROSTER-5] [ROSTER-7]
 #[test]
 fn older_and_equal_versions_and_a_wrong_predecessor_are_refused() {
     let federation = TestFederation::new(1);
@@ -162,6 +165,7 @@ fn older_and_equal_versions_and_a_wrong_predecessor_are_refused() {
 }
 
 // Attack 39.
+// [ROSTER-3]
 #[test]
 fn new_roots_need_the_old_threshold_and_the_new_one() {
     let federation = TestFederation::new(1);
@@ -194,6 +198,7 @@ fn a_raised_threshold_is_a_change_of_roots() {
 }
 
 // Attack 42.
+// [ROSTER-4]
 #[test]
 fn loose_json_is_refused_even_when_signed() {
     let federation = TestFederation::new(1);
@@ -242,6 +247,7 @@ fn a_roster_of_another_federation_is_refused() {
 }
 
 // Attack 8, roster import: the point of order 2, and a y of p + 1.
+// [SIG-1]
 #[test]
 fn weak_and_non_canonical_keys_are_refused_on_import() {
     let federation = TestFederation::new(1);
@@ -258,6 +264,7 @@ fn weak_and_non_canonical_keys_are_refused_on_import() {
     }
 }
 
+// [ROSTER-8] [ROSTER-9] [LABEL-1]
 #[test]
 fn every_rule_of_the_content_refuses_its_breach() {
     assert_eq!(rule(|d| d.version = RosterVersion(0)), RosterRule::Version);

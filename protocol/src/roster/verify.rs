@@ -122,6 +122,7 @@ impl RootSet {
 
     /// How many distinct keys of this set signed `dsse`. A key that signs twice counts once; what strangers sign, or
     /// what does not verify, counts not at all.
+    // [ROSTER-2]
     fn valid_signatures(&self, dsse: &Dsse) -> usize {
         let pae = Dsse::pae(&dsse.payload_type, &dsse.payload);
         let by_id: BTreeMap<String, &RootPublic> =
@@ -171,6 +172,7 @@ impl Roster {
     ///
     /// # Errors
     /// [`RosterError::NotNewer`] or [`RosterError::PrevMismatch`].
+    // [ROSTER-5] [ROSTER-7]
     pub fn check_follows(&self, trusted: &Self) -> Result<(), RosterError> {
         let (version, current) = (self.version(), trusted.version());
         if version <= current {
@@ -189,11 +191,13 @@ impl Roster {
         if valid < needed {
             return Err(RosterError::Threshold { valid, needed });
         }
+        // [ROSTER-1]
         let document = parse(&dsse.payload)?;
         if document.federation != *federation {
             return Err(RosterError::Federation { found: document.federation, expected: *federation });
         }
         document.roots.check()?;
+        // [ROSTER-3]
         if document.roots != *roots {
             let (valid, needed) = (document.roots.valid_signatures(&dsse), usize::from(document.roots.threshold));
             if valid < needed {

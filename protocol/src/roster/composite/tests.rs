@@ -37,6 +37,7 @@ fn the_drafts_secret_key_gives_its_public_key() {
     assert_eq!(key.public().as_bytes().as_slice(), vector.field("pk"));
 }
 
+// [SIG-5]
 #[test]
 fn what_a_root_signs_verifies_and_either_half_alone_does_not() {
     let rng = &mut rng(1);
