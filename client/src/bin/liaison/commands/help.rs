@@ -1,0 +1,37 @@
+//! `liaison help`.
+
+use crate::cli::command;
+use crate::exit::{Exit, TOPIC};
+use crate::failure::Failure;
+use crate::suggest;
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// A command (send), a command of a command (agency show), or exit-codes
+    #[arg(value_name = "COMMAND or TOPIC")]
+    words: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
+    let text = if args.words == ["exit-codes"] {
+        TOPIC.to_owned()
+    } else {
+        let mut whole = command();
+        whole.build();
+        find(&whole, &args.words)?.clone().render_long_help().to_string()
+    };
+    super::man::write(text.as_bytes())
+}
+
+/// The command that `words` lead to.
+pub(super) fn find<'a>(whole: &'a clap::Command, words: &[String]) -> Result<&'a clap::Command, Failure> {
+    let mut found = whole;
+    for word in words {
+        found = found.find_subcommand(word).ok_or_else(|| {
+            let known = found.get_subcommands().map(clap::Command::get_name).chain(["exit-codes"]);
+            let failure = Failure::usage(format!("no command or topic '{word}'"));
+            suggest::question(&suggest::near(word, known)).map_or(failure.clone(), |question| failure.hint(question))
+        })?;
+    }
+    Ok(found)
+}

@@ -1,0 +1,41 @@
+//! `liaison retry`.
+
+use liaison_client::api::model::{Retried, RetryRequest};
+
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::outgoing::submit::agency;
+use crate::selector::Selector;
+use crate::text::{count, safe_line};
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Only this message
+    #[arg(value_name = "MSG", conflicts_with = "to")]
+    message: Option<Selector>,
+    /// Only messages for this agency
+    #[arg(long, value_name = "AGENCY")]
+    to: Option<String>,
+}
+
+pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
+    cx.out.check_fields::<Retried>()?;
+    let retried = match &args.message {
+        Some(selector) => cx.client.retry(&cx.resolve(selector)?).await?,
+        None => {
+            let to = match &args.to {
+                Some(name) => Some(agency(name, &cx.agencies().await?)?),
+                None => None,
+            };
+            cx.client.retry_all(&RetryRequest { to }).await?
+        }
+    };
+    if cx.out.is_json() {
+        cx.out.object(&retried)?;
+    } else {
+        let messages = count(retried.messages, "message", "messages");
+        cx.out.data(&format!("{messages}: {}\n", safe_line(&retried.detail)))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,66 @@
+//! What every command gets.
+
+use std::cell::{RefCell, RefMut};
+
+use liaison_client::api::client::Client;
+use liaison_client::api::model::{Agencies, Id};
+
+use crate::cli::{ColorWhen, Global};
+use crate::failure::Failure;
+use crate::out::Out;
+use crate::selector::Selector;
+use crate::settings::Settings;
+use crate::state::State;
+use crate::when::Clock;
+
+/// The daemon, the settings, the streams and the memory of one call.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) out: Out,
+    state: RefCell<State>,
+}
+
+impl Context {
+    pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
+        let settings = Settings::load(global, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+        match settings.color.value {
+            ColorWhen::Auto => anstream::ColorChoice::Auto,
+            ColorWhen::Always => anstream::ColorChoice::Always,
+            ColorWhen::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+        Ok(Self {
+            client: Client::new(&settings.socket.value),
+            out: Out { format: global.format(), quiet: global.quiet, verbose: global.verbose },
+            state: RefCell::new(State::open(&settings.places.state, &settings.profile.value)),
+            settings,
+        })
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        Clock::system()
+    }
+
+    /// The id, or its beginning, that a selector names.
+    pub(crate) fn resolve(&self, selector: &Selector) -> Result<String, Failure> {
+        selector.resolve(&self.state.borrow())
+    }
+
+    pub(crate) fn remember(&self, id: Id) {
+        self.state().set_last(id);
+    }
+
+    pub(crate) fn remember_listing(&self, ids: Vec<Id>) {
+        self.state().set_listing(ids);
+    }
+
+    /// Never held across an await.
+    pub(crate) fn state(&self) -> RefMut<'_, State> {
+        self.state.borrow_mut()
+    }
+
+    pub(crate) async fn agencies(&self) -> Result<Agencies, Failure> {
+        Ok(self.client.agencies().await?)
+    }
+}

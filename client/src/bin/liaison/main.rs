@@ -1,0 +1,61 @@
+//! The analysts' command line. Talks to the agency's daemon over its local socket and holds no key itself.
+//!
+//! stdout is data, stderr is talk; the exit codes are `liaison help exit-codes`.
+
+mod cli;
+mod commands;
+
+mod context;
+mod exit;
+mod failure;
+mod names;
+mod out;
+mod outgoing;
+mod progress;
+mod selector;
+mod settings;
+mod state;
+mod suggest;
+mod table;
+mod text;
+mod when;
+
+use std::process::ExitCode;
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let (cli, json) = match cli::parse(&arguments) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let ended = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(run_interruptibly(cli));
+            // A read of standard input that nobody waits for any more must not keep the program.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(Failure::new(Exit::Internal, "internal", format!("cannot start: {error}"))),
+    };
+    match ended {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            if failure.exit != Exit::Done as u8 {
+                cli::complain(&failure, json);
+            }
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+/// Ctrl-C drops whatever is under way: temporary files go with it, uploads can be resumed.
+async fn run_interruptibly(cli: cli::Cli) -> Result<Exit, Failure> {
+    tokio::select! {
+        biased;
+        ended = commands::run(cli) => ended,
+        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted")),
+    }
+}

@@ -1,0 +1,129 @@
+//! The flags that `send`, `compose`, `reply` and `forward` share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use liaison_client::api::model::{ContentType, Precedence, Tlp};
+
+use super::Draft;
+use crate::cli::word;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::progress::ProgressMode;
+use crate::text::parse_span;
+
+/// What the message says.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Content {
+    /// Agencies that get it for information only
+    #[arg(long, value_name = "AGENCY,…", value_delimiter = ',')]
+    pub(crate) info: Vec<String>,
+    /// One line; it is sealed like the text
+    #[arg(short, long)]
+    pub(crate) subject: Option<String>,
+    /// The text itself
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "dash"])]
+    pub(crate) body: Option<String>,
+    /// The text from a file ('-' for standard input)
+    #[arg(long, value_name = "FILE", conflicts_with = "dash")]
+    pub(crate) file: Option<PathBuf>,
+    /// Attach a file; any number of times
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) attach: Vec<PathBuf>,
+    /// How far the recipients may share it; no built-in default
+    #[arg(long, value_parser = word(Tlp::ALL), ignore_case = true)]
+    pub(crate) tlp: Option<Tlp>,
+    /// Handling code; any number of times
+    #[arg(long, value_name = "CODE")]
+    pub(crate) handling: Vec<String>,
+    /// How urgent it is [default: routine]
+    #[arg(long, value_parser = word(Precedence::ALL), ignore_case = true)]
+    pub(crate) precedence: Option<Precedence>,
+    /// Lifetime, 1 minute to 30 days; past it you get a notice in place of a delivery [default: 7d]
+    #[arg(long, value_name = "SPAN", value_parser = parse_span)]
+    pub(crate) expires: Option<Duration>,
+    /// What the text is written in [default: text]
+    #[arg(long = "type", value_name = "TYPE", value_parser = word(ContentType::ALL), ignore_case = true)]
+    pub(crate) content_type: Option<ContentType>,
+    /// The text from standard input, as without any of --body and --file when it is no terminal
+    #[arg(value_name = "-", value_parser = ["-"], id = "dash")]
+    pub(crate) dash: Option<String>,
+}
+
+impl Content {
+    /// Puts what was given over what `draft` has. The text is not among it: see `input`.
+    pub(crate) fn apply(&self, draft: &mut Draft) {
+        draft.info.extend(self.info.iter().cloned());
+        draft.handling.extend(self.handling.iter().cloned());
+        draft.attach.extend(self.attach.iter().cloned());
+        if let Some(subject) = &self.subject {
+            draft.subject.clone_from(subject);
+        }
+        draft.tlp = self.tlp.or(draft.tlp);
+        draft.precedence = self.precedence.or(draft.precedence);
+        draft.expires = self.expires.or(draft.expires);
+        draft.content_type = self.content_type.or(draft.content_type);
+    }
+}
+
+/// How far to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum WaitFor {
+    /// Durable in the outbox: what send does anyway
+    Stored,
+    /// In every recipient's inbox, by signed receipts
+    Delivered,
+    /// Read by every recipient, by signed receipts
+    Read,
+}
+
+/// How the message is handed over.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Delivery {
+    /// Return only when it is so far; a wait that runs out is exit 75 and no failed send
+    #[arg(long, value_enum, value_name = "STATE")]
+    pub(crate) wait: Option<WaitFor>,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = parse_span)]
+    pub(crate) timeout: Duration,
+    /// Idempotency: the same key with the same content is the same message
+    #[arg(long, value_name = "KEY", value_parser = parse_key)]
+    pub(crate) id_key: Option<String>,
+    /// Check recipients, sizes and policy, print what would go, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask for confirmation
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Progress of uploads, on stderr
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) progress: ProgressMode,
+}
+
+/// Travels in a header of the local API.
+fn parse_key(text: &str) -> Result<String, String> {
+    if (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(text.into())
+    } else {
+        Err("a key has 1 to 255 printable ASCII characters and no blanks".into())
+    }
+}
+
+/// Fills in what the profile states for messages that say nothing themselves.
+pub(crate) fn apply_settings(cx: &Context, draft: &mut Draft) -> Result<(), Failure> {
+    let settings = &cx.settings;
+    draft.tlp = draft.tlp.or(settings.tlp.value);
+    draft.precedence = draft.precedence.or(Some(settings.precedence.value));
+    draft.expires = draft.expires.or(Some(settings.expires.value));
+    let max = liaison_protocol::limits::LIFETIME_MAX;
+    match draft.expires {
+        Some(span) if span < LIFETIME_MIN || span > max => {
+            Err(Failure::usage("a lifetime is at least 1 minute and at most 30 days"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shorter ones would expire on the way.
+const LIFETIME_MIN: Duration = Duration::from_secs(60);

@@ -1,0 +1,181 @@
+//! The way of a draft into the outbox: check, confirm, upload, submit, wait.
+
+use liaison_client::api::client::ClientError;
+use liaison_client::api::model::{Agencies, AttachmentRef, MessageState, Submission, Submitted};
+use liaison_protocol::AgencyId;
+
+use super::flags::{Delivery, apply_settings};
+use super::upload::{self, Source};
+use super::{Draft, confirm, wait};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::suggest;
+use crate::text::{bytes, count, safe_line};
+
+/// Sends `draft`, or shows what would be sent.
+pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Result<Exit, Failure> {
+    cx.out.check_fields::<Submitted>()?;
+    apply_settings(cx, &mut draft)?;
+    let sources = draft.attach.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let submission = address(&draft, &cx.agencies().await?)?;
+    // The daemon sees everything but the attachments before a byte of them moves: what it refuses, it refuses now.
+    let rehearsal = Submission { dry_run: true, ..submission.clone() };
+    let mut checked = cx.client.submit(&rehearsal, None).await.map_err(explain)?;
+    checked.parts += u32::try_from(sources.len() + draft.carry.len()).unwrap_or(u32::MAX);
+    checked.bytes += sources.iter().map(Source::bytes).sum::<u64>();
+    checked.bytes += draft.carry.iter().map(|carried| carried.part.bytes).sum::<u64>();
+    if how.dry_run {
+        return report(cx, &checked).map(|()| Exit::Done);
+    }
+    let recipients = checked.to.len() + checked.info.len();
+    if let Some((reason, word)) = confirm::reason(checked.tlp, checked.precedence, recipients)
+        && !how.yes
+    {
+        confirm::ask(&reason, word).await?;
+    }
+    let (attachments, keys) = upload_all(cx, how, sources, &draft).await?;
+    let submitted = submit(cx, &Submission { attachments, ..submission }, how.id_key.as_deref()).await?;
+    upload::forget(cx, &keys);
+    finish(cx, submitted, how).await
+}
+
+/// Names checked against the roster, for the best possible answer to a slip.
+fn address(draft: &Draft, agencies: &Agencies) -> Result<Submission, Failure> {
+    if draft.to.is_empty() && draft.info.is_empty() {
+        return Err(Failure::usage("no recipient").hint("name one with --to"));
+    }
+    if draft.subject.trim().is_empty() {
+        return Err(Failure::usage("no subject").hint("give one with -s"));
+    }
+    let resolve = |names: &[String]| names.iter().map(|name| agency(name, agencies)).collect::<Result<Vec<_>, _>>();
+    Ok(Submission {
+        to: resolve(&draft.to)?,
+        info: resolve(&draft.info)?,
+        subject: draft.subject.clone(),
+        text: draft.text.clone(),
+        tlp: draft.tlp,
+        handling: draft.handling.clone(),
+        precedence: draft.precedence,
+        expires_in_s: draft.expires.map(|span| span.as_secs()),
+        content_type: draft.content_type,
+        in_reply_to: draft.in_reply_to,
+        attachments: Vec::new(),
+        dry_run: false,
+    })
+}
+
+/// The roster's agency of this name.
+pub(crate) fn agency(name: &str, agencies: &Agencies) -> Result<AgencyId, Failure> {
+    let known = agencies.agencies.iter().map(|agency| agency.id.as_str());
+    if let Some(found) = agencies.agencies.iter().find(|agency| agency.id.as_str() == name) {
+        return Ok(found.id.clone());
+    }
+    let question = suggest::question(&suggest::near(name, known));
+    let message = format!("unknown agency '{name}'{}", question.map(|q| format!("; {q}")).unwrap_or_default());
+    Err(Failure::new(Exit::NoAgency, "unknown_agency", message).hint("all of them: liaison agencies"))
+}
+
+fn explain(error: ClientError) -> Failure {
+    let failure = Failure::from(error);
+    match failure.code.as_str() {
+        "tlp_missing" => failure.hint("give --tlp, or set tlp in the profile (liaison config show)"),
+        _ => failure,
+    }
+}
+
+async fn upload_all(
+    cx: &Context,
+    how: &Delivery,
+    sources: Vec<Source>,
+    draft: &Draft,
+) -> Result<(Vec<AttachmentRef>, Vec<String>), Failure> {
+    let (mut attachments, mut keys) = (Vec::new(), Vec::new());
+    for source in sources {
+        let (attachment, key) = upload::file(cx, how.progress, source).await?;
+        attachments.push(attachment);
+        keys.push(key);
+    }
+    for carried in &draft.carry {
+        attachments.push(upload::carried(cx, how.progress, carried).await?);
+    }
+    Ok((attachments, keys))
+}
+
+/// Submits under a key, so that an answer that got lost can be asked for again without sending twice.
+async fn submit(cx: &Context, submission: &Submission, key: Option<&str>) -> Result<Submitted, Failure> {
+    let key = match key {
+        Some(key) => key.to_owned(),
+        None => random_key()?,
+    };
+    match cx.client.submit(submission, Some(&key)).await {
+        Err(ClientError::HungUp { .. } | ClientError::Timeout { .. }) => {
+            cx.out.detail("the answer was lost; asking again under the same key");
+            cx.client.submit(submission, Some(&key)).await.map_err(explain)
+        }
+        answer => answer.map_err(explain),
+    }
+}
+
+fn random_key() -> Result<String, Failure> {
+    let mut key = [0u8; 16];
+    getrandom::fill(&mut key).map_err(|error| Failure::new(Exit::Internal, "internal", error))?;
+    Ok(key.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn finish(cx: &Context, mut submitted: Submitted, how: &Delivery) -> Result<Exit, Failure> {
+    let Some(id) = submitted.id else {
+        return Err(Failure::new(Exit::Internal, "answer_not_understood", "the daemon names no id"));
+    };
+    cx.remember(id);
+    let Some(goal) = how.wait else {
+        report(cx, &submitted)?;
+        cx.out.note(&format!("watch it: liaison status {}", id.short()));
+        return Ok(Exit::Done);
+    };
+    // Said before the wait: whoever interrupts it knows that the message is on its way.
+    if !cx.out.is_json() {
+        report(cx, &submitted)?;
+    }
+    let waited = wait::until(&cx.client, id, goal, how.timeout).await;
+    if let Ok(trace) = &waited {
+        submitted.state = trace.state;
+        cx.out.note(&format!("{}: {}", id.short(), reached(trace.state)));
+    }
+    if cx.out.is_json() {
+        report(cx, &submitted)?;
+    }
+    waited.map(|_| Exit::Done)
+}
+
+const fn reached(state: MessageState) -> &'static str {
+    match state {
+        MessageState::Read => "read by every recipient",
+        MessageState::Delivered => "delivered to every recipient",
+        _ => "stored",
+    }
+}
+
+fn report(cx: &Context, submitted: &Submitted) -> Result<(), Failure> {
+    if cx.out.is_json() { cx.out.object(submitted) } else { cx.out.data(&render(submitted)) }
+}
+
+/// `4m7x0qd2ka  stored in outbox (fsync 3 ms)   to ncb.ee   priority   TLP:AMBER   2 parts, 1.2 MiB`
+fn render(submitted: &Submitted) -> String {
+    let list = |agencies: &[AgencyId]| agencies.iter().map(AgencyId::as_str).collect::<Vec<_>>().join(", ");
+    let mut to = format!("to {}", list(&submitted.to));
+    if !submitted.info.is_empty() {
+        to += &format!(" (info {})", list(&submitted.info));
+    }
+    let stored = match (submitted.id, submitted.repeated) {
+        (None, _) => "not sent (dry run)".to_owned(),
+        (Some(id), true) => format!("{}  already in outbox (same key)", id.short()),
+        (Some(id), false) => format!("{}  stored in outbox (fsync {:.0} ms)", id.short(), submitted.fsync_ms.ceil()),
+    };
+    let size = format!("{}, {}", count(submitted.parts.into(), "part", "parts"), bytes(submitted.bytes));
+    let tlp = submitted.tlp.as_str().to_uppercase();
+    format!("{stored}   {}   {}   TLP:{tlp}   {size}\n", safe_line(&to), submitted.precedence)
+}
+
+#[cfg(test)]
+mod tests;

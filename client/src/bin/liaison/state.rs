@@ -1,0 +1,128 @@
+//! What this command line remembers between calls: the last message, the last listing, unfinished uploads.
+//!
+//! Losing it costs convenience only, so nothing fails because of it.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use liaison_client::api::model::Id;
+use serde::{Deserialize, Serialize};
+
+/// One profile's memory: a JSON file, replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct State {
+    path: PathBuf,
+    memory: Memory,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Memory {
+    /// What `@last` names.
+    last: Option<Id>,
+    /// What `@1`, `@2` … name.
+    listing: Vec<Id>,
+    /// Uploads that were not finished, or finished and not sent, by [`UploadKey`].
+    uploads: BTreeMap<String, String>,
+}
+
+/// Uploads that are remembered at most; the daemon forgets them after a day anyway.
+const UPLOADS_MAX: usize = 256;
+
+impl State {
+    /// An unreadable memory is an empty one.
+    pub(crate) fn open(dir: &Path, profile: &str) -> Self {
+        let path = dir.join(format!("{profile}.json"));
+        let memory = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Self { path, memory: memory.unwrap_or_default() }
+    }
+
+    pub(crate) const fn last(&self) -> Option<Id> {
+        self.memory.last
+    }
+
+    pub(crate) fn listed(&self, number: usize) -> Option<Id> {
+        self.memory.listing.get(number.checked_sub(1)?).copied()
+    }
+
+    pub(crate) fn set_last(&mut self, id: Id) {
+        self.memory.last = Some(id);
+        self.save();
+    }
+
+    pub(crate) fn set_listing(&mut self, ids: Vec<Id>) {
+        self.memory.listing = ids;
+        self.save();
+    }
+
+    pub(crate) fn upload(&self, key: &str) -> Option<&str> {
+        self.memory.uploads.get(key).map(String::as_str)
+    }
+
+    pub(crate) fn remember_upload(&mut self, key: String, id: String) {
+        if self.memory.uploads.len() >= UPLOADS_MAX {
+            self.memory.uploads.clear();
+        }
+        self.memory.uploads.insert(key, id);
+        self.save();
+    }
+
+    pub(crate) fn forget_upload(&mut self, key: &str) {
+        if self.memory.uploads.remove(key).is_some() {
+            self.save();
+        }
+    }
+
+    fn save(&self) {
+        // Convenience only: a read-only home must not stop anybody from sending.
+        let _ = self.try_save();
+    }
+
+    fn try_save(&self) -> io::Result<()> {
+        let dir = self.path.parent().unwrap_or(Path::new("."));
+        create_private_dir(dir)?;
+        let mut file = tempfile::NamedTempFile::new_in(dir)?;
+        file.write_all(&serde_json::to_vec(&self.memory)?)?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+/// Makes `dir` and what is missing above it, for this user alone.
+pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use liaison_protocol::{Hash, MessageId};
+
+    fn id(byte: u8) -> Id {
+        Id(MessageId(Hash([byte; 32])))
+    }
+
+    #[test]
+    fn memory_survives_and_profiles_do_not_mix() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(&dir.path().join("new"), "live");
+        state.set_last(id(1));
+        state.set_listing(vec![id(2), id(3)]);
+        state.remember_upload("key".into(), "up".into());
+
+        let again = State::open(&dir.path().join("new"), "live");
+        assert_eq!((again.last(), again.listed(2), again.listed(3)), (Some(id(1)), Some(id(3)), None));
+        assert_eq!(again.listed(0), None);
+        assert_eq!(again.upload("key"), Some("up"));
+        assert_eq!(State::open(&dir.path().join("new"), "test").last(), None);
+    }
+
+    #[test]
+    fn a_broken_memory_is_an_empty_one() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("live.json"), b"{\"last\":7").unwrap();
+        assert_eq!(State::open(dir.path(), "live").last(), None);
+    }
+}
