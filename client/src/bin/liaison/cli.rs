@@ -14,9 +14,9 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use liaison_client::api::model::ParseWordError;
 
 use crate::commands;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::Format;
+use liaison_node::exit::Exit;
 
 /// Sealed, signed messages between agencies, across outages.
 #[derive(Debug, Parser)]
@@ -175,7 +175,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<(Cli, bool), ExitCode> {
         } else {
             let _ = error.print();
         }
-        ExitCode::from(Exit::Usage as u8)
+        Exit::Usage.into()
     })
 }
 
@@ -187,27 +187,27 @@ pub(crate) fn complain(failure: &Failure, json: bool) {
 /// One of a closed list of words, in any case; completion and help know the list.
 pub(crate) fn word<T>(all: &'static [T]) -> impl TypedValueParser<Value = T>
 where
-    T: Copy + AsWord + FromStr<Err = ParseWordError> + Send + Sync + 'static,
+    T: Copy + Word + FromStr<Err = ParseWordError> + Send + Sync + 'static,
 {
-    let words: Vec<&'static str> = all.iter().map(|word| word.as_word()).collect();
+    let words: Vec<&'static str> = all.iter().map(|word| word.text()).collect();
     PossibleValuesParser::new(words).try_map(|word| word.to_ascii_lowercase().parse::<T>())
 }
 
 /// The word of a value of [`word`].
-pub(crate) trait AsWord {
-    fn as_word(self) -> &'static str;
+pub(crate) trait Word {
+    fn text(&self) -> &'static str;
 }
 
-macro_rules! as_word {
+macro_rules! impl_word {
     ($($type:ident),+) => {$(
-        impl AsWord for liaison_client::api::model::$type {
-            fn as_word(self) -> &'static str {
+        impl Word for liaison_client::api::model::$type {
+            fn text(&self) -> &'static str {
                 self.as_str()
             }
         }
     )+};
 }
-as_word!(ContentType, Precedence, Tlp);
+impl_word!(ContentType, Precedence, Tlp);
 
 #[cfg(test)]
 mod tests;

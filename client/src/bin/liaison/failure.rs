@@ -7,8 +7,8 @@ use std::path::Path;
 use liaison_client::api::client::ClientError;
 use serde::Serialize;
 
-use crate::exit::Exit;
-use crate::text::safe_line;
+use crate::text::{safe_line, safe_text};
+use liaison_node::exit::Exit;
 
 /// Ends a command. `code` is stable, `message` names what and where, `hint` says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,8 +23,8 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(exit: Exit, code: &str, message: impl fmt::Display) -> Self {
-        let retryable = matches!(exit, Exit::NotYet | Exit::Unavailable);
-        Self { code: code.into(), exit: exit as u8, message: message.to_string(), hint: None, retryable }
+        let retryable = exit == Exit::TryLater;
+        Self { code: code.into(), exit: exit.code(), message: message.to_string(), hint: None, retryable }
     }
 
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
@@ -34,6 +34,13 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    pub(crate) fn maybe_hint(self, hint: Option<String>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
     }
 
     /// A file that the user named cannot be read.
@@ -49,10 +56,12 @@ impl Failure {
     /// As the program's last word on stderr.
     pub(crate) fn render(&self, json: bool) -> String {
         if json {
-            return serde_json::json!({ "error": self }).to_string();
+            let error = serde_json::to_string(self).unwrap_or_else(|_| "null".into());
+            return format!("{{\"error\":{error}}}");
         }
         let hint = self.hint.as_ref().map(|hint| format!("\n  {}", safe_line(hint))).unwrap_or_default();
-        format!("liaison: {}{hint}", safe_line(&self.message))
+        // Several mistakes of a configuration stand a line each.
+        format!("liaison: {}{hint}", safe_text(&self.message).replace('\n', "\n  "))
     }
 }
 
@@ -68,7 +77,7 @@ impl From<ClientError> for Failure {
             ),
             _ => None,
         };
-        let message = error.to_string();
+        let message = safe_line(&error.to_string());
         Self { code: error.code().into(), exit: error.exit(), message, hint, retryable: error.retryable() }
     }
 }
@@ -86,6 +95,7 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use liaison_client::api::model::{Problem, ProblemCode};
 
     #[test]
     fn a_failure_is_one_object_for_programs() {
@@ -97,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_daemons_words_cannot_move_the_cursor() {
-        let failure = Failure::new(Exit::Data, "x", "bad \u{1b}[2Jname\nliaison: fine");
+        let problem = Problem::new(ProblemCode::BadRequest, "bad \u{1b}[2Jname\nliaison: fine");
+        let failure = Failure::from(ClientError::Problem(Box::new(problem)));
         assert_eq!(failure.render(false), "liaison: bad \u{fffd}[2Jname\u{fffd}liaison: fine");
     }
 }

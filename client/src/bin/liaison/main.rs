@@ -6,7 +6,6 @@ mod cli;
 mod commands;
 
 mod context;
-mod exit;
 mod failure;
 mod names;
 mod out;
@@ -22,8 +21,8 @@ mod when;
 
 use std::process::ExitCode;
 
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
@@ -41,9 +40,9 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::new(Exit::Internal, "internal", format!("cannot start: {error}"))),
     };
     match ended {
-        Ok(exit) => ExitCode::from(exit as u8),
+        Ok(exit) => exit.into(),
         Err(failure) => {
-            if failure.exit != Exit::Done as u8 {
+            if failure.exit != Exit::Done.code() {
                 cli::complain(&failure, json);
             }
             ExitCode::from(failure.exit)

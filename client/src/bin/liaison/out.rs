@@ -14,7 +14,6 @@ use crate::text::safe_line;
 
 pub(crate) const PLAIN: Style = Style::new();
 pub(crate) const BOLD: Style = Style::new().bold();
-pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
@@ -54,11 +53,11 @@ impl Out {
 
     /// One JSON object on one line, fields picked.
     pub(crate) fn object<T: Serialize + PartialSchema>(&self, value: &T) -> Result<(), Failure> {
-        let mut value = serde_json::to_value(value).map_err(io::Error::from)?;
-        if let Format::Json(Some(fields)) = &self.format {
-            value = pick(value, fields);
-        }
-        self.data(&format!("{value}\n"))
+        let line = match &self.format {
+            Format::Json(Some(fields)) => serde_json::to_value(value).and_then(|all| pick(&all, fields)),
+            _ => serde_json::to_string(value),
+        };
+        self.data(&(line.map_err(io::Error::from)? + "\n"))
     }
 
     /// Refuses `--json=FIELDS` that `T` does not have, before anything is asked or done.
@@ -92,10 +91,14 @@ impl Out {
     }
 }
 
-/// Absent fields are null, so that every line has the same columns.
-fn pick(value: Value, fields: &[String]) -> Value {
-    let Value::Object(mut all) = value else { return value };
-    fields.iter().map(|name| (name.clone(), all.remove(name).unwrap_or(Value::Null))).collect()
+/// The named fields in the order of their naming. Absent ones are null, so that every line has the same columns.
+fn pick(all: &Value, fields: &[String]) -> serde_json::Result<String> {
+    let field = |name: &String| {
+        let value = all.get(name).unwrap_or(&Value::Null);
+        Ok(format!("{}:{value}", serde_json::to_string(name)?))
+    };
+    let fields = fields.iter().map(field).collect::<serde_json::Result<Vec<_>>>()?;
+    Ok(format!("{{{}}}", fields.join(",")))
 }
 
 fn field_names(schema: &RefOr<Schema>) -> Vec<String> {
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn absent_fields_are_null() {
         let finding = Finding { id: "clock".into(), level: Level::Ok, text: "fine".into(), fix: None };
-        let value = pick(serde_json::to_value(finding).unwrap(), &["id".into(), "fix".into()]);
-        assert_eq!(value.to_string(), r#"{"id":"clock","fix":null}"#);
+        let line = pick(&serde_json::to_value(finding).unwrap(), &["level".into(), "id".into(), "fix".into()]);
+        assert_eq!(line.unwrap(), r#"{"level":"ok","id":"clock","fix":null}"#);
     }
 }

@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use liaison_client::api::model::Id;
 
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::state::State;
 use crate::text::safe_line;
+use liaison_node::exit::Exit;
 
 /// A message as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]

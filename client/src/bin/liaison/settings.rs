@@ -1,20 +1,19 @@
 //! Configuration: flag, then environment, then profile, then `config.toml`, then default. Each value knows which won.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use liaison_client::api::model::{Precedence, Tlp};
 
 use crate::cli::{ColorWhen, Global};
-use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::text::parse_span;
+use liaison_node::exit::Exit;
 
 mod file;
 
-pub(crate) use file::FileToml;
+pub(crate) use file::{FileToml, Span};
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,43 +97,30 @@ impl Settings {
     pub(crate) fn load(global: &Global, env: Env<'_>) -> Result<Self, Failure> {
         let places = Places::from_env(env);
         let config = FileToml::read(&places.config_file())?;
-        let profile = Ladder { flag: ("--profile", global.profile.clone()), env: "LIAISON_PROFILE" }
-            .climb(env, &[(places.config_file(), config.profile.clone())])?
-            .unwrap_or(Sourced { value: "default".into(), origin: Origin::Default });
+        let profile = Ladder::new(env, "LIAISON_PROFILE")
+            .flag("--profile", global.profile.clone())
+            .file(places.config_file(), config.profile.clone())
+            .climb()?
+            .or_default("default".into());
         let own = read_profile(&places, &profile)?;
-        let files = |pick: fn(&FileToml) -> Option<String>| {
-            [(places.profile_file(&profile.value), pick(&own)), (places.config_file(), pick(&config))]
-        };
-        let path = |text: &Path| Some(text.to_string_lossy().into_owned());
+        let files = Files { own: (places.profile_file(&profile.value), own), config: (places.config_file(), config) };
+        let socket = Ladder::new(env, "LIAISON_SOCKET").flag("--socket", global.socket.clone());
+        let color = Ladder::new(env, "LIAISON_COLOR").flag("--color", global.color);
+        let expires: Sourced<Span> = files
+            .under(Ladder::new(env, "LIAISON_EXPIRES"), |file| file.expires)?
+            .or_default(Span(liaison_protocol::limits::LIFETIME_DEFAULT));
         Ok(Self {
-            socket: Ladder { flag: ("--socket", global.socket.as_deref().and_then(path)), env: "LIAISON_SOCKET" }
-                .climb(env, &files(|file| file.socket.clone()))?
-                .unwrap_or_else(|| Sourced { value: places.socket.clone(), origin: Origin::Default }),
-            color: Ladder { flag: ("--color", global.color.map(|when| when.to_string())), env: "LIAISON_COLOR" }
-                .climb(env, &files(|file| file.color.clone()))?
-                .unwrap_or(Sourced { value: ColorWhen::Auto, origin: Origin::Default }),
-            tlp: optional(Ladder::env("LIAISON_TLP").climb(env, &files(|file| file.tlp.clone()))?),
-            precedence: Ladder::env("LIAISON_PRECEDENCE")
-                .climb(env, &files(|file| file.precedence.clone()))?
-                .unwrap_or(Sourced { value: Precedence::Routine, origin: Origin::Default }),
-            expires: Ladder::env("LIAISON_EXPIRES").climb(env, &files(|file| file.expires.clone()))?.map_or(
-                Sourced { value: DEFAULT_EXPIRES, origin: Origin::Default },
-                |span: Sourced<Span>| Sourced { value: span.value.0, origin: span.origin },
-            ),
-            roots: optional(Ladder::env("LIAISON_ROOTS").climb(env, &files(|file| file.roots.clone()))?),
+            socket: files.under(socket, |file| file.socket.clone())?.or_default(places.socket.clone()),
+            color: files.under(color, |file| file.color)?.or_default(ColorWhen::Auto),
+            tlp: files.under(Ladder::new(env, "LIAISON_TLP"), |file| file.tlp)?.optional(),
+            precedence: files
+                .under(Ladder::new(env, "LIAISON_PRECEDENCE"), |file| file.precedence)?
+                .or_default(Precedence::Routine),
+            expires: Sourced { value: expires.value.0, origin: expires.origin },
+            roots: files.under(Ladder::new(env, "LIAISON_ROOTS"), |file| file.roots.clone())?.optional(),
             profile,
             places,
         })
-    }
-}
-
-/// 7 days, as the protocol's.
-const DEFAULT_EXPIRES: Duration = liaison_protocol::limits::LIFETIME_DEFAULT;
-
-fn optional<T>(found: Option<Sourced<T>>) -> Sourced<Option<T>> {
-    match found {
-        Some(Sourced { value, origin }) => Sourced { value: Some(value), origin },
-        None => Sourced { value: None, origin: Origin::Default },
     }
 }
 
@@ -164,39 +150,70 @@ pub(crate) fn profile_names(places: &Places) -> Vec<String> {
     file::profile_names(places)
 }
 
-/// A span in a file.
-struct Span(Duration);
+/// The two files, the profile's first.
+struct Files {
+    own: (PathBuf, FileToml),
+    config: (PathBuf, FileToml),
+}
 
-impl FromStr for Span {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        parse_span(text).map(Self)
+impl Files {
+    fn under<T>(&self, ladder: Ladder<'_, T>, pick: impl Fn(&FileToml) -> Option<T>) -> Result<Found<T>, Failure>
+    where
+        T: FromStr<Err: fmt::Display>,
+    {
+        let own = (self.own.0.clone(), pick(&self.own.1));
+        let config = (self.config.0.clone(), pick(&self.config.1));
+        ladder.file(own.0, own.1).file(config.0, config.1).climb()
     }
 }
 
 /// One setting's sources, highest first.
-struct Ladder {
-    flag: (&'static str, Option<String>),
-    env: &'static str,
+struct Ladder<'e, T> {
+    env: Env<'e>,
+    name: &'static str,
+    flag: Option<Sourced<T>>,
+    file: Option<Sourced<T>>,
 }
 
-impl Ladder {
-    const fn env(name: &'static str) -> Self {
-        Self { flag: ("", None), env: name }
+/// What a ladder led to.
+struct Found<T>(Option<Sourced<T>>);
+
+impl<'e, T: FromStr<Err: fmt::Display>> Ladder<'e, T> {
+    fn new(env: Env<'e>, name: &'static str) -> Self {
+        Self { env, name, flag: None, file: None }
     }
 
-    fn climb<T>(self, env: Env<'_>, files: &[(PathBuf, Option<String>)]) -> Result<Option<Sourced<T>>, Failure>
-    where
-        T: FromStr<Err: fmt::Display>,
-    {
-        let flag = self.flag.1.map(|text| (text, Origin::Flag(self.flag.0)));
-        let env = || env(self.env).map(|text| (text, Origin::Env(self.env)));
-        let file = || files.iter().find_map(|(path, text)| Some((text.clone()?, Origin::File(path.clone()))));
-        let Some((text, origin)) = flag.or_else(env).or_else(file) else { return Ok(None) };
+    fn flag(self, name: &'static str, value: Option<T>) -> Self {
+        Self { flag: value.map(|value| Sourced { value, origin: Origin::Flag(name) }), ..self }
+    }
+
+    /// The next lower file.
+    fn file(self, path: PathBuf, value: Option<T>) -> Self {
+        let file = value.map(|value| Sourced { value, origin: Origin::File(path) });
+        Self { file: self.file.or(file), ..self }
+    }
+
+    fn climb(self) -> Result<Found<T>, Failure> {
+        if self.flag.is_some() {
+            return Ok(Found(self.flag));
+        }
+        let Some(text) = (self.env)(self.name) else { return Ok(Found(self.file)) };
         match text.parse() {
-            Ok(value) => Ok(Some(Sourced { value, origin })),
-            Err(error) => Err(Failure::new(Exit::Config, "bad_config", format!("{origin}: {error}"))),
+            Ok(value) => Ok(Found(Some(Sourced { value, origin: Origin::Env(self.name) }))),
+            Err(error) => Err(Failure::new(Exit::Config, "bad_config", format!("{}: {error}", self.name))),
+        }
+    }
+}
+
+impl<T> Found<T> {
+    fn or_default(self, value: T) -> Sourced<T> {
+        self.0.unwrap_or(Sourced { value, origin: Origin::Default })
+    }
+
+    fn optional(self) -> Sourced<Option<T>> {
+        match self.0 {
+            Some(Sourced { value, origin }) => Sourced { value: Some(value), origin },
+            None => Sourced { value: None, origin: Origin::Default },
         }
     }
 }

@@ -7,7 +7,8 @@ pub(crate) fn near<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     let scored = known.into_iter().filter_map(|name| score(&wanted, name).map(|score| (score, name)));
     let mut scored: Vec<_> = scored.collect();
     scored.sort_unstable();
-    scored.into_iter().take(3).map(|(_, name)| name).collect()
+    let best = scored.first().map_or(0, |(score, _)| *score);
+    scored.into_iter().take_while(|(score, _)| *score <= best + 1).take(3).map(|(_, name)| name).collect()
 }
 
 /// Lower is nearer; `None` is too far.

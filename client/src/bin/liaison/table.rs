@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_elastic_column_gives_way() {
-        assert_eq!(table().render(Some(22)), "ID    SUBJECT       N\na     東京 and a …  2\n");
+        assert_eq!(table().render(Some(22)), "ID    SUBJECT        N\na     東京 and a l…  2\n");
     }
 
     #[test]

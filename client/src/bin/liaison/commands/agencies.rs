@@ -5,13 +5,13 @@ use std::fmt::Write;
 use liaison_client::api::model::{AgencyView, Precedence};
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BOLD, PLAIN, terminal_columns};
 use crate::outgoing::submit::agency;
 use crate::table::{Cell, Table};
 use crate::text::{safe_line, span};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

@@ -4,9 +4,9 @@ use liaison_client::api::model::CustodyTrace;
 
 use super::status::print_trace;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::selector::Selector;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

@@ -3,8 +3,8 @@
 use clap_complete::Shell;
 
 use crate::cli::command;
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison completion bash > ~/.local/share/bash-completion/completions/liaison")]

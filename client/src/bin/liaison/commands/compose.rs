@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::outgoing::flags::{Content, Delivery, apply_settings};
 use crate::outgoing::{Draft, headers, input, submit};
 use crate::state::create_private_dir;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(

@@ -5,10 +5,10 @@ use utoipa::ToSchema;
 
 use crate::cli::Global;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::{Places, Settings, profile_names};
 use crate::text::{pad, safe_line};
+use liaison_node::exit::Exit;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {

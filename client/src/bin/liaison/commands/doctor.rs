@@ -4,10 +4,10 @@ use liaison_client::api::client::ClientError;
 use liaison_client::api::model::{Finding, Level};
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BAD, GOOD, WARN, paint};
 use crate::text::{count, pad, safe_line, width};
+use liaison_node::exit::Exit;
 
 /// The daemon's checks after our own. A daemon that does not answer is a finding too.
 pub(crate) async fn run(cx: &Context) -> Result<Exit, Failure> {

@@ -6,11 +6,11 @@ use liaison_client::api::model::{Message, Tlp};
 
 use super::reply::{check_mark, gives_text, prefixed};
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::outgoing::flags::{Content, Delivery};
 use crate::outgoing::{Carried, Draft, confirm, input, submit};
 use crate::selector::Selector;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(
@@ -69,7 +69,7 @@ fn check_forwardable(original: &Message, without_attachments: bool) -> Result<()
     let missing = original.parts.iter().find(|part| part.bytes_here < part.bytes && !without_attachments);
     match missing {
         Some(part) => {
-            Err(Failure::new(Exit::NotYet, "not_ready", format!("{id}: attachment {} is still arriving", part.n))
+            Err(Failure::new(Exit::TryLater, "not_ready", format!("{id}: attachment {} is still arriving", part.n))
                 .hint("wait, or forward it with --no-attachments"))
         }
         None => Ok(()),

@@ -1,9 +1,9 @@
 //! `liaison help`.
 
 use crate::cli::command;
-use crate::exit::{Exit, TOPIC};
 use crate::failure::Failure;
 use crate::suggest;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
@@ -14,7 +14,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     let text = if args.words == ["exit-codes"] {
-        TOPIC.to_owned()
+        exit_codes()
     } else {
         let mut whole = command();
         whole.build();
@@ -23,14 +23,22 @@ pub(crate) fn run(args: &Args) -> Result<Exit, Failure> {
     super::man::write(text.as_bytes())
 }
 
+fn exit_codes() -> String {
+    format!(
+        "Exit codes of liaison, liaisond and liaison-relay:\n\n{}\nWith --json, an error is one object on stderr:\n  {}\n",
+        Exit::help(),
+        r#"{"error":{"code":"unknown_agency","exit":67,"message":"…","hint":"…","retryable":false}}"#
+    )
+}
+
 /// The command that `words` lead to.
 pub(super) fn find<'a>(whole: &'a clap::Command, words: &[String]) -> Result<&'a clap::Command, Failure> {
     let mut found = whole;
     for word in words {
         found = found.find_subcommand(word).ok_or_else(|| {
             let known = found.get_subcommands().map(clap::Command::get_name).chain(["exit-codes"]);
-            let failure = Failure::usage(format!("no command or topic '{word}'"));
-            suggest::question(&suggest::near(word, known)).map_or(failure.clone(), |question| failure.hint(question))
+            Failure::usage(format!("no command or topic '{word}'"))
+                .maybe_hint(suggest::question(&suggest::near(word, known)))
         })?;
     }
     Ok(found)

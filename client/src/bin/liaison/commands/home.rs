@@ -6,10 +6,10 @@ use liaison_client::api::model::{LinkState, Status};
 
 use super::status::{link, outbox, roster};
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::{safe_line, span};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 pub(crate) async fn run(cx: &Context) -> Result<Exit, Failure> {
     cx.out.check_fields::<Status>()?;

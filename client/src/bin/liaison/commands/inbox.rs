@@ -7,13 +7,13 @@ use liaison_client::api::model::{EventKind, EventQuery, Id, ListOrder, ListQuery
 
 use crate::cli::word;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BAD, BOLD, PLAIN, WARN, terminal_columns};
 use crate::outgoing::submit::agency;
 use crate::table::{Cell, Table};
 use crate::text::safe_line;
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(

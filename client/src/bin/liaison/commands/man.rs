@@ -4,8 +4,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::cli::command;
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(

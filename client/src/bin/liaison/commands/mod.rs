@@ -25,8 +25,8 @@ pub(crate) mod watch;
 
 use crate::cli::{Cli, Command};
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 /// Runs what was asked for. Commands that need neither daemon nor configuration work without them.
 pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use crate::cli::Global;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::settings::{FileToml, profile_names};
 use crate::state::create_private_dir;
 use crate::suggest;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Subcommand, Debug)]
 pub(crate) enum Command {
@@ -77,7 +77,7 @@ fn choose(cx: &Context, name: &str) -> Result<Exit, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         old => old.map_err(failed)?,
     };
-    let dir = path.parent().unwrap_or(Path::new("."));
+    let dir = path.parent().unwrap_or_else(|| Path::new("."));
     create_private_dir(dir).map_err(failed)?;
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     file.write_all(with_profile(&old, name).as_bytes()).map_err(failed)?;
@@ -109,8 +109,7 @@ fn show(cx: &Context) -> Result<Exit, Failure> {
         Err(error) => {
             let names = profile_names(places);
             let near = suggest::near(name, names.iter().map(String::as_str));
-            let failure = Failure::input(&path, &error);
-            return Err(suggest::question(&near).map_or(failure.clone(), |question| failure.hint(question)));
+            return Err(Failure::input(&path, &error).maybe_hint(suggest::question(&near)));
         }
     }
     Ok(Exit::Done)

@@ -7,12 +7,12 @@ use liaison_client::api::model::{Direction, Message, Part};
 use liaison_protocol::AgencyId;
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BAD, BOLD, GOOD, paint};
 use crate::selector::Selector;
 use crate::text::{bytes, safe_line, safe_text};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison read @1\n  liaison read 4m7x0q --raw > note.txt")]

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use liaison_client::api::model::{ReceiptKind, ReceiptView, Receipts};
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BAD, GOOD, terminal_columns};
 use crate::selector::Selector;
 use crate::table::{Cell, Table};
 use crate::text::{bytes, safe_line};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison receipts 4m7x0q\n  liaison receipts 4m7x0q --export case1142.evidence")]

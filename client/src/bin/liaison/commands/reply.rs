@@ -7,11 +7,11 @@ use liaison_protocol::AgencyId;
 
 use super::compose::edit_and_send;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::outgoing::flags::{Content, Delivery};
 use crate::outgoing::{Draft, confirm, input, submit};
 use crate::selector::Selector;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(

@@ -3,11 +3,11 @@
 use liaison_client::api::model::{Retried, RetryRequest};
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::outgoing::submit::agency;
 use crate::selector::Selector;
 use crate::text::{count, safe_line};
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

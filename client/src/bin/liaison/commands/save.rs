@@ -11,11 +11,11 @@ use tempfile::NamedTempFile;
 use utoipa::ToSchema;
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::names::{numbered, sanitise};
 use crate::progress::{Progress, ProgressMode};
 use crate::selector::Selector;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison save @1 -o case1142\n  liaison save 4m7x0q --part 1 -o - | sha256sum")]
@@ -87,7 +87,7 @@ fn chosen(message: &Message, wanted: Option<u32>) -> Result<Vec<&Part>, Failure>
         Some(part) => {
             let text =
                 format!("{id}: attachment {} is still arriving ({} of {} bytes)", part.n, part.bytes_here, part.bytes);
-            Err(Failure::new(Exit::NotYet, "not_ready", text).hint("the others: --part N"))
+            Err(Failure::new(Exit::TryLater, "not_ready", text).hint("the others: --part N"))
         }
         None => Ok(parts),
     }

@@ -1,11 +1,11 @@
 //! `liaison send`.
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::outgoing::flags::{Content, Delivery};
 use crate::outgoing::{Draft, headers, input, submit};
 use crate::selector::Selector;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison send --to ncb.ee -s \"Case 1142\" --tlp amber < note.txt\n  \

@@ -7,7 +7,6 @@ use liaison_client::api::model::{
 };
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BAD, GOOD, WARN, paint};
 use crate::outgoing::flags::WaitFor;
@@ -15,6 +14,7 @@ use crate::outgoing::wait;
 use crate::selector::Selector;
 use crate::text::{bytes, count, pad, parse_span, safe_line, span};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(

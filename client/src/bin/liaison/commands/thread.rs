@@ -4,12 +4,12 @@ use liaison_client::api::model::{Direction, MessageSummary};
 
 use super::inbox::{parts, precedence, subject, tlp};
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::{BOLD, PLAIN, terminal_columns};
 use crate::selector::Selector;
 use crate::table::{Cell, Table};
 use crate::when::Clock;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {

@@ -4,9 +4,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::safe_line;
+use liaison_node::exit::Exit;
 
 /// Versions.
 #[derive(Debug, Serialize, ToSchema)]

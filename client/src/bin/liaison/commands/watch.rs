@@ -6,8 +6,8 @@ use std::time::Duration;
 use liaison_client::api::model::{Event, EventQuery};
 
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison watch\n  liaison watch --cursor 1042 --json=cursor,kind,id")]

@@ -5,9 +5,9 @@ use std::io::{BufRead, BufReader, Write};
 
 use liaison_client::api::model::{Precedence, Tlp};
 
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::text::safe_line;
+use liaison_node::exit::Exit;
 
 /// Why a message needs a second look, and the word that confirms it; `None` if it needs none.
 pub(crate) fn reason(tlp: Tlp, precedence: Precedence, recipients: usize) -> Option<(String, &'static str)> {

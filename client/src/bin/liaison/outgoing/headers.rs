@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use liaison_client::api::model::Id;
 
 use super::Draft;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::suggest;
 use crate::text::parse_span;
+use liaison_node::exit::Exit;
 
 const NAMES: [&str; 10] =
     ["To", "Info", "Subject", "Tlp", "Precedence", "Expires", "Handling", "Type", "In-Reply-To", "Attach"];

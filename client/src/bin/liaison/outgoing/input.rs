@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::flags::Content;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::out::Out;
+use liaison_node::exit::Exit;
 
 /// Longest text; the daemon's bound for the whole body is the same, so the largest texts fail there.
 const TEXT_BYTES_MAX: usize = liaison_protocol::limits::BODY_PLAIN_BYTES_MAX;

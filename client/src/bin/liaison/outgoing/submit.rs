@@ -8,10 +8,10 @@ use super::flags::{Delivery, apply_settings};
 use super::upload::{self, Source};
 use super::{Draft, confirm, wait};
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::suggest;
 use crate::text::{bytes, count, safe_line};
+use liaison_node::exit::Exit;
 
 /// Sends `draft`, or shows what would be sent.
 pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Result<Exit, Failure> {

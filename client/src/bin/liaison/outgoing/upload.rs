@@ -11,9 +11,9 @@ use liaison_client::api::model::{AttachmentRef, NewUpload, Upload};
 
 use super::Carried;
 use crate::context::Context;
-use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::{Progress, ProgressMode};
+use liaison_node::exit::Exit;
 
 /// Octets of one request. The daemon takes 4 MiB; a quarter keeps progress lively and memory small.
 const PIECE_BYTES: usize = 1024 * 1024;

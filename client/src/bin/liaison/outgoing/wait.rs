@@ -6,8 +6,8 @@ use liaison_client::api::client::{Client, ClientError};
 use liaison_client::api::model::{CustodyTrace, EventPage, EventQuery, Id, MessageState};
 
 use super::flags::WaitFor;
-use crate::exit::Exit;
 use crate::failure::Failure;
+use liaison_node::exit::Exit;
 
 /// Longest single question; the daemon ends it earlier when something happens.
 const POLL_MAX: Duration = Duration::from_secs(30);
@@ -70,5 +70,5 @@ fn not_yet(trace: &CustodyTrace, goal: WaitFor, timeout: Duration) -> Failure {
     let goal = if goal == WaitFor::Read { "read" } else { "delivered" };
     let id = trace.id.short();
     let message = format!("{id}: not {goal} after {}; the message is safe and goes on", crate::text::span(timeout));
-    Failure::new(Exit::NotYet, "not_yet", message).hint(format!("liaison status {id}"))
+    Failure::new(Exit::TryLater, "not_yet", message).hint(format!("liaison status {id}"))
 }

@@ -1,71 +1,73 @@
 //! `config.toml` and `profiles/NAME.toml`.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
 
-use serde::Deserialize;
+use liaison_client::api::model::{Precedence, Tlp};
+use liaison_node::config::{self, Reader};
+use liaison_node::exit::Exit;
 
 use super::Places;
-use crate::exit::Exit;
+use crate::cli::ColorWhen;
 use crate::failure::Failure;
-use crate::suggest;
+use crate::text::parse_span;
 
-/// Both files have the same keys; `profile` counts in `config.toml` only. Values stay texts until their turn comes,
-/// so that a value that something higher overrides hurts nobody. No secrets belong here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Both files have the same keys; `profile` counts in `config.toml` only. No secrets belong here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileToml {
     /// Profile where neither `--profile` nor `LIAISON_PROFILE` names one.
     pub(crate) profile: Option<String>,
     /// The daemon's socket.
-    pub(crate) socket: Option<String>,
+    pub(crate) socket: Option<PathBuf>,
     /// `auto`, `always` or `never`.
-    pub(crate) color: Option<String>,
+    pub(crate) color: Option<ColorWhen>,
     /// Mark of messages that name none.
-    pub(crate) tlp: Option<String>,
+    pub(crate) tlp: Option<Tlp>,
     /// Precedence of messages that name none.
-    pub(crate) precedence: Option<String>,
+    pub(crate) precedence: Option<Precedence>,
     /// Lifetime of messages that name none.
-    pub(crate) expires: Option<String>,
+    pub(crate) expires: Option<Span>,
     /// Root keys for `verify`.
-    pub(crate) roots: Option<String>,
+    pub(crate) roots: Option<PathBuf>,
 }
 
-const KEYS: [&str; 7] = ["profile", "socket", "color", "tlp", "precedence", "expires", "roots"];
+/// A span as people type it: `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_span(text).map(Self)
+    }
+}
 
 impl FileToml {
-    /// All keys absent if there is no such file.
+    /// All keys absent if there is no such file. Relative paths start from its folder.
     ///
     /// # Errors
-    /// Names file, line and key.
+    /// Every mistake, with file, line and key.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(Failure::new(Exit::Config, "bad_config", format!("{}: {error}", path.display()))),
+        if !path.exists() {
+            return Ok(Self::default());
+        }
+        let mistakes = |error: config::ConfigError| Failure::new(Exit::Config, "bad_config", error);
+        config::load(path, |keys| Some(Self::from_keys(keys))).map_err(mistakes)
+    }
+
+    fn from_keys(keys: &mut Reader<'_>) -> Self {
+        Self {
+            profile: keys.text("profile"),
+            socket: keys.path("socket"),
+            color: keys.text("color"),
+            tlp: keys.text("tlp"),
+            precedence: keys.text("precedence"),
+            expires: keys.text("expires"),
+            roots: keys.path("roots"),
         }
     }
-
-    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
-        toml::from_str(text).map_err(|error| {
-            let start = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
-            let place = format!("{}:{line}", path.display());
-            match unknown_key(error.message()) {
-                Some(key) => {
-                    let near = suggest::near(key, KEYS);
-                    let hint = suggest::question(&near).unwrap_or_else(|| format!("keys: {}", KEYS.join(", ")));
-                    Failure::new(Exit::Config, "bad_config", format!("{place}: unknown key '{key}'")).hint(hint)
-                }
-                None => Failure::new(Exit::Config, "bad_config", format!("{place}: {}", error.message())),
-            }
-        })
-    }
-}
-
-/// The key in serde's words: "unknown field `quotta`, expected …". A test holds them still.
-fn unknown_key(message: &str) -> Option<&str> {
-    message.strip_prefix("unknown field `")?.split('`').next()
 }
 
 /// Names of the profiles that have a file, sorted.
