@@ -4,4 +4,6 @@ pub mod bundles;
 pub mod config;
 pub mod exit;
 pub mod local;
+pub mod operator;
+pub mod status;
 pub mod store;

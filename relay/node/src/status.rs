@@ -1,0 +1,395 @@
+//! What an operator sees of a node: plain data, the same for terminal, JSON, page and metrics.
+//!
+//! Instants end in `_ms` and are milliseconds since the epoch; spans say their unit.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use liaison_core::op::RANKS;
+use liaison_protocol::roster::RosterVersion;
+use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use liaison_protocol::role::Role;
+
+/// One screen: the node as it is now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub id: NodeId,
+    /// Which program.
+    #[serde(with = "role_word")]
+    pub role: Role,
+    /// The region that a relay serves; empty for a daemon.
+    pub region: String,
+    /// Of the program.
+    pub version: String,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether an operator has asked it to take no new custody.
+    pub draining: bool,
+    /// By how much this clock is ahead of the peers', if any peer has said.
+    pub clock_offset_ms: Option<i64>,
+    /// The roster that it follows.
+    pub roster: RosterStatus,
+    /// The disk.
+    pub store: StoreStatus,
+    /// Every peer that it is, or ought to be, linked to; by name.
+    pub links: Vec<LinkStatus>,
+    /// Every queue that holds something; by name.
+    pub queues: Vec<QueueStatus>,
+    /// What needs an operator, in words, the worst first.
+    pub alarms: Vec<String>,
+}
+
+/// The roster that a node follows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterStatus {
+    /// Its version.
+    pub version: RosterVersion,
+    /// SHA-256 of its payload.
+    #[serde(with = "hash_hex")]
+    pub hash: Hash,
+    /// When it ends.
+    pub expires_ms: Timestamp,
+    /// Valid signatures of trusted roots on it.
+    pub signed: u32,
+    /// How many it needs.
+    pub threshold: u32,
+    /// How it stands against the clock.
+    pub standing: RosterStanding,
+    /// When this node's own keys end, by the roster.
+    pub own_keys_expire_ms: Option<Timestamp>,
+}
+
+/// How the roster stands against the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RosterStanding {
+    /// In force.
+    Current,
+    /// Ended, and its days of grace too: no new custody.
+    Expired,
+    /// Two rosters of one version are in circulation: no update until an operator settles it.
+    Forked,
+    /// Ended; still used for its days of grace.
+    Grace,
+}
+
+/// The disk.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoreStatus {
+    /// Bytes of the store's files.
+    pub used_bytes: u64,
+    /// Bytes free on its file system.
+    pub free_bytes: u64,
+    /// New custody is refused below this.
+    pub low_water_bytes: u64,
+    /// Whether it takes new custody: not full, not failed.
+    pub writable: bool,
+    /// Median of the latest commits.
+    pub commit_p50_ms: Option<f64>,
+}
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LinkStatus {
+    /// Who.
+    pub peer: NodeId,
+    /// What the roster says it is.
+    #[serde(with = "role_word")]
+    pub role: Role,
+    /// Hello exchanged.
+    pub up: bool,
+    /// Round trip, while up.
+    pub rtt_ms: Option<f64>,
+    /// When it came up, or went down; `None`: never up since this node started.
+    pub since_ms: Option<Timestamp>,
+    /// Last frame from it: up and silent is not the same as down.
+    pub last_receive_ms: Option<Timestamp>,
+    /// Since when tries have failed.
+    pub failure_since_ms: Option<Timestamp>,
+    /// Why it is down.
+    pub last_error: Option<String>,
+    /// When it is tried again; `None`: it is the peer that dials.
+    pub next_try_ms: Option<Timestamp>,
+}
+
+/// One agency's queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// Whose.
+    pub queue: AgencyId,
+    /// To whom it drains; `None`: held until a link comes up.
+    pub via: Option<NodeId>,
+    /// Entries in custody.
+    pub entries: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest was accepted.
+    pub oldest_ms: Option<Timestamp>,
+    /// Entries by rank: flash, immediate, priority, routine, bulk ([`Rank::ALL`]).
+    pub by_precedence: [u64; RANKS as usize],
+    /// Bytes by rank.
+    pub bytes_by_precedence: [u64; RANKS as usize],
+    /// When the oldest was accepted, by rank.
+    pub oldest_by_precedence_ms: [Option<Timestamp>; RANKS as usize],
+    /// Why it is, or is not, moving.
+    pub state: QueueState,
+    /// What the next holder said last.
+    pub last_error: Option<String>,
+    /// When it is tried again; `None`: as soon as a link comes up.
+    pub next_try_ms: Option<Timestamp>,
+}
+
+/// Why a queue is, or is not, moving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum QueueState {
+    /// The next holder refused, and is asked again later.
+    Backoff,
+    /// On its way.
+    Flowing,
+    /// No link leads on.
+    Offline,
+}
+
+impl QueueState {
+    /// The word that people see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Backoff => "backoff",
+            Self::Flowing => "flowing",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// The lane of an entry: a precedence, or bulk for chunks of attachments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rank {
+    /// First.
+    Flash,
+    /// Second.
+    Immediate,
+    /// Third.
+    Priority,
+    /// Fourth.
+    Routine,
+    /// Chunks, after everything else.
+    Bulk,
+}
+
+impl Rank {
+    /// In the order in which queues drain: the index is the rank's number.
+    pub const ALL: [Self; RANKS as usize] = [Self::Flash, Self::Immediate, Self::Priority, Self::Routine, Self::Bulk];
+
+    /// The rank of this number: `Position::rank`. Anything above is bulk.
+    #[must_use]
+    pub fn from_number(rank: u8) -> Self {
+        Self::ALL.get(usize::from(rank)).copied().unwrap_or(Self::Bulk)
+    }
+
+    /// The word that people and metrics use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Flash => "flash",
+            Self::Immediate => "immediate",
+            Self::Priority => "priority",
+            Self::Routine => "routine",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+/// One entry of a queue, from its header: content is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueEntry {
+    /// The envelope, in full.
+    #[serde(with = "as_text")]
+    pub id: MessageId,
+    /// For whom.
+    pub queue: AgencyId,
+    /// Its lane.
+    pub rank: Rank,
+    /// Its place in the queue, rising.
+    pub seq: u64,
+    /// Who signed it.
+    pub sender: NodeId,
+    /// Who handed it over.
+    pub from: NodeId,
+    /// Relays it has passed before.
+    pub path: Vec<NodeId>,
+    /// Submission by its sender, from 1.
+    pub attempt: u8,
+    /// When custody was accepted here.
+    pub accepted_ms: Timestamp,
+    /// When custody ends, in a notice.
+    pub expires_ms: Timestamp,
+    /// Size of the envelope.
+    pub bytes: u32,
+}
+
+/// What this node knows of one message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The message, in full.
+    #[serde(with = "as_text")]
+    pub id: MessageId,
+    /// What is in custody here, one entry for each recipient.
+    pub entries: Vec<QueueEntry>,
+    /// What happened to it here, in order, as far back as this node remembers.
+    pub events: Vec<TraceEvent>,
+}
+
+/// Something that happened to a message at this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceEvent {
+    /// When.
+    pub at_ms: Timestamp,
+    /// What.
+    pub what: TraceStep,
+    /// For which recipients; empty where all are meant.
+    pub agencies: Vec<AgencyId>,
+    /// From or to whom, if another node has to do with it.
+    pub peer: Option<NodeId>,
+    /// In words, where the rest does not say it all.
+    pub detail: String,
+}
+
+/// What can happen to a message at a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceStep {
+    /// Custody taken, durable.
+    Accepted,
+    /// It came again, and was not taken again.
+    Duplicate,
+    /// Custody ended by expiry.
+    Expired,
+    /// A next holder took custody, by its acknowledgement.
+    Forwarded,
+    /// A notice to its sender was made.
+    Notice,
+    /// Custody was not taken here.
+    Refused,
+    /// A next holder would not take it.
+    RefusedByPeer,
+    /// Sent to a next holder.
+    Sent,
+}
+
+impl TraceStep {
+    /// The word that people see.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Duplicate => "duplicate",
+            Self::Expired => "expired",
+            Self::Forwarded => "forwarded",
+            Self::Notice => "notice",
+            Self::Refused => "refused",
+            Self::RefusedByPeer => "refused by peer",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+/// One condition of being ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condition {
+    /// `clock`, `draining`, `roster`, `store`.
+    pub name: String,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What is so.
+    pub text: String,
+}
+
+/// A clock further off than this is not sane (the protocol refuses envelopes from 5 minutes ahead on).
+pub const CLOCK_OFFSET_MS_MAX: u64 = 30_000;
+
+impl NodeStatus {
+    /// Whether this node takes new custody, condition by condition. A peer that is down is none of them.
+    #[must_use]
+    pub fn readiness(&self) -> Vec<Condition> {
+        let condition = |name: &str, ok, text: String| Condition { name: name.into(), ok, text };
+        let clock = match self.clock_offset_ms {
+            Some(offset) => format!("{offset} ms ahead of the peers'"),
+            None => "no peer to compare with".into(),
+        };
+        let clock_ok = self.clock_offset_ms.is_none_or(|offset| offset.unsigned_abs() <= CLOCK_OFFSET_MS_MAX);
+        let roster = match self.roster.standing {
+            RosterStanding::Current => "in force",
+            RosterStanding::Expired => "ended, and its days of grace too",
+            RosterStanding::Forked => "two rosters of one version are in circulation; the first is followed",
+            RosterStanding::Grace => "ended; days of grace",
+        };
+        let store = format!(
+            "{} bytes free, custody is refused below {}{}",
+            self.store.free_bytes,
+            self.store.low_water_bytes,
+            if self.store.writable { "" } else { "; not taking anything" }
+        );
+        vec![
+            condition("clock", clock_ok, clock),
+            condition("draining", !self.draining, if self.draining { "yes" } else { "no" }.into()),
+            condition("roster", self.roster.standing != RosterStanding::Expired, roster.into()),
+            condition("store", self.store.writable, store),
+        ]
+    }
+}
+
+mod as_text {
+    use super::*;
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+mod role_word {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(role.as_str())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+        match String::deserialize(from)?.as_str() {
+            "agency" => Ok(Role::Agency),
+            "relay" => Ok(Role::Relay),
+            other => Err(D::Error::unknown_variant(other, &["agency", "relay"])),
+        }
+    }
+}
+
+mod hash_hex {
+    use super::*;
+
+    pub(super) fn serialize<S: Serializer>(hash: &Hash, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(hash)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
+        let text = String::deserialize(from)?;
+        let mut hash = [0; 32];
+        let pairs = text.as_bytes().chunks_exact(2);
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(D::Error::invalid_length(text.len(), &"64 hexadecimal digits"));
+        }
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            let digits = std::str::from_utf8(pair).map_err(D::Error::custom)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(D::Error::custom)?;
+        }
+        Ok(Hash(hash))
+    }
+}
