@@ -4,6 +4,7 @@ pub mod bundles;
 pub mod config;
 pub mod exit;
 pub mod local;
+pub mod metric;
 pub mod operator;
 pub mod status;
 pub mod store;
