@@ -3,6 +3,7 @@
 pub mod bundles;
 pub mod config;
 pub mod exit;
+pub mod link;
 pub mod local;
 pub mod metric;
 pub mod operator;

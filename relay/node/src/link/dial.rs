@@ -1,0 +1,194 @@
+//! Keeping a link up that we dial.
+//!
+//! While the peer has a link that answers, the dialer sleeps. Else it probes: every address every second, for ever,
+//! attempts overlapping. QUIC's own repetition of a handshake slows down with every packet, and one attempt could
+//! sleep through the minute in which the path comes back; a new attempt every second cannot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use liaison_protocol::NodeId;
+use tokio::sync::{Mutex, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::LinkEvent;
+use super::end::End;
+use super::endpoint::Inner;
+use super::meter;
+use super::resolve::Resolver;
+use super::schedule::Schedule;
+use super::shake::{self, Established};
+use super::tls::{SERVER_NAME, client_config};
+
+/// A link that held this long shows that the peer takes us: what it refused before counts no more.
+const HELD: Duration = Duration::from_secs(30);
+
+/// The task that keeps one peer linked.
+pub(super) struct Dialer {
+    inner: Arc<Inner>,
+    peer: NodeId,
+    addresses: watch::Receiver<Vec<String>>,
+    stop: CancellationToken,
+    resolvers: Vec<Arc<Resolver>>,
+    schedule: Schedule,
+    /// Counts attempts.
+    attempts: usize,
+    /// The last reason that was reported: silence is reported once, not every second.
+    reported: Option<&'static str>,
+}
+
+/// A link of ours, until it ends.
+struct Running {
+    ended: oneshot::Receiver<End>,
+    since: Instant,
+    index: usize,
+}
+
+type Attempt = (usize, Result<Established, End>);
+
+impl Dialer {
+    pub(super) fn new(
+        inner: Arc<Inner>,
+        peer: NodeId,
+        addresses: watch::Receiver<Vec<String>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let schedule = Schedule::new(0, inner.timing, Instant::now());
+        let mut dialer =
+            Self { inner, peer, addresses, stop, resolvers: Vec::new(), schedule, attempts: 0, reported: None };
+        dialer.read_addresses();
+        dialer
+    }
+
+    /// Runs until the peer is to be dialed no more.
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled(self.keep_linked()).await;
+    }
+
+    async fn keep_linked(&mut self) {
+        let inner = self.inner.clone();
+        let mut running: Option<Running> = None;
+        loop {
+            inner.registry.until(&self.peer, false).await;
+            if let Some(running) = running.take() {
+                self.learn(running);
+            }
+            let peer = self.peer.clone();
+            let linked = tokio::select! {
+                biased;
+                () = inner.registry.until(&peer, true) => None,
+                linked = self.race() => Some(linked),
+            };
+            if let Some((index, established)) = linked {
+                self.reported = None;
+                let ended = inner.start(established);
+                running = ended.map(|ended| Running { ended, since: Instant::now(), index });
+            }
+        }
+    }
+
+    /// A link dropped, or is doubted: dial at once, unless the peer threw us out of a link that never held.
+    fn learn(&mut self, mut running: Running) {
+        let now = Instant::now();
+        let held = running.since.elapsed() >= HELD;
+        if held {
+            self.schedule.forgive();
+        }
+        self.schedule.hurry(running.index, now);
+        if running.ended.try_recv().is_ok_and(|end| end.is_refusal()) && !held {
+            self.schedule.refused(running.index, now, (self.inner.jitter)());
+        }
+    }
+
+    /// Probes until one attempt ends in a good hello.
+    async fn race(&mut self) -> (usize, Established) {
+        let mut attempts = JoinSet::<Attempt>::new();
+        // Held by the one attempt that says hello: two good hellos at a time would be two links.
+        let turn = Arc::new(Mutex::new(()));
+        let mut peers = self.inner.peers.clone();
+        loop {
+            let due = self.schedule.next();
+            tokio::select! {
+                biased;
+                Some(done) = attempts.join_next() => match done {
+                    Ok((index, Ok(established))) => return (index, established),
+                    Ok((index, Err(end))) => self.failed(index, &end),
+                    Err(error) => tracing::error!(peer = %self.peer, %error, "an attempt to dial failed"),
+                },
+                Ok(()) = self.addresses.changed() => self.read_addresses(),
+                // Whom we did not know may be known now.
+                Ok(()) = peers.changed() => self.schedule.hurry(0, Instant::now()),
+                index = until_due(due) => {
+                    self.schedule.started(index, Instant::now(), (self.inner.jitter)());
+                    if let Some(resolver) = self.resolvers.get(index).cloned() {
+                        self.attempts = self.attempts.wrapping_add(1);
+                        let attempt = attempt(self.inner.clone(), self.peer.clone(), resolver, self.attempts, turn.clone());
+                        attempts.spawn(async move { (index, attempt.await) });
+                    }
+                }
+            }
+        }
+    }
+
+    fn read_addresses(&mut self) {
+        self.resolvers = self.addresses.borrow_and_update().iter().map(|address| Resolver::new(address)).collect();
+        self.schedule = Schedule::new(self.resolvers.len(), self.inner.timing, Instant::now());
+    }
+
+    fn failed(&mut self, index: usize, end: &End) {
+        meter::handshake_failed(None, end.label);
+        if end.is_refusal() {
+            self.schedule.refused(index, Instant::now(), (self.inner.jitter)());
+        }
+        if !end.is_refusal() && self.reported == Some(end.label) {
+            return;
+        }
+        self.reported = Some(end.label);
+        let address = self.resolvers.get(index).map_or("", |resolver| resolver.text());
+        tracing::info!(peer = %self.peer, address, reason = %end, "no link");
+        // Only a report: if the run loop is behind, the next one will do.
+        let failed = LinkEvent::DialFailed { peer: self.peer.clone(), reason: format!("{address}: {end}") };
+        let _ = self.inner.events.try_send(failed);
+    }
+}
+
+async fn until_due(due: Option<(usize, Instant)>) -> usize {
+    match due {
+        Some((index, at)) => {
+            sleep_until(at.into()).await;
+            index
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// One try, from the address to the peer's hello.
+async fn attempt(
+    inner: Arc<Inner>,
+    peer: NodeId,
+    resolver: Arc<Resolver>,
+    number: usize,
+    turn: Arc<Mutex<()>>,
+) -> Result<Established, End> {
+    let connect = async {
+        let address = resolver.resolve(number, &inner.tracker, &inner.stop).await;
+        let address = address.ok_or_else(|| End::network("unresolved", "the name has no address"))?;
+        let tls = client_config(&inner.identity, inner.peers.clone(), peer.clone())
+            .map_err(|error| End::network("local", error.to_string()))?;
+        let mut config = quinn::ClientConfig::new(Arc::new(tls));
+        config.transport_config(inner.dialing.clone());
+        let connecting = inner.quinn.connect_with(config, address, SERVER_NAME);
+        let connecting = connecting.map_err(|error| End::network("local", error.to_string()))?;
+        Ok::<_, End>(connecting.await?)
+    };
+    let silent = || End::network("timeout", "no answer");
+    let connection = timeout(inner.timing.attempt, connect).await.map_err(|_| silent())??;
+    let _turn = turn.lock().await;
+    let shaken = timeout(inner.timing.attempt, shake::dial(&inner, &connection, &peer)).await;
+    shaken.unwrap_or_else(|_| Err(End::network("timeout", "no hello"))).inspect_err(|end| {
+        connection.close(end.code.code().into(), end.detail.as_bytes());
+    })
+}

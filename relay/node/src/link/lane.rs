@@ -1,0 +1,84 @@
+//! Envelopes one way, acknowledgements back: one stream for each rank and direction.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use liaison_protocol::frame::{CloseCode, Expect, Frame, LaneOpen, Transfer};
+use quinn::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::LinkEvent;
+use super::end::End;
+use super::handle::Outgoing;
+use super::stream::{FrameReader, FrameWriter};
+use super::task::Context;
+use super::transport::{acks_priority, lane_priority};
+
+/// A lane of ours: opens the stream, writes transfers, reads acknowledgements.
+pub(super) async fn send(context: Arc<Context>, rank: u8, queue: mpsc::Receiver<Outgoing>) -> Result<(), End> {
+    let shared = &context.shared;
+    let (send, recv) = shared.connection.open_bi().await?;
+    let mut writer = FrameWriter::new(send, lane_priority(rank), shared.sent.clone(), context.stall);
+    let open = Bytes::from(Frame::LaneOpen(LaneOpen { rank }).encode()?);
+    writer.write(&mut [open]).await?;
+    let reader = FrameReader::new(recv, Expect::Acks, shared.received.clone(), context.stall);
+    // Transfers are not drained: what is not acknowledged is in our store, and goes over the next link.
+    let never = CancellationToken::new();
+    tokio::try_join!(writer.pump(queue, &never), read_acks(&context, rank, reader))?;
+    Ok(())
+}
+
+async fn read_acks(context: &Context, rank: u8, mut reader: FrameReader) -> Result<(), End> {
+    let link = context.shared.id;
+    while let Some(frame) = reader.next().await? {
+        if let Frame::Acks(acks) = frame {
+            context.emit(LinkEvent::Acks { link, rank, acks }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A stream that the peer opened: its lane, or a violation.
+pub(super) async fn receive(context: Arc<Context>, send: SendStream, recv: RecvStream) -> Result<(), End> {
+    let shared = &context.shared;
+    let mut reader = FrameReader::new(recv, Expect::LaneOpen, shared.received.clone(), context.stall);
+    let first = timeout(context.stall, reader.next()).await;
+    let rank = match first.map_err(|_| End::us(CloseCode::Timeout, "a stream was opened and never used"))?? {
+        Some(Frame::LaneOpen(open)) => open.rank,
+        _ => return Err(End::us(CloseCode::ProtocolViolation, "an empty stream")),
+    };
+    let opened_again = || End::us(CloseCode::ProtocolViolation, format!("the lane of rank {rank} was opened again"));
+    let queue = shared.open_acks(rank).ok_or_else(opened_again)?;
+    let writer = FrameWriter::new(send, acks_priority(rank), shared.sent.clone(), context.stall);
+    let write_acks = async {
+        let _draining = context.writers.token();
+        writer.pump(queue, &context.drain).await
+    };
+    tokio::try_join!(read_transfers(&context, rank, reader), write_acks)?;
+    Ok(())
+}
+
+async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) -> Result<(), End> {
+    let mut expected = 1u64;
+    while let Some(frame) = reader.next().await? {
+        let Frame::Transfer(transfer) = frame else { continue };
+        if transfer.seq != expected {
+            let detail = format!("transfer {} came where {expected} was due", transfer.seq);
+            return Err(End::us(CloseCode::ProtocolViolation, detail));
+        }
+        expected += 1;
+        hand_over(context, rank, transfer).await?;
+    }
+    Ok(())
+}
+
+/// Waits for room, then for the run loop: meanwhile the stream is not read, and QUIC stops the peer.
+async fn hand_over(context: &Context, rank: u8, transfer: Transfer) -> Result<(), End> {
+    let room = {
+        let _held = context.shared.received.hold();
+        context.room.take(transfer.envelope.len()).await
+    };
+    context.emit(LinkEvent::Transfer { link: context.shared.id, rank, transfer, room }).await
+}

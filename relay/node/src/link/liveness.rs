@@ -1,0 +1,87 @@
+//! Noticing that a peer does not answer, long before the link is given up. Pure: the time is an argument.
+
+use std::time::{Duration, Instant};
+
+use quinn::ConnectionStats;
+
+/// Watches whether packets that demand an acknowledgement get one.
+#[derive(Debug)]
+pub(super) struct Liveness {
+    patience: Duration,
+    demands: u64,
+    answers: u64,
+    waiting_since: Option<Instant>,
+}
+
+impl Liveness {
+    pub(super) const fn new(patience: Duration) -> Self {
+        Self { patience, demands: 0, answers: 0, waiting_since: None }
+    }
+
+    /// Takes a look; whether the link is to be doubted.
+    pub(super) fn observe(&mut self, stats: &ConnectionStats, now: Instant) -> bool {
+        self.step(demands(stats), stats.frame_rx.acks, stats.path.rtt, now)
+    }
+
+    fn step(&mut self, demands: u64, answers: u64, rtt: Duration, now: Instant) -> bool {
+        if answers != self.answers {
+            self.waiting_since = None;
+        } else if demands != self.demands && self.waiting_since.is_none() {
+            self.waiting_since = Some(now);
+        }
+        (self.demands, self.answers) = (demands, answers);
+        let limit = self.patience + rtt * 4;
+        self.waiting_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+    }
+}
+
+/// Frames sent that demand an acknowledgement (RFC 9002 section 2). Probes for a larger MTU are pings that may get
+/// lost without meaning anything.
+fn demands(stats: &ConnectionStats) -> u64 {
+    let tx = &stats.frame_tx;
+    let all = [
+        tx.stream,
+        tx.ping,
+        tx.crypto,
+        tx.max_data,
+        tx.max_stream_data,
+        tx.max_streams_bidi,
+        tx.data_blocked,
+        tx.stream_data_blocked,
+        tx.new_connection_id,
+        tx.retire_connection_id,
+        tx.reset_stream,
+        tx.stop_sending,
+        tx.path_challenge,
+        tx.path_response,
+    ];
+    all.iter().sum::<u64>().saturating_sub(stats.path.sent_plpmtud_probes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RTT: Duration = Duration::from_millis(100);
+
+    fn at(start: Instant, millis: u64) -> Instant {
+        start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn an_idle_link_is_never_doubted() {
+        let (mut liveness, start) = (Liveness::new(Duration::from_secs(1)), Instant::now());
+        assert!(!liveness.step(5, 5, RTT, start));
+        assert!((0..100).all(|second| !liveness.step(5, 5, RTT, at(start, second * 1000))));
+    }
+
+    #[test]
+    fn a_link_that_does_not_answer_is_doubted_until_it_does() {
+        let (mut liveness, start) = (Liveness::new(Duration::from_secs(1)), Instant::now());
+        assert!(!liveness.step(1, 0, RTT, start));
+        assert!(!liveness.step(2, 0, RTT, at(start, 1300)), "the round trip counts");
+        assert!(liveness.step(3, 0, RTT, at(start, 1400)));
+        assert!(liveness.step(3, 0, RTT, at(start, 5000)), "also when QUIC is backing off");
+        assert!(!liveness.step(4, 1, RTT, at(start, 5100)));
+    }
+}

@@ -1,0 +1,126 @@
+//! Frames over one QUIC stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use liaison_protocol::frame::{CloseCode, Decoder, Expect, Frame};
+use quinn::{RecvStream, SendStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::end::End;
+use super::handle::Outgoing;
+use super::progress::{Patience, Progress};
+
+/// Bytes taken from QUIC at a time.
+const READ_BYTES_MAX: usize = 64 * 1024;
+/// Frames handed to QUIC at a time.
+const BATCH_FRAMES_MAX: usize = 64;
+
+/// The receiving half.
+#[derive(Debug)]
+pub(super) struct FrameReader {
+    stream: RecvStream,
+    decoder: Decoder,
+    patience: Patience,
+}
+
+impl FrameReader {
+    pub(super) fn new(stream: RecvStream, expect: Expect, received: Arc<Progress>, stall: Duration) -> Self {
+        Self { stream, decoder: Decoder::new(expect), patience: Patience::new(received, stall) }
+    }
+
+    /// The next frame; `None` once the peer has finished the stream. Between frames a stream may be silent.
+    ///
+    /// # Errors
+    /// The end of the link.
+    pub(super) async fn next(&mut self) -> Result<Option<Frame>, End> {
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                self.patience.restart();
+                return Ok(Some(frame));
+            }
+            let read = self.stream.read_chunk(READ_BYTES_MAX, true);
+            let chunk = if self.decoder.is_mid_frame() {
+                self.patience.wait(read).await??
+            } else {
+                let chunk = read.await?;
+                self.patience.restart();
+                chunk
+            };
+            match chunk {
+                Some(chunk) => {
+                    self.patience.moved(chunk.bytes.len());
+                    self.decoder.push(&chunk.bytes);
+                }
+                None if self.decoder.is_mid_frame() => {
+                    return Err(End::us(CloseCode::ProtocolViolation, "a stream ends within a frame"));
+                }
+                None => return Ok(None),
+            }
+        }
+    }
+}
+
+/// The sending half.
+#[derive(Debug)]
+pub(super) struct FrameWriter {
+    stream: SendStream,
+    patience: Patience,
+}
+
+impl FrameWriter {
+    pub(super) fn new(stream: SendStream, priority: i32, sent: Arc<Progress>, stall: Duration) -> Self {
+        // Fails only on a stream that is closed, and then the first write says so.
+        let _ = stream.set_priority(priority);
+        Self { stream, patience: Patience::new(sent, stall) }
+    }
+
+    /// Hands frames to QUIC, which sends them again until the peer has them.
+    ///
+    /// # Errors
+    /// The end of the link; `timeout` if the peer does not read.
+    pub(super) async fn write(&mut self, mut frames: &mut [Bytes]) -> Result<(), End> {
+        self.patience.restart();
+        while !frames.is_empty() {
+            let written = self.patience.wait(self.stream.write_chunks(frames)).await??;
+            self.patience.moved(written.bytes);
+            frames = frames.get_mut(written.chunks..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Writes what is queued. Once `drain` is cancelled, takes nothing new, and returns when the peer has it all.
+    ///
+    /// # Errors
+    /// As [`FrameWriter::write`].
+    pub(super) async fn pump(
+        mut self,
+        mut queue: mpsc::Receiver<Outgoing>,
+        drain: &CancellationToken,
+    ) -> Result<(), End> {
+        let mut batch = Vec::with_capacity(BATCH_FRAMES_MAX);
+        let mut draining = false;
+        loop {
+            let taken = tokio::select! {
+                () = drain.cancelled(), if !draining => {
+                    draining = true;
+                    queue.close();
+                    continue;
+                }
+                taken = queue.recv_many(&mut batch, BATCH_FRAMES_MAX) => taken,
+            };
+            if taken == 0 {
+                break;
+            }
+            let mut frames: Vec<Bytes> = batch.iter().map(|outgoing| outgoing.frame.clone()).collect();
+            self.write(&mut frames).await?;
+            batch.clear();
+        }
+        // A stream that is closed already has nothing left to finish.
+        let _ = self.stream.finish();
+        let _ = self.stream.stopped().await;
+        Ok(())
+    }
+}
