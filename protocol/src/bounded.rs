@@ -1,4 +1,4 @@
-//! Lists, bytes and text whose length is checked against its bound before anything is allocated.
+//! [ENC-3] Lists, bytes and text whose length is checked against its bound before anything is allocated.
 //!
 //! For `#[serde(deserialize_with = "…")]` on a field that a peer fills. What these refuse shows as
 //! [`Malformed::Undecodable`](crate::Malformed::Undecodable).

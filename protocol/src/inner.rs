@@ -232,7 +232,7 @@ impl InnerRef<'_> {
 }
 
 impl Content {
-    /// The rules that decoding alone does not keep.
+    /// [INNER-2] The rules that decoding alone does not keep.
     ///
     /// # Errors
     /// Names the first that is broken.

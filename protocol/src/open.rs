@@ -18,7 +18,7 @@ pub struct Opened {
 /// Why an envelope does not open.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    /// Wrap missing or wrong, commitment, tag or padding: one error for all, so that nobody learns which.
+    /// [SEAL-4] Wrap missing or wrong, commitment, tag or padding: one error for all, so that nobody learns which.
     #[error("it does not open")]
     BadWrap,
     /// What was sealed was written for another envelope.
@@ -102,7 +102,7 @@ pub fn open_with_key(envelope: &VerifiedEnvelope, content_key: &ContentKey) -> R
     Ok(inner)
 }
 
-/// What stands under the seal must be what stands outside: else it was sealed for another envelope.
+/// [INNER-1] What stands under the seal must be what stands outside: else it was sealed for another envelope.
 fn check_inner(header: &Header, inner: &Inner) -> Result<(), OpenError> {
     let same = |holds: bool, field| if holds { Ok(()) } else { Err(OpenError::InnerMismatch { field }) };
     same(inner.sender == header.sender, "sender")?;

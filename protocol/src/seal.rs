@@ -73,7 +73,7 @@ pub enum SealError {
 
 /// Seals `request` to all its recipients and signs it.
 ///
-/// Draws from `rng`, in this order: the content key (32 bytes), the nonce (32), and 64 for each wrap in the order of
+/// Draws from `rng`, in this order ([SEAL-1]): the content key (32 bytes), the nonce (32), and 64 for each wrap in the order of
 /// the header.
 ///
 /// # Errors

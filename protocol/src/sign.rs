@@ -1,6 +1,6 @@
 //! Ed25519 signatures, strictly verified (SPEC.md, "Signatures").
 //!
-//! Only `verify_strict` decides, one signature at a time: `verify` and batch verification accept signatures under
+//! [SIG-3] Only `verify_strict` decides, one signature at a time: `verify` and batch verification accept signatures under
 //! small-order keys, and disagree with each other.
 
 use std::fmt;
@@ -48,7 +48,7 @@ impl TryFrom<SignatureParts> for Signature {
 
 impl Signature {
     /// # Errors
-    /// An unknown algorithm, or a length that is not the algorithm's.
+    /// [SIG-4]: an unknown algorithm, or a length that is not the algorithm's.
     pub fn new(alg: u8, bytes: Bytes) -> Result<Self, Malformed> {
         let expected = match alg {
             ALG_ED25519 => ED25519_BYTES,
@@ -171,7 +171,7 @@ pub struct VerifyingKey(ed25519_dalek::VerifyingKey);
 
 impl VerifyingKey {
     /// # Errors
-    /// [`KeyError`].
+    /// [`KeyError`] ([SIG-1]).
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, KeyError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| KeyError::NotAPoint)?;
         if key.is_weak() {
@@ -183,7 +183,7 @@ impl VerifyingKey {
         Ok(Self(key))
     }
 
-    /// Checks an Ed25519 signature over `message`.
+    /// Checks an Ed25519 signature over `message` ([SIG-2]).
     ///
     /// # Errors
     /// [`BadSignature`], also for every other algorithm.

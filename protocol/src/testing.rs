@@ -1,6 +1,7 @@
-//! Fixtures of unit tests: a repeatable random generator (SHA-256 over a seed and a counter), and a federation.
+//! Fixtures of unit tests: a repeatable random generator (SHA-256 over a seed and a counter), a federation, and its mail.
 
 pub(crate) mod federation;
+pub(crate) mod mail;
 
 use std::convert::Infallible;
 

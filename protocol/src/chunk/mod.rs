@@ -193,6 +193,7 @@ pub fn open_chunk(body: &[u8], attachment: &Attachment, index: u32) -> Result<Ze
     if Hash::of(&[body]) != *announced {
         return Err(ChunkError::WrongChunk { index });
     }
+    // [CHUNK-1]
     let bad_seal = ChunkError::BadSeal { index };
     let mut plain = open_once(&attachment.key.chunk_key(index, count), b"", body).map_err(|_| bad_seal)?;
     let length = chunk_len(attachment, index).ok_or(bad_seal)?;

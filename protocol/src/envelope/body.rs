@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::Header;
 use crate::hash::Hash;
-use crate::{label, limits};
+use crate::label;
 
 /// The key of one envelope's content, made anew for each. Whoever has it can read that one message and nothing else;
 /// erased from memory when dropped.
@@ -76,7 +76,7 @@ impl BodyKeys {
         seal_once(&self.body_key, &header.body_aad(), padded)
     }
 
-    /// The padded message; the commitment is checked first.
+    /// The padded message. [SEAL-2]: the commitment is checked first.
     pub(crate) fn open(&self, header: &Header, body: &[u8]) -> Result<Zeroizing<Vec<u8>>, ContentError> {
         if !bool::from(self.commit.0.ct_eq(&header.commit.0)) {
             return Err(ContentError);
@@ -91,19 +91,39 @@ pub(crate) fn expand(hkdf: &Hkdf<Sha256>, info: &[&[u8]], out: &mut [u8]) {
     hkdf.expand_multi_info(info, out).expect("32 bytes of output");
 }
 
+/// The nonce of keys that seal once.
+const ZERO_NONCE: [u8; 12] = [0; 12];
+
 /// ChaCha20-Poly1305 with a zero nonce, in place: `key` must never seal anything else.
 pub(crate) fn seal_once(key: &[u8; 32], aad: &[u8], plain: &mut Vec<u8>) -> Result<(), ContentError> {
-    let cipher = ChaCha20Poly1305::new(key.into());
-    cipher.encrypt_in_place(&[0; 12].into(), aad, plain).map_err(|_| ContentError)
+    chacha_seal(key, ZERO_NONCE, aad, plain)
 }
 
 /// The inverse of [`seal_once`].
 pub(crate) fn open_once(key: &[u8; 32], aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, ContentError> {
-    if sealed.len() < limits::AEAD_TAG_BYTES {
-        return Err(ContentError);
-    }
+    chacha_open(key, ZERO_NONCE, aad, sealed)
+}
+
+/// ChaCha20-Poly1305 (RFC 8439), in place.
+pub(crate) fn chacha_seal(
+    key: &[u8; 32],
+    nonce: [u8; 12],
+    aad: &[u8],
+    plain: &mut Vec<u8>,
+) -> Result<(), ContentError> {
+    let cipher = ChaCha20Poly1305::new(key.into());
+    cipher.encrypt_in_place(&nonce.into(), aad, plain).map_err(|_| ContentError)
+}
+
+/// The inverse of [`chacha_seal`].
+pub(crate) fn chacha_open(
+    key: &[u8; 32],
+    nonce: [u8; 12],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, ContentError> {
     let mut plain = Zeroizing::new(sealed.to_vec());
     let cipher = ChaCha20Poly1305::new(key.into());
-    cipher.decrypt_in_place(&[0; 12].into(), aad, &mut *plain).map_err(|_| ContentError)?;
+    cipher.decrypt_in_place(&nonce.into(), aad, &mut *plain).map_err(|_| ContentError)?;
     Ok(plain)
 }

@@ -153,11 +153,14 @@ impl Header {
         if (self.version, self.suite) != (VERSION, SUITE) {
             return Err(HeaderError::Unsupported { version: self.version, suite: self.suite });
         }
+        // [HDR-4]
         rule(self.expires >= self.created, "it expires before it was created")?;
         rule(self.expires.since(self.created) <= limits::LIFETIME_MAX, "its lifetime is more than 30 days")?;
+        // [HDR-2]
         rule(!self.recipients.is_empty(), "it names no recipient")?;
         rule(self.recipients.len() <= limits::RECIPIENTS_MAX, "it names more than 1,024 recipients")?;
         rule(self.recipients.is_sorted_by(|a, b| a.id < b.id), "its recipients are not in ascending order")?;
+        // [HDR-3]
         rule(self.extensions.len() <= limits::EXTENSIONS_MAX, "it has more than 16 extensions")?;
         rule(self.extensions.is_sorted_by(|a, b| a.kind < b.kind), "its extensions are not in ascending order")?;
         rule(self.extensions.iter().all(|e| e.data.len() <= limits::EXTENSION_BYTES_MAX), "an extension is too long")?;
@@ -172,7 +175,9 @@ impl Header {
         let rule = |holds: bool, rule| if holds { Ok(()) } else { Err(Malformed::Rule { what: "header", rule }) };
         let plain = usize::try_from(self.body_len).unwrap_or(usize::MAX).checked_sub(limits::AEAD_TAG_BYTES);
         match self.kind {
+            // [HDR-6]
             Kind::Sealed => rule(plain.is_some_and(padding::is_padded_len), "its body's length is not a padded one"),
+            // [HDR-5]
             Kind::Chunk => {
                 let no_wrap = |r: &Recipient| r.prekey_id.0 == [0; 16] && r.wrap_hash == Hash::ZERO;
                 rule(self.commit == Hash::ZERO, "a chunk commits to no content key")?;
@@ -215,7 +220,7 @@ impl Header {
     }
 }
 
-/// Looks at version and suite alone: nothing after them may be read before they are known.
+/// [HDR-1] Looks at version and suite alone: nothing after them may be read before they are known.
 fn check_supported(bytes: &[u8]) -> Result<(), HeaderError> {
     let undecodable = Malformed::Undecodable { what: "header" };
     let ((version, suite), _) = postcard::take_from_bytes::<(u8, u16)>(bytes).map_err(|_| undecodable)?;

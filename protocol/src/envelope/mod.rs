@@ -110,7 +110,7 @@ impl Envelope {
         Ok(Self { header, signature, wraps, body })
     }
 
-    /// A copy with only the wraps of `branch` (indices of recipients): header, signature and id stay the same.
+    /// [ENV-4] A copy with only the wraps of `branch` (indices of recipients): header, signature and id stay the same.
     #[must_use]
     pub fn prune(&self, branch: &[u16]) -> Self {
         let wraps = self.wraps.iter().filter(|wrap| branch.contains(&wrap.index)).cloned().collect();

@@ -47,7 +47,7 @@ pub fn pad(message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     Some(padded)
 }
 
-/// The message, or `None` unless the padding is exactly what [`pad`] makes.
+/// [PAD-1] The message, or `None` unless the padding is exactly what [`pad`] makes.
 #[must_use]
 pub fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let mark = padded.iter().rposition(|byte| *byte != 0)?;

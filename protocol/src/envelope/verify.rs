@@ -189,35 +189,35 @@ fn verify_parts(
     keys: &impl SenderKeys,
 ) -> Result<Header, EnvelopeError> {
     let header = Header::decode(&envelope.header)?;
+    check_indices(&header, envelope)?;
     if header.federation != *federation {
         return Err(EnvelopeError::Federation { found: header.federation });
     }
-    check_frame(&header, envelope)?;
+    // [ENV-3]
     let key = keys
         .verifying_key(&header.sender, header.sender_key, header.created)
         .ok_or_else(|| EnvelopeError::UnknownSender { sender: header.sender.clone(), key: header.sender_key })?;
-    key.verify(&signed_message(&message_id(&envelope.header)), &envelope.signature)
-        .map_err(|_| EnvelopeError::BadSignature { sender: header.sender.clone() })?;
-    for wrap in &envelope.wraps {
-        check_wrap(&header, wrap)?;
-    }
-    if Hash::of(&[&envelope.body]) != header.body_hash {
-        return Err(EnvelopeError::BodyMismatch);
-    }
-    Ok(header)
-}
-
-/// What a glance shows, before any hash or signature is computed.
-fn check_frame(header: &Header, envelope: &Envelope) -> Result<(), EnvelopeError> {
+    // [ENV-2], and what costs nothing first.
     if usize::try_from(header.body_len) != Ok(envelope.body.len()) {
         return Err(EnvelopeError::BodyMismatch);
     }
+    key.verify(&signed_message(&message_id(&envelope.header)), &envelope.signature)
+        .map_err(|_| EnvelopeError::BadSignature { sender: header.sender.clone() })?;
+    if Hash::of(&[&envelope.body]) != header.body_hash {
+        return Err(EnvelopeError::BodyMismatch);
+    }
+    envelope.wraps.iter().try_for_each(|wrap| check_wrap(&header, wrap))?;
+    Ok(header)
+}
+
+/// [ENV-1]
+fn check_indices(header: &Header, envelope: &Envelope) -> Result<(), Malformed> {
     if !envelope.wraps.is_sorted_by(|a, b| a.index < b.index) {
-        return Err(Malformed::Rule { what: "envelope", rule: "its wraps are not in ascending order" }.into());
+        return Err(Malformed::Rule { what: "envelope", rule: "its wraps are not in ascending order" });
     }
     let last = envelope.wraps.last().map_or(0, |wrap| usize::from(wrap.index));
     if last >= header.recipients.len() || (header.kind == super::Kind::Chunk && !envelope.wraps.is_empty()) {
-        return Err(Malformed::Rule { what: "envelope", rule: "it has a wrap without a recipient" }.into());
+        return Err(Malformed::Rule { what: "envelope", rule: "it has a wrap without a recipient" });
     }
     Ok(())
 }

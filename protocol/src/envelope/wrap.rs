@@ -62,7 +62,7 @@ impl Wrap {
     /// The content key.
     pub(crate) fn open(&self, prekey: &PrekeySecret, info: &[u8]) -> Result<ContentKey, WrapError> {
         let (enc, sealed) = self.bytes.split_at_checked(limits::ENC_BYTES).ok_or(WrapError)?;
-        // Implementations differ on whether such a share opens; without this rule a sender could make a wrap that one
+        // [SEAL-3] Implementations differ on whether such a share opens; without this rule a sender could make a wrap that one
         // recipient's software opens and another's refuses (draft-connolly-cfrg-xwing-kem, RFC 7748 §6.1).
         if !enc.last_chunk().is_some_and(is_contributory) {
             return Err(WrapError);

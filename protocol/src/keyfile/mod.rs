@@ -123,7 +123,7 @@ impl KdfCost {
     pub const MINIMUM: Self = Self { memory_kib: 8 * 1024, passes: 1, lanes: 1 };
 
     /// # Errors
-    /// Memory outside 8 MiB to 1 GiB, passes outside 1 to 10, lanes outside 1 to 16: a planted file must not exhaust
+    /// [FILE-1]: memory outside 8 MiB to 1 GiB, passes outside 1 to 10, lanes outside 1 to 16: a planted file must not exhaust
     /// the machine that reads it.
     pub const fn new(memory_kib: u32, passes: u32, lanes: u8) -> Result<Self, KeyfileError> {
         let memory = memory_kib >= 8 * 1024 && memory_kib <= 1024 * 1024;
@@ -201,9 +201,7 @@ pub fn seal_keys(
     let mut list = codec::encode_secret(&KeyList { keys: keys.to_vec() });
     let key = derive(passphrase, salt, cost)?;
     let nonce = <[u8; NONCE_BYTES]>::try_from(nonce).map_err(|_| KeyfileError::NotAKeyfile)?;
-    XChaCha20Poly1305::new((&*key).into())
-        .encrypt_in_place(&nonce.into(), &aad(&head), &mut *list)
-        .map_err(|_| KeyfileError::NotAKeyfile)?;
+    xchacha_seal(&key, nonce, &aad(&head), &mut list)?;
     head.extend_from_slice(&list);
     Ok(head)
 }
@@ -219,10 +217,7 @@ pub fn open_keys(passphrase: &[u8], bytes: &[u8]) -> Result<Vec<KeyEntry>, Keyfi
     let (head, sealed) = bytes.split_at_checked(HEAD_BYTES).ok_or(KeyfileError::NotAKeyfile)?;
     let (cost, salt, nonce) = read_head(head)?;
     let key = derive(passphrase, &salt, cost)?;
-    let mut list = Zeroizing::new(sealed.to_vec());
-    XChaCha20Poly1305::new((&*key).into())
-        .decrypt_in_place(&nonce.into(), &aad(head), &mut *list)
-        .map_err(|_| KeyfileError::WrongPassphrase)?;
+    let list = xchacha_open(&key, nonce, &aad(head), sealed)?;
     Ok(codec::decode::<KeyList>(WHAT, &list, KEYFILE_BYTES_MAX)?.keys)
 }
 
@@ -239,6 +234,30 @@ fn read_head(head: &[u8]) -> Result<Head, KeyfileError> {
     };
     let (memory_kib, passes, lanes, salt, nonce) = fields().ok_or(KeyfileError::NotAKeyfile)?;
     Ok((KdfCost::new(memory_kib, passes, lanes)?, salt, nonce))
+}
+
+/// XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), in place.
+pub(crate) fn xchacha_seal(
+    key: &[u8; 32],
+    nonce: [u8; NONCE_BYTES],
+    aad: &[u8],
+    plain: &mut Vec<u8>,
+) -> Result<(), KeyfileError> {
+    let cipher = XChaCha20Poly1305::new(key.into());
+    cipher.encrypt_in_place(&nonce.into(), aad, plain).map_err(|_| KeyfileError::NotAKeyfile)
+}
+
+/// The inverse of [`xchacha_seal`].
+pub(crate) fn xchacha_open(
+    key: &[u8; 32],
+    nonce: [u8; NONCE_BYTES],
+    aad: &[u8],
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, KeyfileError> {
+    let mut plain = Zeroizing::new(sealed.to_vec());
+    let cipher = XChaCha20Poly1305::new(key.into());
+    cipher.decrypt_in_place(&nonce.into(), aad, &mut *plain).map_err(|_| KeyfileError::WrongPassphrase)?;
+    Ok(plain)
 }
 
 fn aad(head: &[u8]) -> Vec<u8> {

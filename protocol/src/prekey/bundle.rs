@@ -66,7 +66,7 @@ impl PrekeyBundle {
     /// The version that this crate reads and writes.
     pub const VERSION: u8 = VERSION;
 
-    /// The key whose window holds `created`; or, within [`limits::PREKEY_TOLERANCE`] of clocks that differ, the
+    /// [PREKEY-3] The key whose window holds `created`; or, within [`limits::PREKEY_TOLERANCE`] of clocks that differ, the
     /// nearest. `None`: the agency's keys have run out, or are all in the future.
     #[must_use]
     pub fn select(&self, created: Timestamp) -> Option<&PrekeyEntry> {
@@ -90,12 +90,13 @@ impl PrekeyBundle {
         key.not_after.after(Duration::from_secs(u64::from(self.max_ttl_s)))
     }
 
-    /// The entry of a key that came from anywhere. `None`: the agency never published it.
+    /// [PREKEY-1] The entry of a key that came from anywhere. `None`: the agency never published it.
     #[must_use]
     pub fn entry(&self, key: &PrekeyPublic) -> Option<&PrekeyEntry> {
         self.keys.iter().find(|entry| entry.id == key.id())
     }
 
+    /// [PREKEY-6]
     fn check(&self) -> Result<(), Malformed> {
         let rule = |holds: bool, rule| if holds { Ok(()) } else { Err(Malformed::Rule { what: WHAT, rule }) };
         let ahead_max = self.issued.after(limits::PREKEY_WINDOW_MAX * limits::PREKEYS_MAX as u32);
@@ -248,7 +249,7 @@ impl VerifiedBundle {
         &self.signed
     }
 
-    /// Compares with `known`, a bundle of the same agency. Signatures do not count: Ed25519 keys may sign twice.
+    /// [PREKEY-2] Compares with `known`, a bundle of the same agency. Signatures do not count: Ed25519 keys may sign twice.
     #[must_use]
     pub fn compare(&self, known: &Self) -> BundleOrder {
         let position = |verified: &Self| (verified.bundle.epoch, verified.bundle.seq);
@@ -261,8 +262,8 @@ impl VerifiedBundle {
     }
 }
 
-/// Checks a bundle's rules, federation and signature. `at` is when the signing key must be valid: now for a node that
-/// takes the bundle, the time of issue for whoever judges evidence later. Rollback is [`VerifiedBundle::compare`]'s.
+/// [PREKEY-7] Checks a bundle's rules, federation and signature. The signing key must be valid at the time of issue and at `at`:
+/// now for a node that takes the bundle, the time of issue for whoever judges evidence later. Rollback is [`VerifiedBundle::compare`]'s.
 ///
 /// # Errors
 /// [`BundleError`].
@@ -281,8 +282,10 @@ pub fn verify_bundle(
     if bundle.issued > at.after(limits::CLOCK_AHEAD_MAX) {
         return Err(BundleError::Clock { agency: agency.clone() });
     }
+    let signer = NodeId::from(agency);
     let key = keys
-        .verifying_key(&NodeId::from(agency), signed.key, at)
+        .verifying_key(&signer, signed.key, bundle.issued)
+        .filter(|_| keys.verifying_key(&signer, signed.key, at).is_some())
         .ok_or_else(|| BundleError::UnknownSigner { agency: agency.clone(), key: signed.key })?;
     key.verify(&signed_message(&signed.bundle), &signed.signature)
         .map_err(|_| BundleError::BadSignature { agency: agency.clone() })?;

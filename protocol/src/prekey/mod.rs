@@ -47,7 +47,7 @@ pub struct PrekeyPublic {
 
 impl PrekeyPublic {
     /// # Errors
-    /// [`PrekeyError`].
+    /// [`PrekeyError`] ([PREKEY-1]).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, PrekeyError> {
         let fixed = Fixed::from_slice("prekey", bytes).map_err(|_| PrekeyError::NotAKey)?;
         let key = <XWing as Kem>::PublicKey::from_bytes(bytes).map_err(|_| PrekeyError::NotAKey)?;
