@@ -27,6 +27,8 @@ pub mod limits;
 pub mod open;
 pub mod precedence;
 pub mod prekey;
+#[cfg(test)]
+mod published;
 pub mod receipt;
 pub mod refusal;
 pub mod role;

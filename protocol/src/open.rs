@@ -109,3 +109,6 @@ fn check_inner(header: &Header, inner: &Inner) -> Result<(), OpenError> {
     same(inner.created == header.created, "created")?;
     same(inner.recipients.iter().eq(header.recipients.iter().map(|recipient| &recipient.id)), "recipients")
 }
+
+#[cfg(test)]
+mod tests;

@@ -220,3 +220,6 @@ pub fn key_id(alg: u8, public: &[u8]) -> KeyId {
     let [a, b, c, d, e, f, g, h, ..] = Hash::of(&[label::KEY, &[alg], public]).0;
     KeyId([a, b, c, d, e, f, g, h])
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,9 +19,13 @@ use bytes::Bytes;
 
 pub use body::ContentKey;
 pub(crate) use body::{BodyKeys, expand, open_once, seal_once};
+#[cfg(test)]
+pub(crate) use body::{chacha_open, chacha_seal};
 pub use header::{Extension, Header, HeaderError, Kind, Recipient, SUITE, VERSION};
 pub use verify::{EnvelopeError, SenderKeys, VerifiedEnvelope, verify, verify_bytes};
 pub use wrap::Wrap;
+#[cfg(test)]
+pub(crate) use wrap::{hpke_open, hpke_seal};
 
 use crate::codec::Malformed;
 use crate::hash::Hash;
