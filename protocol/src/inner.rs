@@ -98,7 +98,7 @@ pub struct Supersedes {
 /// A file that travels beside the message, in chunks.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
-    /// Its name, 1 to [`limits::ATTACHMENT_NAME_BYTES_MAX`] bytes; the sender's word, to be sanitised before any use
+    /// [INNER-3] Its name, 1 to [`limits::ATTACHMENT_NAME_BYTES_MAX`] bytes; the sender's word, to be sanitised before any use
     /// as a path.
     #[serde(deserialize_with = "bounded::text::<_, { limits::ATTACHMENT_NAME_BYTES_MAX }>")]
     pub name: String,

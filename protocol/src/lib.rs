@@ -10,7 +10,7 @@
 //!  Inner ─► seal (prekeys) ─► sign ─► Envelope ─► codec ─► bytes
 //! ```
 //!
-//! Invariants: ids, hashes and signatures cover the bytes as received; a decoder refuses whatever it would not have
+//! Invariants: ids, hashes and signatures cover the bytes as received ([ENC-4]); a decoder refuses whatever it would not have
 //! encoded itself; every length is bounded in [`limits`] before anything is allocated.
 
 pub mod bounded;

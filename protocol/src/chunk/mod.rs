@@ -25,7 +25,7 @@ use crate::{label, limits};
 #[cfg(test)]
 mod tests;
 
-/// The key of one attachment. New for every attachment: under one key, a chunk may hold one content only.
+/// The key of one attachment. [CHUNK-3] New for every attachment: under one key, a chunk may hold one content only.
 ///
 /// Clones with the message that it belongs to; each copy is erased from memory when dropped.
 #[derive(Clone)]
@@ -120,7 +120,7 @@ pub struct ChunkRequest<'a> {
     pub expires: Timestamp,
     /// The message's precedence, for quotas; chunks travel after every message.
     pub precedence: Precedence,
-    /// The attachment's key.
+    /// The attachment's key; [CHUNK-3] it seals with a zero nonce.
     pub key: &'a AttachmentKey,
     /// From 0.
     pub index: u32,

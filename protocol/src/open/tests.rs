@@ -194,7 +194,7 @@ fn what_stands_inside_must_be_what_stands_outside() {
     assert!(matches!(refused(&|inner| inner.version = 2), Err(OpenError::Malformed(_))));
 }
 
-// [INNER-3]
+// [INNER-2]
 #[test]
 fn content_that_breaks_a_rule_is_neither_sealed_nor_opened() {
     let mail = Mail::new();
