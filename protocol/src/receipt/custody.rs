@@ -49,10 +49,15 @@ impl CustodyLeaf {
     /// [`Malformed`], also for indices that do not ascend.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let leaf: Self = codec::decode("custody leaf", bytes, CUSTODY_LEAF_BYTES_MAX)?;
-        if !leaf.indices.is_sorted_by(|a, b| a < b) || leaf.indices.is_empty() {
-            return Err(Malformed::Rule { what: "custody leaf", rule: "indices ascend, and there is one" });
-        }
+        leaf.check()?;
         Ok(leaf)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Malformed> {
+        if self.indices.is_sorted_by(|a, b| a < b) && !self.indices.is_empty() {
+            return Ok(());
+        }
+        Err(Malformed::Rule { what: "custody leaf", rule: "indices ascend, and there is one" })
     }
 }
 
@@ -67,15 +72,24 @@ pub fn verify_custody(
     roster: &Roster,
 ) -> Result<ReceiptBody, ReceiptError> {
     let body = receipt.verify(roster)?;
+    check_custody(&body, proof, leaf, roster)?;
+    Ok(body)
+}
+
+/// As [`verify_custody`], for a body whose signature has been verified.
+pub(super) fn check_custody(
+    body: &ReceiptBody,
+    proof: &Proof,
+    leaf: &CustodyLeaf,
+    roster: &Roster,
+) -> Result<(), ReceiptError> {
     let Payload::Custody(batch) = &body.payload else {
         return Err(ReceiptError::Kind { expected: "custody", found: body.payload.kind_name() });
     };
     if roster.role(&body.issuer) != Some(Role::Relay) {
-        return Err(ReceiptError::WrongIssuer { issuer: body.issuer, rule: "only relays sign for custody" });
+        let issuer = body.issuer.clone();
+        return Err(ReceiptError::WrongIssuer { issuer, rule: "only relays sign for custody" });
     }
     batch.check(proof, leaf.hash())?;
-    if leaf.time > body.time {
-        return Err(ReceiptError::TimeOrder);
-    }
-    Ok(body)
+    if leaf.time > body.time { Err(ReceiptError::TimeOrder) } else { Ok(()) }
 }

@@ -90,15 +90,23 @@ pub fn verify_delivery(
     roster: &Roster,
 ) -> Result<ReceiptBody, ReceiptError> {
     let body = receipt.verify(roster)?;
+    check_delivery(&body, proof, leaf, roster)?;
+    Ok(body)
+}
+
+/// As [`verify_delivery`], for a body whose signature has been verified.
+pub(super) fn check_delivery(
+    body: &ReceiptBody,
+    proof: &Proof,
+    leaf: &DeliveryLeaf,
+    roster: &Roster,
+) -> Result<(), ReceiptError> {
     let Payload::Delivery(batch) = &body.payload else {
         return Err(ReceiptError::Kind { expected: "delivery", found: body.payload.kind_name() });
     };
-    by_recipient(&body, &leaf.recipient, roster)?;
+    by_recipient(body, &leaf.recipient, roster)?;
     batch.check(proof, leaf.hash())?;
-    if leaf.time > body.time {
-        return Err(ReceiptError::TimeOrder);
-    }
-    Ok(body)
+    if leaf.time > body.time { Err(ReceiptError::TimeOrder) } else { Ok(()) }
 }
 
 /// Checks a read receipt: the recipient signed, after its delivery receipt `delivery` (itself verified before).
@@ -128,16 +136,23 @@ pub fn verify_read(
 /// [`ReceiptError`].
 pub fn verify_refusal(receipt: &SignedReceipt, roster: &Roster) -> Result<ReceiptBody, ReceiptError> {
     let body = receipt.verify(roster)?;
-    let Payload::Refusal(facts) = &body.payload else {
-        return Err(ReceiptError::Kind { expected: "refusal", found: body.payload.kind_name() });
-    };
-    if roster.role(&body.issuer) != Some(Role::Relay) {
-        by_recipient(&body, &facts.recipient, roster)?;
-    }
+    check_refusal(&body, roster)?;
     Ok(body)
 }
 
-fn by_recipient(body: &ReceiptBody, recipient: &AgencyId, roster: &Roster) -> Result<(), ReceiptError> {
+/// As [`verify_refusal`], for a body whose signature has been verified.
+pub(super) fn check_refusal(body: &ReceiptBody, roster: &Roster) -> Result<(), ReceiptError> {
+    let Payload::Refusal(facts) = &body.payload else {
+        return Err(ReceiptError::Kind { expected: "refusal", found: body.payload.kind_name() });
+    };
+    if roster.role(&body.issuer) == Some(Role::Relay) {
+        return Ok(());
+    }
+    by_recipient(body, &facts.recipient, roster)
+}
+
+/// The issuer is the recipient itself.
+pub(super) fn by_recipient(body: &ReceiptBody, recipient: &AgencyId, roster: &Roster) -> Result<(), ReceiptError> {
     let is_agency = roster.role(&body.issuer) == Some(Role::Agency);
     if is_agency && body.issuer == NodeId::from(recipient) {
         return Ok(());

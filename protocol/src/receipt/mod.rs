@@ -13,6 +13,7 @@ mod chain;
 mod custody;
 mod delivery;
 mod merkle;
+mod statement;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use delivery::{
     DELIVERY_LEAF_BYTES_MAX, DeliveryLeaf, ReadFacts, RefusalFacts, verify_delivery, verify_read, verify_refusal,
 };
 pub use merkle::{MerkleTree, PATH_MAX, PROOF_BYTES_MAX, Proof};
+pub use statement::{Proven, Statement, plain_statement, statement, verify_statement};
 
 use crate::codec::{self, Malformed};
 use crate::hash::Hash;

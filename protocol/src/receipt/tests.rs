@@ -292,3 +292,34 @@ fn a_body_that_was_committed_before_a_crash_is_signed_after_it() {
     assert!(verify_custody(&receipt, &unsigned.proof(0).unwrap(), &leaf, &fixture.roster).is_ok());
     assert!(UnsignedReceipt::from_body(Bytes::from_static(b"junk")).is_err());
 }
+
+#[test]
+fn statements_carry_receipts_inside_envelopes_and_are_verified_whole() {
+    let fixture = Fixture::new();
+    let (issuer, key) = (fixture.issuer("ncb.ee"), fixture.federation.key("ncb.ee"));
+    let mut chain = ReceiptChain::default();
+    let leaves = [delivered(1, "ncb.ee"), delivered(2, "ncb.ee")];
+    let unsigned = chain.next_delivery(&issuer, &leaves, NOW);
+    let receipt = unsigned.sign(key).unwrap();
+    let mut proven = Vec::new();
+    for (index, leaf) in leaves.iter().enumerate() {
+        proven.push(Proven { leaf: leaf.clone(), proof: unsigned.proof(index as u32).unwrap() });
+    }
+    let packed = statement(&receipt, &proven);
+    let verified = verify_statement(&packed, &fixture.roster).unwrap();
+    assert!(matches!(&verified, Statement::Delivered(_, facts) if facts == &leaves));
+
+    proven[1].leaf.id = id(3);
+    let refused = verify_statement(&statement(&receipt, &proven), &fixture.roster);
+    assert_eq!(refused, Err(ReceiptError::NotInBatch));
+    let without = verify_statement(&plain_statement(&receipt), &fixture.roster);
+    assert!(matches!(without, Err(ReceiptError::Malformed(_))));
+
+    let facts = ReadFacts { id: id(1), recipient: agency("ncb.ee"), delivery: receipt.hash() };
+    let read = chain.next_read(&issuer, facts.clone(), NOW).sign(key).unwrap();
+    let verified = verify_statement(&plain_statement(&read), &fixture.roster).unwrap();
+    assert!(matches!(verified, Statement::Read(_, found) if found == facts));
+    let mut padded = plain_statement(&read);
+    padded.proofs.push(Bytes::new());
+    assert!(verify_statement(&padded, &fixture.roster).is_err());
+}

@@ -17,6 +17,7 @@ pub mod op;
 mod queue;
 pub mod quota;
 pub mod retry;
+pub mod roster_state;
 pub mod route;
 
 pub use action::Action;

@@ -1,0 +1,282 @@
+//! Which roster a node follows, and what it does with an older, a forked, a far or an expired one.
+//!
+//! ```text
+//!                 offer: newer, follows                 expires            + 14 days
+//!  ┌─────────┐ ─────────────────────────► ┌─────────┐ ─────────► ┌───────┐ ─────────► ┌─────────┐
+//!  │ trusted │ ◄───────── adopt ───────── │ current │            │ grace │            │ expired │
+//!  └─────────┘                            └─────────┘            └───────┘            └─────────┘
+//!       │ offer: same version, other bytes, both sufficiently signed         no new custody, what is held goes on
+//!       ▼
+//!  ┌────────┐  stays on the first, refuses every update until an operator settles it
+//!  │ forked │
+//!  └────────┘
+//! ```
+//!
+//! Trust is durable before it takes effect: commit an adopted roster's bytes, or a fork's proof, and only then call
+//! [`RosterState::adopted`] or [`RosterState::forked`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use liaison_protocol::Timestamp;
+use liaison_protocol::hash::Hash;
+use liaison_protocol::roster::{Roster, RosterError, RosterVersion};
+
+/// An expired roster still carries custody for this long, with alarms.
+pub const GRACE: Duration = Duration::from_secs(14 * 86_400);
+/// Versions that one update may skip before an operator has to say so.
+pub const JUMP_MAX: u32 = 1_000;
+/// A newer roster that was announced, and could not be fetched for this long, raises an alarm.
+pub const FREEZE_ALARM_AFTER: Duration = Duration::from_secs(86_400);
+
+/// The roster that a node follows, and what it knows about others.
+#[derive(Clone, Debug)]
+pub struct RosterState {
+    trusted: Arc<Roster>,
+    fork: Option<ForkProof>,
+    announced: Option<Announced>,
+}
+
+/// Two rosters of one version, both sufficiently signed: proof that root holders tell two stories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForkProof {
+    /// The version that both have.
+    pub version: RosterVersion,
+    /// The one that this node follows, signed, as received.
+    pub first: Bytes,
+    /// The other one.
+    pub second: Bytes,
+}
+
+/// A newer roster that peers speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Announced {
+    version: RosterVersion,
+    since: Timestamp,
+}
+
+/// What to do with a roster that a peer or an operator offers.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// Commit it, then follow it.
+    Adopt(Arc<Roster>),
+    /// Write the proof, raise the alarm, stay on the first.
+    Fork(ForkProof),
+    /// The peer is behind: offer it ours.
+    Older {
+        /// What it offered.
+        offered: RosterVersion,
+    },
+    /// Not taken.
+    Refuse(OfferRefused),
+    /// It is the one that this node follows.
+    Same,
+}
+
+/// Why an offered roster is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfferRefused {
+    /// A fork is not settled.
+    #[error(
+        "two rosters of version {version} are in circulation; updates wait until an operator settles it \
+         (liaison-relay roster settle)"
+    )]
+    Forked {
+        /// The forked version.
+        version: RosterVersion,
+    },
+    /// More than [`JUMP_MAX`] versions ahead.
+    #[error(
+        "roster version {offered} is {} versions ahead of {trusted}; accept it by hand if that is right \
+         (--accept-jump)",
+        offered.0.saturating_sub(trusted.0)
+    )]
+    Jump {
+        /// What was offered.
+        offered: RosterVersion,
+        /// What this node follows.
+        trusted: RosterVersion,
+    },
+    /// Its signatures or its content.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+}
+
+/// Whether an operator has said that a far jump is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jump {
+    /// Said.
+    Accept,
+    /// Not said: at most [`JUMP_MAX`] versions.
+    Limit,
+}
+
+/// How the trusted roster stands against the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In force.
+    Current,
+    /// Past `expires + GRACE`: no new custody; what is held is still delivered.
+    Expired,
+    /// Past `expires`: everything goes on, every surface alarms.
+    Grace {
+        /// Custody ends then.
+        until: Timestamp,
+    },
+}
+
+impl Standing {
+    /// Whether new custody may be accepted.
+    #[must_use]
+    pub const fn accepts_custody(self) -> bool {
+        !matches!(self, Self::Expired)
+    }
+}
+
+/// The clock is before what must have been in the past: this node must not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the clock is before the roster was issued or this program was built; set it first")]
+pub struct ClockBehind {
+    /// It must be at least this.
+    pub at_least: Timestamp,
+}
+
+/// What a peer's hello says about its roster, against ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// The peer has a newer one: ask for it.
+    Newer,
+    /// The peer has an older one: it will ask, or may be sent ours.
+    Older,
+    /// The same version with another hash: ask for it, it may be a fork.
+    Other,
+    /// The same.
+    Same,
+}
+
+impl RosterState {
+    /// A node that follows `trusted`, verified before; `fork` as its store remembers it.
+    #[must_use]
+    pub const fn new(trusted: Arc<Roster>, fork: Option<ForkProof>) -> Self {
+        Self { trusted, fork, announced: None }
+    }
+
+    /// The roster that this node follows.
+    #[must_use]
+    pub const fn trusted(&self) -> &Arc<Roster> {
+        &self.trusted
+    }
+
+    /// An unsettled fork.
+    #[must_use]
+    pub const fn fork(&self) -> Option<&ForkProof> {
+        self.fork.as_ref()
+    }
+
+    /// Judges `bytes` that a peer or an operator offers. Nothing changes: apply the decision with
+    /// [`RosterState::adopted`] or [`RosterState::forked`] once it is durable.
+    #[must_use]
+    pub fn judge(&self, bytes: &[u8], jump: Jump) -> Decision {
+        if bytes == self.trusted.signed() {
+            return Decision::Same;
+        }
+        let offered = match Roster::verify_offered(bytes, &self.trusted) {
+            Ok(offered) => offered,
+            Err(error) => return Decision::Refuse(error.into()),
+        };
+        let (version, trusted) = (offered.version(), self.trusted.version());
+        if offered.hash() == self.trusted.hash() {
+            return Decision::Same;
+        }
+        if version < trusted {
+            return Decision::Older { offered: version };
+        }
+        if version == trusted {
+            let (first, second) = (self.trusted.signed().clone(), offered.signed().clone());
+            return Decision::Fork(ForkProof { version, first, second });
+        }
+        if let Some(fork) = &self.fork {
+            return Decision::Refuse(OfferRefused::Forked { version: fork.version });
+        }
+        if version.0 - trusted.0 > JUMP_MAX && jump == Jump::Limit {
+            return Decision::Refuse(OfferRefused::Jump { offered: version, trusted });
+        }
+        match offered.check_follows(&self.trusted) {
+            Ok(()) => Decision::Adopt(Arc::new(offered)),
+            Err(error) => Decision::Refuse(error.into()),
+        }
+    }
+
+    /// Follows `roster`, whose bytes are durable.
+    pub fn adopted(&mut self, roster: Arc<Roster>) {
+        if self.announced.is_some_and(|announced| announced.version <= roster.version()) {
+            self.announced = None;
+        }
+        self.trusted = roster;
+    }
+
+    /// Remembers a fork whose proof is durable. The first proof stays.
+    pub fn forked(&mut self, proof: ForkProof) {
+        self.fork.get_or_insert(proof);
+    }
+
+    /// An operator has settled the fork: updates are taken again.
+    pub fn settled(&mut self) {
+        self.fork = None;
+    }
+
+    /// Compares what a peer's hello says. A newer version is remembered, so that [`RosterState::is_frozen`] notices
+    /// when it never comes. Hellos are not signed by the roots: this only leads to asking.
+    pub fn announced(&mut self, version: RosterVersion, hash: Hash, now: Timestamp) -> Announcement {
+        let trusted = self.trusted.version();
+        if version < trusted {
+            return Announcement::Older;
+        }
+        if version == trusted {
+            return if hash == self.trusted.hash() { Announcement::Same } else { Announcement::Other };
+        }
+        let before = self.announced.unwrap_or(Announced { version, since: now });
+        self.announced = Some(Announced { version: version.max(before.version), since: before.since });
+        Announcement::Newer
+    }
+
+    /// Whether peers have spoken of a newer roster for [`FREEZE_ALARM_AFTER`], and none could be taken.
+    #[must_use]
+    pub fn is_frozen(&self, now: Timestamp) -> bool {
+        self.announced.is_some_and(|announced| now.since(announced.since) >= FREEZE_ALARM_AFTER)
+    }
+
+    /// How the trusted roster stands at `now`.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let until = self.trusted.expires().after(GRACE);
+        if now <= self.trusted.expires() {
+            Standing::Current
+        } else if now <= until {
+            Standing::Grace { until }
+        } else {
+            Standing::Expired
+        }
+    }
+
+    /// When [`RosterState::standing`] or [`RosterState::is_frozen`] is next worth asking.
+    #[must_use]
+    pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
+        let expires = self.trusted.expires();
+        let frozen = self.announced.map(|announced| announced.since.after(FREEZE_ALARM_AFTER));
+        [Some(expires), Some(expires.after(GRACE)), frozen].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Whether a node may start with this clock.
+    ///
+    /// # Errors
+    /// [`ClockBehind`]: `now` is before the roster was issued, or before `built`.
+    pub fn check_clock(&self, now: Timestamp, built: Timestamp) -> Result<(), ClockBehind> {
+        let at_least = self.trusted.issued().max(built);
+        if now < at_least { Err(ClockBehind { at_least }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+use liaison_protocol::roster::{RootKey, RootSet, RosterDocument, TrustAnchor};
+use rand_core::{TryCryptoRng, TryRng};
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_521_600_000);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Counts: enough for signatures whose strength is not the point.
+struct Counter(u8);
+
+impl TryRng for Counter {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.0 = self.0.wrapping_add(1);
+        Ok(u32::from(self.0))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        self.try_next_u32().map(u64::from)
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        for byte in out {
+            self.0 = self.0.wrapping_mul(37).wrapping_add(11);
+            *byte = self.0;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Counter {}
+
+struct Publisher {
+    root: RootKey,
+    first: Arc<Roster>,
+}
+
+impl Publisher {
+    fn new() -> Self {
+        let root = RootKey::generate(&mut Counter(1));
+        let roots = RootSet { threshold: 1, keys: vec![root.public().clone()] };
+        let document = RosterDocument::genesis("test", roots.clone(), NOW, NOW.after(30 * DAY));
+        let anchor = TrustAnchor { federation: document.federation, roots };
+        let signed = document.sign(&[&root], &mut Counter(2));
+        Self { first: Arc::new(Roster::verify_first(&signed, &anchor).unwrap()), root }
+    }
+
+    fn state(&self) -> RosterState {
+        RosterState::new(self.first.clone(), None)
+    }
+
+    fn after(&self, previous: &Roster, change: impl FnOnce(&mut RosterDocument)) -> Vec<u8> {
+        let mut document = RosterDocument::after(previous, NOW.after(DAY), NOW.after(31 * DAY));
+        change(&mut document);
+        document.sign(&[&self.root], &mut Counter(3))
+    }
+}
+
+fn adopt(state: &mut RosterState, bytes: &[u8]) -> Arc<Roster> {
+    match state.judge(bytes, Jump::Limit) {
+        Decision::Adopt(roster) => {
+            state.adopted(roster.clone());
+            roster
+        }
+        other => panic!("not adopted: {other:?}"),
+    }
+}
+
+#[test]
+fn a_newer_roster_is_adopted_and_an_older_one_is_not() {
+    let publisher = Publisher::new();
+    let mut state = publisher.state();
+    let two = adopt(&mut state, &publisher.after(&publisher.first, |_| {}));
+    assert_eq!(state.trusted().version(), RosterVersion(2));
+    assert!(matches!(state.judge(two.signed(), Jump::Limit), Decision::Same));
+    let older = state.judge(publisher.first.signed(), Jump::Accept);
+    assert!(matches!(older, Decision::Older { offered: RosterVersion(1) }));
+}
+
+#[test]
+fn the_same_payload_signed_again_is_the_same_roster() {
+    let publisher = Publisher::new();
+    let again = publisher.first.document().sign(&[&publisher.root], &mut Counter(77));
+    assert_ne!(again, publisher.first.signed().as_ref());
+    assert!(matches!(publisher.state().judge(&again, Jump::Limit), Decision::Same));
+}
+
+#[test]
+fn a_fork_is_proven_and_stops_updates_until_it_is_settled() {
+    let publisher = Publisher::new();
+    let mut state = publisher.state();
+    let two = adopt(&mut state, &publisher.after(&publisher.first, |_| {}));
+    let other = publisher.after(&publisher.first, |document| document.min_suite = 2);
+    let Decision::Fork(proof) = state.judge(&other, Jump::Limit) else { panic!("no fork") };
+    assert_eq!((proof.version, proof.first.as_ref()), (RosterVersion(2), two.signed().as_ref()));
+    assert_eq!(proof.second.as_ref(), other);
+    state.forked(proof.clone());
+    assert_eq!(state.trusted().hash(), two.hash());
+
+    let three = publisher.after(&two, |_| {});
+    let refused = state.judge(&three, Jump::Accept);
+    assert!(matches!(refused, Decision::Refuse(OfferRefused::Forked { version: RosterVersion(2) })));
+    let mut restarted = RosterState::new(two, Some(proof));
+    assert!(matches!(restarted.judge(&three, Jump::Limit), Decision::Refuse(OfferRefused::Forked { .. })));
+    restarted.settled();
+    adopt(&mut restarted, &three);
+}
+
+#[test]
+fn a_roster_that_nobody_signed_is_neither_a_fork_nor_a_version() {
+    let publisher = Publisher::new();
+    let stranger = RootKey::generate(&mut Counter(9));
+    let mut document = publisher.first.document().clone();
+    document.min_suite = 2;
+    let forged = document.sign(&[&stranger], &mut Counter(3));
+    let refused = publisher.state().judge(&forged, Jump::Accept);
+    assert!(matches!(refused, Decision::Refuse(OfferRefused::Roster(RosterError::Threshold { .. }))));
+}
+
+#[test]
+fn a_jump_of_more_than_a_thousand_versions_needs_an_operator() {
+    let publisher = Publisher::new();
+    let state = publisher.state();
+    let far = |version| publisher.after(&publisher.first, |document| document.version = RosterVersion(version));
+    assert!(matches!(state.judge(&far(1_001), Jump::Limit), Decision::Adopt(_)));
+    let refused = state.judge(&far(1_002), Jump::Limit);
+    assert!(matches!(refused, Decision::Refuse(OfferRefused::Jump { offered: RosterVersion(1_002), .. })));
+    assert!(matches!(state.judge(&far(1_002), Jump::Accept), Decision::Adopt(_)));
+    assert!(matches!(state.judge(&far(u32::MAX), Jump::Limit), Decision::Refuse(_)));
+}
+
+#[test]
+fn a_successor_that_names_another_predecessor_is_refused() {
+    let publisher = Publisher::new();
+    let wrong = publisher.after(&publisher.first, |document| document.prev = Hash([5; 32]));
+    let refused = publisher.state().judge(&wrong, Jump::Accept);
+    assert!(matches!(refused, Decision::Refuse(OfferRefused::Roster(RosterError::PrevMismatch { .. }))));
+}
+
+#[test]
+fn an_expired_roster_has_fourteen_days_of_grace() {
+    let state = Publisher::new().state();
+    let expires = NOW.after(30 * DAY);
+    let moment = Duration::from_millis(1);
+    assert_eq!(state.standing(expires), Standing::Current);
+    assert_eq!(state.standing(expires.after(moment)), Standing::Grace { until: expires.after(GRACE) });
+    assert!(state.standing(expires.after(GRACE)).accepts_custody());
+    assert_eq!(state.standing(expires.after(GRACE).after(moment)), Standing::Expired);
+    assert!(!state.standing(Timestamp::MAX).accepts_custody());
+    assert_eq!(state.next_deadline(NOW), Some(expires));
+    assert_eq!(state.next_deadline(expires), Some(expires.after(GRACE)));
+    assert_eq!(state.next_deadline(expires.after(GRACE)), None);
+}
+
+#[test]
+fn a_roster_that_is_spoken_of_and_never_comes_raises_the_alarm_after_a_day() {
+    let publisher = Publisher::new();
+    let mut state = publisher.state();
+    let hash = publisher.first.hash();
+    assert_eq!(state.announced(RosterVersion(1), hash, NOW), Announcement::Same);
+    assert_eq!(state.announced(RosterVersion(1), Hash::ZERO, NOW), Announcement::Other);
+    assert_eq!(state.announced(RosterVersion(0), hash, NOW), Announcement::Older);
+    assert!(!state.is_frozen(NOW.after(2 * DAY)));
+
+    assert_eq!(state.announced(RosterVersion(3), Hash::ZERO, NOW), Announcement::Newer);
+    assert_eq!(state.announced(RosterVersion(2), Hash::ZERO, NOW.after(DAY / 2)), Announcement::Newer);
+    assert!(!state.is_frozen(NOW.after(DAY - Duration::from_millis(1))));
+    assert!(state.is_frozen(NOW.after(DAY)));
+    assert_eq!(state.next_deadline(NOW), Some(NOW.after(DAY)));
+    let two = adopt(&mut state, &publisher.after(&publisher.first, |_| {}));
+    assert!(state.is_frozen(NOW.after(DAY)), "version 3 is still missing");
+    adopt(&mut state, &publisher.after(&two, |_| {}));
+    assert!(!state.is_frozen(NOW.after(DAY)));
+}
+
+#[test]
+fn a_clock_before_the_roster_or_the_build_forbids_the_start() {
+    let state = Publisher::new().state();
+    let moment = Duration::from_millis(1);
+    assert_eq!(state.check_clock(NOW, Timestamp::ZERO), Ok(()));
+    assert_eq!(state.check_clock(NOW.before(moment), Timestamp::ZERO), Err(ClockBehind { at_least: NOW }));
+    assert_eq!(state.check_clock(NOW, NOW.after(moment)), Err(ClockBehind { at_least: NOW.after(moment) }));
+}
