@@ -132,7 +132,7 @@ const fn too_long(bytes: usize) -> Malformed {
     Malformed::TooLong { what: WHAT, bytes, bytes_max: limits::ENVELOPE_BYTES_MAX }
 }
 
-/// The id of the message with these header bytes (SPEC.md, "Message id").
+/// The id of the message with these header bytes (SPEC.md, "Message id") ([ENC-4]).
 #[must_use]
 pub fn message_id(header: &[u8]) -> MessageId {
     MessageId(Hash::of(&[label::ENVELOPE_ID, header]))

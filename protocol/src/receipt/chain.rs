@@ -83,7 +83,7 @@ impl UnsignedReceipt {
         Ok(Self { hash: Hash::of(&[&body]), body, tree: None })
     }
 
-    /// Signs, once what it claims is durable.
+    /// Signs, once what it claims is durable ([RCPT-1]).
     ///
     /// # Errors
     /// The signer's.
@@ -194,6 +194,7 @@ impl Equivocation {
     }
 }
 
+// [RCPT-4]
 fn contradicts(first: (&SignedReceipt, &ReceiptBody), second: (&SignedReceipt, &ReceiptBody)) -> bool {
     let ((first, first_body), (second, second_body)) = (first, second);
     let same_number = first_body.seq == second_body.seq && first.body != second.body;

@@ -113,6 +113,7 @@ pub(super) fn check_delivery(
 ///
 /// # Errors
 /// [`ReceiptError`]; [`ReceiptError::TimeOrder`] or [`ReceiptError::NoDelivery`] where it does not follow from it.
+// [RCPT-3]
 pub fn verify_read(
     receipt: &SignedReceipt,
     delivery: Option<&SignedReceipt>,

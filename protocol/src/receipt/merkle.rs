@@ -88,6 +88,7 @@ pub struct Proof {
 impl Proof {
     /// The root that follows from `leaf` in a tree of `size` leaves, or `None` if the path has another length than
     /// such a tree gives (RFC 9162 section 2.1.3.2).
+    // [RCPT-2]
     #[must_use]
     pub fn root(&self, leaf: Hash, size: u32) -> Option<Hash> {
         if self.index >= size {

@@ -295,6 +295,7 @@ impl SignedReceipt {
     ///
     /// # Errors
     /// [`ReceiptError`].
+    // [RCPT-2]
     pub fn verify(&self, roster: &Roster) -> Result<ReceiptBody, ReceiptError> {
         let body = self.decode_body()?;
         if body.federation != roster.federation() {

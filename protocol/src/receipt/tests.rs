@@ -57,6 +57,7 @@ fn delivered(byte: u8, recipient: &str) -> DeliveryLeaf {
     DeliveryLeaf { id: id(byte), recipient: agency(recipient), time: NOW, opened: true }
 }
 
+// [RCPT-2]
 #[test]
 fn every_leaf_of_a_custody_batch_verifies_with_its_own_proof_only() {
     let fixture = Fixture::new();
@@ -92,6 +93,7 @@ fn every_fact_of_a_leaf_is_signed() {
 }
 
 // Attack 61.
+// [RCPT-2]
 #[test]
 fn a_delivery_receipt_of_anyone_but_the_recipient_is_refused() {
     let fixture = Fixture::new();
@@ -118,6 +120,7 @@ fn a_delivery_receipt_of_anyone_but_the_recipient_is_refused() {
     assert_eq!(refused, Err(ReceiptError::BadSignature { issuer: node("ncb.ee") }));
 }
 
+// [RCPT-2]
 #[test]
 fn custody_is_signed_by_relays_and_a_receipt_of_one_kind_is_not_taken_for_another() {
     let fixture = Fixture::new();
@@ -152,6 +155,7 @@ fn a_receipt_cannot_be_moved_to_another_message_or_to_an_inner_node() {
 }
 
 // Attack 63.
+// [RCPT-4]
 #[test]
 fn two_receipts_of_one_number_are_proof_and_a_gap_is_a_warning() {
     let fixture = Fixture::new();
@@ -203,6 +207,7 @@ fn a_restore_explains_its_gap_once() {
 }
 
 // Attack 64.
+// [RCPT-3]
 #[test]
 fn a_read_receipt_needs_its_delivery_and_times_follow_one_another() {
     let fixture = Fixture::new();
@@ -282,6 +287,7 @@ fn every_flipped_bit_and_every_truncation_of_a_receipt_is_refused() {
     }
 }
 
+// [RCPT-1]
 #[test]
 fn a_body_that_was_committed_before_a_crash_is_signed_after_it() {
     let fixture = Fixture::new();

@@ -39,7 +39,7 @@ pub fn rank_of(header: &Header) -> u8 {
     }
 }
 
-/// Rules for the envelope as a whole.
+/// Rules for the envelope as a whole ([CUST-6] [CUST-8]).
 ///
 /// # Errors
 /// The first rule broken: clock, expiry, sender, loop.
@@ -68,7 +68,7 @@ pub fn check_envelope(
     Ok(())
 }
 
-/// An agency hands over its own envelopes only; relays hand over anybody's, and notices of their own.
+/// An agency hands over its own envelopes only; relays hand over anybody's, and notices of their own ([CUST-7]).
 fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), Refusal> {
     let unknown = |detail: String| Err(Refusal::last(RefusalReason::UnknownSender, detail));
     if roster.role(&header.sender).is_none() {
@@ -120,6 +120,7 @@ pub enum Copy {
 
 /// The dedupe rule (design section 4): by id alone while it is held, by id and attempt once it has left. A recipient's
 /// own inbox goes by the id alone for ever.
+// [CUST-4]
 #[must_use]
 pub fn classify(seen: Option<Remembered>, attempt: u8, kind: NodeKind) -> Copy {
     match seen {
@@ -148,6 +149,7 @@ mod tests {
         Some(Remembered { attempt, held, until: Timestamp::MAX })
     }
 
+    // [CUST-4]
     #[test]
     fn a_copy_is_taken_once_per_attempt_and_only_after_the_last_one_left() {
         assert_eq!(classify(None, 1, NodeKind::Relay), Copy::New);
@@ -157,6 +159,7 @@ mod tests {
         assert_eq!(classify(seen(3, Held::Released), 2, NodeKind::Relay), Copy::Passed);
     }
 
+    // [CUST-4]
     #[test]
     fn an_inbox_takes_an_id_once_whatever_the_attempt() {
         assert_eq!(classify(seen(1, Held::Released), 9, NodeKind::Daemon), Copy::Passed);

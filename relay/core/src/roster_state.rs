@@ -127,7 +127,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether new custody may be accepted.
+    /// Whether new custody may be accepted ([ROSTER-11]).
     #[must_use]
     pub const fn accepts_custody(self) -> bool {
         !matches!(self, Self::Expired)
@@ -176,6 +176,7 @@ impl RosterState {
 
     /// Judges `bytes` that a peer or an operator offers. Nothing changes: apply the decision with
     /// [`RosterState::adopted`] or [`RosterState::forked`] once it is durable.
+    // [ROSTER-5] [ROSTER-6] [ROSTER-7]
     #[must_use]
     pub fn judge(&self, bytes: &[u8], jump: Jump) -> Decision {
         if bytes == self.trusted.signed() {

@@ -277,7 +277,7 @@ impl Node {
         }
     }
 
-    /// The next holder has it, durably. Gives from whom it had come.
+    /// The next holder has it, durably. Gives from whom it had come ([CUST-2]).
     fn release(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) -> Option<NodeId> {
         let key = (position.queue.clone(), position.rank);
         let window = self.windows.get_mut(&key)?;
@@ -296,6 +296,7 @@ impl Node {
         Some(entry.from)
     }
 
+    // [REF-1]
     fn handle_refused(&mut self, position: &Position, refused: &Refused, now: Timestamp, actions: &mut Vec<Action>) {
         let reason = RefusalReason::try_from(refused.reason).unwrap_or(RefusalReason::Malformed);
         let key = (position.queue.clone(), position.rank);

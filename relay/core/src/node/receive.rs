@@ -56,6 +56,7 @@ impl Node {
     }
 
     /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable.
+    // [CUST-1] [CUST-3]
     fn acknowledge_after_commit(&mut self, lane: LaneKey, ack: Ack, id: liaison_protocol::MessageId, from: NodeId) {
         let custody = (!ack.taken.is_empty() && self.config.kind == NodeKind::Relay).then(|| {
             self.open.custody.push(Taken { id, from, indices: ack.taken.clone() });
@@ -132,6 +133,7 @@ impl Node {
         }
     }
 
+    // [CUST-10]
     fn check_quota(&self, header: &Header, recipient: &AgencyId, bytes: usize) -> Result<(), Refusal> {
         let held: u64 = (0..=RANK_BULK)
             .filter_map(|rank| self.windows.get(&(recipient.clone(), rank)))

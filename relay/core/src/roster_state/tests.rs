@@ -87,6 +87,7 @@ fn the_same_payload_signed_again_is_the_same_roster() {
     assert!(matches!(publisher.state().judge(&again, Jump::Limit), Decision::Same));
 }
 
+// [ROSTER-6]
 #[test]
 fn a_fork_is_proven_and_stops_updates_until_it_is_settled() {
     let publisher = Publisher::new();
@@ -119,6 +120,7 @@ fn a_roster_that_nobody_signed_is_neither_a_fork_nor_a_version() {
     assert!(matches!(refused, Decision::Refuse(OfferRefused::Roster(RosterError::Threshold { .. }))));
 }
 
+// [ROSTER-7]
 #[test]
 fn a_jump_of_more_than_a_thousand_versions_needs_an_operator() {
     let publisher = Publisher::new();
@@ -139,6 +141,7 @@ fn a_successor_that_names_another_predecessor_is_refused() {
     assert!(matches!(refused, Decision::Refuse(OfferRefused::Roster(RosterError::PrevMismatch { .. }))));
 }
 
+// [ROSTER-11]
 #[test]
 fn an_expired_roster_has_fourteen_days_of_grace() {
     let state = Publisher::new().state();

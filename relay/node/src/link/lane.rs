@@ -64,6 +64,7 @@ async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) ->
     let mut expected = 1u64;
     while let Some(frame) = reader.next().await? {
         let Frame::Transfer(transfer) = frame else { continue };
+        // [LANE-1]
         if transfer.seq != expected {
             let detail = format!("transfer {} came where {expected} was due", transfer.seq);
             return Err(End::us(CloseCode::ProtocolViolation, detail));

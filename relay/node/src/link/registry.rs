@@ -49,6 +49,7 @@ pub(super) enum Claim {
 
 /// Whether the older of two links stays. Pure, and the same on both sides: of two that crossed, the one dialed by the
 /// smaller name stays; else the newest.
+// [LINK-6]
 fn older_stays(older_dialed: bool, older_age: Duration, newer_dialed: bool, we_are_smaller: bool) -> bool {
     older_dialed != newer_dialed && older_age < CROSSING && older_dialed == we_are_smaller
 }
@@ -132,6 +133,7 @@ impl Registry {
 mod tests {
     use super::*;
 
+    // [LINK-6]
     #[test]
     fn both_sides_of_a_crossing_keep_the_same_link() {
         let young = Duration::from_millis(5);
@@ -141,6 +143,7 @@ mod tests {
         assert_eq!((smaller_keeps_1, larger_keeps_1), ([true, true], [true, true]));
     }
 
+    // [LINK-6]
     #[test]
     fn the_newest_wins_when_nothing_crossed() {
         for we_are_smaller in [true, false] {

@@ -50,7 +50,7 @@ fn proven(inner: &Inner, connection: &Connection) -> Result<Proven, End> {
     Ok(Proven { node, role, tls_key })
 }
 
-/// Where we were dialed: the peer speaks first, and learns nothing of us before its hello was good.
+/// Where we were dialed: the peer speaks first, and learns nothing of us before its hello was good ([LINK-4]).
 pub(super) async fn accept(inner: &Inner, connection: &Connection) -> Result<Established, End> {
     let proven = proven(inner, connection)?;
     let (send, recv) = connection.accept_bi().await?;

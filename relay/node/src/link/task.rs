@@ -190,6 +190,7 @@ impl Watch {
     }
 
     /// The roster changed: is the peer's key still the peer's?
+    // [ROSTER-12]
     fn recheck(&mut self) -> Result<(), End> {
         let peers = self.peers.borrow_and_update();
         let known: Option<(NodeId, Role)> = peers.node_by_tls_key(&self.tls_key);
@@ -204,6 +205,7 @@ impl Watch {
         let stats = self.shared.connection.stats();
         self.meter.observe(&stats);
         let address = self.shared.connection.remote_address();
+        // [LINK-7]
         if self.shared.role == Role::Relay && address != self.address {
             let detail = format!("a relay's link moved from {} to {address}", self.address);
             return Err(End::us(CloseCode::ProtocolViolation, detail));

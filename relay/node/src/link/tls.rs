@@ -100,6 +100,7 @@ struct Pinned {
 }
 
 impl Pinned {
+    // [LINK-2]
     fn check(&self, certificate: &CertificateDer<'_>, extra: usize) -> Result<(), CertificateRefusal> {
         if extra > 0 {
             return Err(CertificateRefusal::Extra { extra });
@@ -202,6 +203,7 @@ impl ServerCertVerifier for Pinned {
 
 /// The provider, passed to every configuration and installed nowhere: one key exchange, so that a downgrade is a
 /// failure and not a preference; AES-128 only where QUIC itself demands it, in Initial packets.
+// [LINK-1]
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         kx_groups: vec![kx_group::X25519MLKEM768],
@@ -234,6 +236,7 @@ pub(super) fn server_config(identity: &LinkIdentity, peers: PeersNow) -> Result<
         .with_client_cert_verifier(Arc::new(Pinned { peers, expected: None }))
         .with_cert_resolver(resolver);
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // [LINK-3]
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
@@ -254,6 +257,7 @@ pub(super) fn client_config(
         .with_custom_certificate_verifier(Arc::new(Pinned { peers, expected: Some(expected) }))
         .with_client_cert_resolver(resolver);
     config.alpn_protocols = vec![ALPN.to_vec()];
+    // [LINK-3]
     config.resumption = Resumption::disabled();
     config.enable_early_data = false;
     QuicClientConfig::with_initial(Arc::new(config), initial_suite()?).map_err(setup)

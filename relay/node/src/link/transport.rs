@@ -33,7 +33,7 @@ const CONNECTION_ID_BYTES: usize = 8;
 /// Control above all, then what releases the peer's custody, then lanes from flash to bulk.
 pub(super) const CONTROL_PRIORITY: i32 = 100;
 
-/// Acknowledgements go before envelopes: they are small, and a peer's store waits for them.
+/// Acknowledgements go before envelopes: they are small, and a peer's store waits for them ([LANE-3]).
 pub(super) fn acks_priority(rank: u8) -> i32 {
     50 - i32::from(rank)
 }
