@@ -51,6 +51,7 @@ impl fmt::Display for RosterVersion {
 #[derive(Clone)]
 pub struct Roster {
     signed: Bytes,
+    signatures: usize,
     hash: Hash,
     document: RosterDocument,
     relays: BTreeMap<NodeId, Relay>,
@@ -160,6 +161,18 @@ impl Roster {
     #[must_use]
     pub const fn min_suite(&self) -> u16 {
         self.document.min_suite
+    }
+
+    /// How many of its own roots have signed it, at least the threshold.
+    #[must_use]
+    pub const fn signatures(&self) -> usize {
+        self.signatures
+    }
+
+    /// How many roots the next roster needs.
+    #[must_use]
+    pub fn threshold(&self) -> usize {
+        usize::from(self.document.roots.threshold)
     }
 
     /// The DSSE envelope as received: what is stored, and passed on to peers.

@@ -206,7 +206,8 @@ impl Roster {
         }
         let Tables { relays, agencies, by_tls_key, agreements } = rules::check(&document)?;
         let (signed, hash) = (Bytes::copy_from_slice(bytes), Hash::of(&[&dsse.payload]));
-        Ok(Self { signed, hash, document, relays, agencies, by_tls_key, agreements })
+        let signatures = document.roots.valid_signatures(&dsse);
+        Ok(Self { signed, signatures, hash, document, relays, agencies, by_tls_key, agreements })
     }
 }
 

@@ -128,12 +128,14 @@ pub enum Event {
         /// What to commit.
         ops: Vec<Op>,
     },
-    /// A message of this node's own: from its agency, or a notice.
+    /// A message of this node's own agency, for those recipients whose wraps it holds (all, where its kind has none).
     Submitted {
         /// Answered when it is durable.
         ticket: Ticket,
         /// Signed by this node.
         envelope: VerifiedEnvelope,
+        /// 1, and one more for each time that it is submitted again.
+        attempt: u8,
         /// Committed with it.
         ops: Vec<Op>,
     },

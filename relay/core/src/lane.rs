@@ -9,8 +9,8 @@ use crate::op::Position;
 
 /// Transfers in flight on one lane: more than a group commit takes, so that the next one fills while one syncs.
 const FLIGHTS_MAX: usize = 512;
-/// Bytes in flight on one lane.
-const FLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes in flight on one lane: what a link queues for it, less the frames' own overhead.
+const FLIGHT_BYTES_MAX: usize = 7 * 512 * 1024;
 /// A peer that keeps its link alive and acknowledges nothing for so long is closed.
 const ACK_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -33,8 +33,9 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    pub(crate) fn has_room(&self) -> bool {
-        self.flights.len() < FLIGHTS_MAX && self.bytes < FLIGHT_BYTES_MAX
+    /// Whether a transfer of so many bytes may be sent now. One always may.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.flights.is_empty() || self.flights.len() < FLIGHTS_MAX && self.bytes + bytes <= FLIGHT_BYTES_MAX
     }
 
     /// Gives the transfer's number.

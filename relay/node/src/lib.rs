@@ -1,11 +1,13 @@
 //! The shell that relay and daemon share, with all their input and output.
 
 pub mod bundles;
+pub mod clock;
 pub mod config;
 pub mod exit;
 pub mod link;
 pub mod local;
 pub mod metric;
 pub mod operator;
+pub mod run;
 pub mod status;
 pub mod store;

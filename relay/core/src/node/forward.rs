@@ -139,16 +139,23 @@ impl Node {
         let mut lanes: Vec<LaneKey> = self.ready.keys().copied().collect();
         lanes.sort_unstable_by_key(|(link, rank)| (*rank, *link));
         for lane in lanes {
-            while self.lanes.entry(lane).or_default().has_room() {
-                let Some(queue) = self.ready.get_mut(&lane).and_then(std::collections::VecDeque::pop_front) else {
+            while let Some(queue) = self.ready.get(&lane).and_then(|list| list.front().cloned()) {
+                if !self.lane_has_room_for(lane, &queue) {
                     break;
-                };
+                }
+                self.ready.get_mut(&lane).map(std::collections::VecDeque::pop_front);
                 self.send_next(lane, &queue, now, actions);
             }
             if self.ready.get(&lane).is_some_and(std::collections::VecDeque::is_empty) {
                 self.ready.remove(&lane);
             }
         }
+    }
+
+    fn lane_has_room_for(&mut self, lane: LaneKey, queue: &AgencyId) -> bool {
+        let next = self.windows.get(&(queue.clone(), lane.1)).and_then(super::Window::next);
+        let bytes = next.map_or(0, |(_, entry)| entry.bytes);
+        self.lanes.entry(lane).or_default().has_room(usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 
     /// Sends the queue's next entry, and puts the queue at the end of its lane's list.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use liaison_protocol::envelope::{Header, VerifiedEnvelope};
+use liaison_protocol::envelope::{Header, Kind, VerifiedEnvelope};
 use liaison_protocol::frame::{Ack, Refused};
 use liaison_protocol::limits::DETAIL_BYTES_MAX;
 use liaison_protocol::refusal::RefusalReason;
@@ -15,9 +15,12 @@ use crate::batch::remember_until;
 use crate::event::{Disk, Drain, Local, NodeKind, Received, Ticket};
 use crate::op::{DedupeKey, Entry, Held, Op, Position, RANK_BULK, Remembered};
 use crate::quota::Rate;
+use crate::roster_state::GRACE;
 
 /// When to try again with a node that drains, or whose disk is low.
 const LATER_MS: u32 = 5_000;
+/// When to try again with a node whose roster has expired.
+const EXPIRED_ROSTER_MS: u32 = 60_000;
 /// Index that stands for a whole chain of superseding messages in the dedupe memory: no recipient has it.
 pub const CHAIN_INDEX: u16 = u16::MAX;
 
@@ -73,6 +76,10 @@ impl Node {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
+        if now > self.roster.expires().after(GRACE) {
+            let detail = format!("roster version {} has expired", self.roster.version());
+            return Err(Refusal::later(RefusalReason::NoAgreement, detail, EXPIRED_ROSTER_MS));
+        }
         if self.drain == Drain::On {
             return Err(Refusal::later(RefusalReason::Draining, "this node is being drained", LATER_MS));
         }
@@ -226,27 +233,22 @@ impl Node {
         }
     }
 
-    pub(super) fn handle_submitted(
+    /// Own messages are not remembered: nobody else can submit them, and one addressed to this very agency must arrive.
+    pub(super) fn enqueue_own(
         &mut self,
-        ticket: Ticket,
         envelope: &VerifiedEnvelope,
-        ops: Vec<Op>,
+        attempt: u8,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        ops.into_iter().for_each(|op| self.open.accept(op));
-        self.enqueue_own(envelope, now, actions);
-        self.open.answers.push((ticket, Vec::new()));
-    }
-
-    /// Own messages are not remembered: nobody else can submit them, and one addressed to this very agency must arrive.
-    pub(super) fn enqueue_own(&mut self, envelope: &VerifiedEnvelope, now: Timestamp, actions: &mut Vec<Action>) {
-        let all: Vec<u16> =
-            (0..envelope.header().recipients.len()).filter_map(|index| u16::try_from(index).ok()).collect();
-        let origin = Origin { attempt: 1, from: self.config.me.clone(), path: Vec::new() };
-        self.enqueue(envelope, &all, &origin, now);
-        let precedence = envelope.header().precedence;
-        actions.extend(all.iter().map(|_| Action::Measure(Measure::Accepted(precedence))));
+        let header = envelope.header();
+        let indices: Vec<u16> = match header.kind {
+            Kind::Chunk => (0..header.recipients.len()).filter_map(|index| u16::try_from(index).ok()).collect(),
+            Kind::Sealed => envelope.envelope().wraps.iter().map(|wrap| wrap.index).collect(),
+        };
+        let origin = Origin { attempt, from: self.config.me.clone(), path: Vec::new() };
+        self.enqueue(envelope, &indices, &origin, now);
+        actions.extend(indices.iter().map(|_| Action::Measure(Measure::Accepted(header.precedence))));
     }
 
     pub(super) fn handle_records(&mut self, ticket: Ticket, ops: Vec<Op>) {
@@ -288,7 +290,6 @@ fn check_branch(received: &Received, header: &Header) -> Result<(), &'static str
 
 /// A relay that stripped a wrap is found by the next one, which names it by refusing.
 fn check_wrap(envelope: &VerifiedEnvelope, index: u16) -> Result<(), Refusal> {
-    use liaison_protocol::envelope::Kind;
     let there = envelope.envelope().wraps.iter().any(|wrap| wrap.index == index);
     if there || envelope.header().kind == Kind::Chunk {
         return Ok(());

@@ -37,14 +37,16 @@ impl Node {
             entries: window.entries(),
             bytes: window.bytes(),
             oldest: window.oldest(),
-            next_hop: self.next_hop_name(queue),
+            next_hop: self.next_hop_of(queue),
             next_try: self.holds.get(&(queue.clone(), *rank)).copied(),
             last_error: window.last_error().map(Into::into),
         };
         held.map(view).collect()
     }
 
-    fn next_hop_name(&self, queue: &AgencyId) -> Option<NodeId> {
+    /// To whom this queue drains now.
+    #[must_use]
+    pub fn next_hop_of(&self, queue: &AgencyId) -> Option<NodeId> {
         let link = self.routes.candidates(queue, &self.roster).first().copied()?;
         self.peers.get(&link).map(|(peer, _)| peer.clone())
     }

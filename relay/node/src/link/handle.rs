@@ -31,6 +31,14 @@ const _: () = assert!(LANE_BYTES_MAX > LANE_FRAME_BYTES_MAX && CONTROL_BYTES_MAX
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LinkId(pub(super) u64);
 
+impl LinkId {
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for LinkId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "link-{}", self.0)

@@ -1,0 +1,124 @@
+//! Proofs of custody on their way back to the sender.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use liaison_core::action::Passed;
+use liaison_core::{Event, LinkKey, NodeKind};
+use liaison_protocol::frame::{Acks, CUSTODY_PROOFS_MAX, ControlFrame, Custody as CustodyFrame, CustodyProof};
+use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, verify_custody};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
+
+use super::Turn;
+use crate::local::{Custody, OwnEvent};
+
+/// Messages of which a relay still knows who handed them over, after they have left.
+const ORIGINS_MAX: usize = 65_536;
+
+/// Who handed over what has left, so that later holders' proofs find their way. Volatile: a proof that is lost costs no
+/// message, and is asked for again.
+#[derive(Default)]
+pub(super) struct Origins {
+    from: BTreeMap<MessageId, NodeId>,
+    order: VecDeque<MessageId>,
+    /// Gathered in this turn, by where they go.
+    outgoing: BTreeMap<NodeId, Vec<CustodyProof>>,
+    /// The acknowledgements that are being handled.
+    acked: Option<(LinkKey, u8, Acks)>,
+    /// The body of the last receipt that verified: one commit's proofs share it.
+    verified: Option<(bytes::Bytes, Timestamp)>,
+}
+
+impl Origins {
+    fn remember(&mut self, id: MessageId, from: NodeId) {
+        if self.from.insert(id, from).is_none() {
+            self.order.push_back(id);
+        }
+        while self.order.len() > ORIGINS_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.from.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl Turn {
+    pub(super) fn handle_acks(&mut self, link: LinkKey, rank: u8, acks: Acks) {
+        let events = acks.acks.clone();
+        self.origins.verified =
+            acks.receipt.as_ref().and_then(receipt_time).zip(acks.receipt.clone()).map(|(t, r)| (r, t));
+        self.origins.acked = Some((link, rank, acks));
+        self.handle(Event::Acked { link, rank, acks: events });
+        self.origins.acked = None;
+    }
+
+    /// The next holder has acknowledged: its proof goes back one hop, or is ours.
+    pub(super) fn pass_back(&mut self, passed: &Passed) {
+        if passed.from != self.me {
+            self.origins.remember(passed.id, passed.from.clone());
+        }
+        let Some(proof) = self.proof_of(passed) else { return };
+        if passed.from == self.me {
+            self.handle_own_proof(&proof);
+        } else {
+            self.origins.outgoing.entry(passed.from.clone()).or_default().push(proof);
+        }
+    }
+
+    fn proof_of(&self, passed: &Passed) -> Option<CustodyProof> {
+        let (_, _, acks) = self.origins.acked.as_ref()?;
+        let (receipt, time) = self.origins.verified.clone()?;
+        let proof = acks.acks.iter().find(|ack| ack.seq == passed.seq)?.proof.clone()?;
+        let indices = passed.indices.clone();
+        let leaf = CustodyLeaf { id: passed.id, received_from: self.me.clone(), time, indices: indices.clone() };
+        Some(CustodyProof { id: passed.id, indices, receipt, proof, leaf: leaf.encode().into() })
+    }
+
+    pub(super) fn handle_custody(&mut self, frame: CustodyFrame) {
+        for proof in frame.proofs {
+            if self.kind == NodeKind::Daemon {
+                self.handle_own_proof(&proof);
+            } else if let Some(from) = self.origins.from.get(&proof.id).cloned() {
+                self.origins.outgoing.entry(from).or_default().push(proof);
+            }
+        }
+        self.flush_proofs();
+    }
+
+    /// Sends on what was gathered. A peer that is away misses it.
+    pub(super) fn flush_proofs(&mut self) {
+        for (to, proofs) in std::mem::take(&mut self.origins.outgoing) {
+            let Some(link) = self.links.values().find(|link| link.peer == to) else { continue };
+            for proofs in proofs.chunks(CUSTODY_PROOFS_MAX) {
+                drop(link.handle.control(&ControlFrame::Custody(CustodyFrame { proofs: proofs.to_vec() })));
+            }
+        }
+    }
+
+    /// A proof about a message of this agency's own: believed only as far as it verifies.
+    fn handle_own_proof(&mut self, proof: &CustodyProof) {
+        match self.verify(proof) {
+            Ok((leaf, body)) => self.progress(OwnEvent::Custody(Box::new(Custody {
+                id: leaf.id,
+                indices: leaf.indices,
+                holder: body.issuer,
+                from: leaf.received_from,
+                at: leaf.time,
+                receipt: proof.receipt.clone(),
+                proof: proof.proof.clone(),
+            }))),
+            Err(error) => tracing::warn!(message = %proof.id.short(), error, "a custody proof does not verify"),
+        }
+    }
+
+    fn verify(&self, proof: &CustodyProof) -> Result<(CustodyLeaf, ReceiptBody), String> {
+        let leaf = CustodyLeaf::decode(&proof.leaf).map_err(|error| error.to_string())?;
+        let receipt = SignedReceipt::decode(&proof.receipt).map_err(|error| error.to_string())?;
+        let path = Proof::decode(&proof.proof).map_err(|error| error.to_string())?;
+        let body = verify_custody(&receipt, &path, &leaf, &self.roster).map_err(|error| error.to_string())?;
+        if leaf.id == proof.id { Ok((leaf, body)) } else { Err("it is about another message".into()) }
+    }
+}
+
+fn receipt_time(receipt: &bytes::Bytes) -> Option<Timestamp> {
+    Some(SignedReceipt::decode(receipt).ok()?.decode_body().ok()?.time)
+}

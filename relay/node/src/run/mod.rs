@@ -1,0 +1,506 @@
+//! The run loop: one task that owns the core, and does what it says.
+//!
+//! ```text
+//!   links ──► verify (workers) ──► ┌──────┐ ──► commit thread ──► store
+//!   local requests ──────────────► │ core │ ──► links
+//!   clock ───────────────────────► └──────┘ ──► local agency
+//! ```
+//!
+//! The loop reads the store itself, in the same turn in which the core decides on what was read; it runs on a thread of
+//! its own, which may wait for a disk. It never waits for a peer.
+
+mod commits;
+mod control;
+mod custody;
+mod inbound;
+mod notices;
+mod operate;
+mod perform;
+mod receipts;
+mod recent;
+mod requests;
+mod rosters;
+mod times;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_core::event::{CommitResult, Disk};
+use liaison_core::op::Op;
+use liaison_core::roster_state::RosterState;
+use liaison_core::{Action, Config, Event, LinkKey, Node, NodeKind, Restored, RestoredQueue, Ticket};
+use liaison_protocol::receipt::UnsignedReceipt;
+use liaison_protocol::roster::{Role, Roster};
+use liaison_protocol::sign::{SignError, Signer};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::link::{BindError, Endpoint, EndpointConfig, LinkEvent, LinkId, LinkIdentity, system_jitter};
+use crate::local::{LocalAgency, OwnEvent, Requests};
+use crate::metric;
+use crate::operator::OperatorRequests;
+use crate::store::{Store, StoreError};
+use commits::{Commits, Committed};
+use control::BundleChecked;
+use custody::Origins;
+use inbound::{Arrived, Inbound};
+use operate::PeerRecord;
+use receipts::{Receipts, Signed};
+use recent::Recent;
+use requests::Waiter;
+pub use rosters::{LoadError, load as load_roster};
+use times::CommitTimes;
+
+/// Events from links that wait for the loop. Full: links are not read.
+const LINK_EVENTS_MAX: usize = 1024;
+/// How often the disk is looked at, and old ids are forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Ids forgotten at a time.
+const FORGET_MAX: usize = 1000;
+/// How long a stopping node waits for its last commit.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a node is made of, beside its store and roster.
+pub struct NodeOptions {
+    /// Names, routes and caps.
+    pub core: Config,
+    /// The UDP address for links; `None` for a node that only dials.
+    pub listen: Option<SocketAddr>,
+    /// Certificate and key of links.
+    pub identity: LinkIdentity,
+    /// Signs receipts and notices.
+    pub signer: Arc<dyn Signer>,
+    /// Whom to keep links with.
+    pub peers: Vec<Peer>,
+    /// New custody is refused while less is free.
+    pub low_water_bytes: u64,
+}
+
+/// A node to keep a link with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub id: NodeId,
+    /// `host:port`, tried in turn.
+    pub addresses: Vec<String>,
+}
+
+/// Why a node stopped, other than because it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The address cannot be listened at.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The agency cannot read its own records.
+    #[error("{0}")]
+    Local(String),
+    /// The disk failed, or holds what it should not.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A thread could not be started, or ended by itself.
+    #[error("a thread of the node ended: {0}")]
+    Thread(String),
+}
+
+/// A node that is ready to run: its address is bound, its store read.
+pub struct Runner {
+    turn: Turn,
+    endpoint: Endpoint,
+    events: mpsc::Receiver<LinkEvent>,
+    committed: mpsc::Receiver<Committed>,
+    requests: Requests,
+    operator: OperatorRequests,
+    inbound: Inbound,
+}
+
+/// What one turn of the loop works with.
+pub(crate) struct Turn {
+    core: Node,
+    me: NodeId,
+    kind: NodeKind,
+    store: Arc<dyn Store>,
+    commits: Commits,
+    receipts: Receipts,
+    signer: Arc<dyn Signer>,
+    agency: Option<Arc<dyn LocalAgency>>,
+    roster: Arc<Roster>,
+    rosters: RosterState,
+    roster_in_force: watch::Sender<Arc<Roster>>,
+    links: BTreeMap<LinkKey, Link>,
+    events: VecDeque<Event>,
+    waiters: BTreeMap<Ticket, Waiter>,
+    last_ticket: u64,
+    recent: Recent,
+    origins: Origins,
+    /// Records of the receipt chain that the next commit carries.
+    records: Vec<Op>,
+    /// A commit is under way.
+    committing: bool,
+    /// The receipt for the commit under way.
+    unsigned: Option<UnsignedReceipt>,
+    /// The receipt for the commit that has just ended: its acknowledgements share it.
+    signed: Option<Signed>,
+    /// At a daemon: transfers that the agency has seen and the core has not yet settled.
+    offered: BTreeMap<(LinkKey, u8, u64), MessageId>,
+    bundle_checks: JoinSet<BundleChecked>,
+    /// A roster whose commit is under way.
+    adopting: Option<Arc<Roster>>,
+    /// Whom this node dials.
+    dialed: Vec<Peer>,
+    /// Whom to dial anew, without waiting for the next try.
+    redial: Vec<NodeId>,
+    /// What is known of peers, up or down.
+    peers: BTreeMap<NodeId, PeerRecord>,
+    commit_times: CommitTimes,
+    started: Timestamp,
+    low_water_bytes: u64,
+    fault: Option<RunError>,
+}
+
+struct Link {
+    peer: NodeId,
+    kind: NodeKind,
+    handle: crate::link::LinkHandle,
+    /// What it was told of our routes.
+    reach: Vec<liaison_protocol::frame::ReachEntry>,
+}
+
+impl Runner {
+    /// Binds the address, reads the store, and starts to dial.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub fn start(
+        options: NodeOptions,
+        store: Arc<dyn Store>,
+        roster: watch::Sender<Arc<Roster>>,
+        agency: Option<Arc<dyn LocalAgency>>,
+        requests: Requests,
+        operator: OperatorRequests,
+    ) -> Result<Self, RunError> {
+        let (sender, events) = mpsc::channel(LINK_EVENTS_MAX);
+        let (me, kind) = (options.core.me.clone(), options.core.kind);
+        let endpoint = Endpoint::bind(endpoint_config(&options, roster.subscribe()), sender)?;
+        let (commits, committed) = Commits::start(Arc::clone(&store)).map_err(|e| RunError::Thread(e.to_string()))?;
+        let receipts = Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store)?;
+        let now_roster = Arc::clone(&roster.borrow());
+        let core = Node::new(options.core, Arc::clone(&now_roster), restored(&*store)?);
+        let inbound = Inbound::new(agency.clone().map(|agency| (agency, me.to_agency())));
+        for peer in &options.peers {
+            endpoint.dial(peer.id.clone(), peer.addresses.clone());
+        }
+        let turn = Turn {
+            core,
+            me,
+            kind,
+            store,
+            commits,
+            receipts,
+            signer: options.signer,
+            agency,
+            rosters: RosterState::new(Arc::clone(&now_roster), None),
+            roster: now_roster,
+            roster_in_force: roster,
+            links: BTreeMap::new(),
+            events: VecDeque::new(),
+            waiters: BTreeMap::new(),
+            last_ticket: 0,
+            recent: Recent::default(),
+            origins: Origins::default(),
+            records: Vec::new(),
+            committing: false,
+            unsigned: None,
+            signed: None,
+            offered: BTreeMap::new(),
+            bundle_checks: JoinSet::new(),
+            adopting: None,
+            dialed: options.peers,
+            redial: Vec::new(),
+            peers: BTreeMap::new(),
+            commit_times: CommitTimes::default(),
+            started: clock::now(),
+            low_water_bytes: options.low_water_bytes,
+            fault: None,
+        };
+        // So that peers can be sent it, and a restart without its file's update does not fall back.
+        let mut turn = turn;
+        turn.commit_records(vec![rosters::record(&turn.roster)]);
+        Ok(Self { turn, endpoint, events, committed, requests, operator, inbound })
+    }
+
+    /// The address that links come in by.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.endpoint.local_addr().ok()
+    }
+
+    /// Runs until `stop` is cancelled, or the store fails. On return every acknowledged message is durable, and links
+    /// are closed.
+    ///
+    /// # Errors
+    /// [`RunError`].
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let runtime = tokio::runtime::Handle::current();
+        // A thread of its own: the loop reads the store, and may wait for the disk.
+        let thread = tokio::task::spawn_blocking(move || runtime.block_on(self.drive(stop)));
+        thread.await.unwrap_or_else(|error| Err(RunError::Thread(error.to_string())))
+    }
+
+    async fn drive(mut self, stop: CancellationToken) -> Result<(), RunError> {
+        let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+        let mut requests_open = true;
+        let mut operator_open = true;
+        self.turn.housekeep()?;
+        while self.turn.fault.is_none() {
+            let room = self.turn.core.has_room();
+            // Order is priority: stopping, finished commits, time, what is verified, new work.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return self.drain().await,
+                committed = self.committed.recv() => self.turn.handle_committed(committed),
+                () = sleep_until(self.turn.core.next_deadline()) => self.turn.handle(Event::Timer),
+                checked = poll_fn(|context| self.inbound.poll_next(context)), if room => self.turn.handle_checked(checked),
+                Some(checked) = self.turn.bundle_checks.join_next() => self.turn.handle_bundle_checked(checked),
+                request = self.operator.recv(), if operator_open => match request {
+                    Some(request) => self.turn.operate(request),
+                    None => operator_open = false,
+                },
+                request = self.requests.recv(), if room && requests_open => match request {
+                    Some(request) => self.turn.handle_request(request),
+                    None => requests_open = false,
+                },
+                event = self.events.recv(), if self.inbound.has_room() => match event {
+                    Some(event) => self.turn.handle_link(event, &mut self.inbound),
+                    None => return Err(RunError::Thread("links".into())),
+                },
+                _ = housekeeping.tick() => self.turn.housekeep()?,
+            }
+            self.redial();
+        }
+        self.endpoint.close(liaison_protocol::frame::CloseCode::Shutdown).await;
+        self.turn.fault.take().map_or(Ok(()), Err)
+    }
+
+    fn redial(&mut self) {
+        for peer in std::mem::take(&mut self.turn.redial) {
+            let Some(Peer { id, addresses }) = self.turn.dialed.iter().find(|dialed| dialed.id == peer) else {
+                continue;
+            };
+            self.endpoint.undial(id);
+            self.endpoint.dial(id.clone(), addresses.clone());
+        }
+    }
+
+    /// Finishes the commits under way, so that their acknowledgements leave, and closes the links.
+    async fn drain(mut self) -> Result<(), RunError> {
+        let deadline = tokio::time::Instant::now() + DRAIN;
+        while self.turn.committing {
+            tokio::select! {
+                committed = self.committed.recv() => self.turn.handle_committed(committed),
+                () = tokio::time::sleep_until(deadline) => break,
+            }
+        }
+        self.endpoint.close(liaison_protocol::frame::CloseCode::Shutdown).await;
+        self.turn.fault.take().map_or(Ok(()), Err)
+    }
+}
+
+impl Turn {
+    /// Applies one event, does all that follows from it, and what follows from that.
+    fn handle(&mut self, event: Event) {
+        self.events.push_back(event);
+        let mut actions: Vec<Action> = Vec::new();
+        while let Some(event) = self.events.pop_front() {
+            let now = clock::now();
+            self.core.handle(event, now, &mut actions);
+            for action in actions.drain(..) {
+                self.perform(action, now);
+            }
+        }
+        self.flush_proofs();
+    }
+
+    fn handle_committed(&mut self, committed: Option<Committed>) {
+        let Some(Committed { result, took, envelopes }) = committed else {
+            self.fault = Some(RunError::Thread("commit".into()));
+            return;
+        };
+        metric::commit(took, envelopes);
+        self.commit_times.note(took);
+        self.committing = false;
+        let unsigned = self.unsigned.take();
+        match result {
+            Ok(()) => {
+                self.recent.settle();
+                self.signed = unsigned.and_then(|receipt| self.receipts.sign(receipt).map_err(warn_unsigned).ok());
+                self.handle(Event::Committed(CommitResult::Durable));
+            }
+            Err(StoreError::Full { .. }) => {
+                tracing::error!("the disk is full: no new custody until there is room");
+                self.handle(Event::Committed(CommitResult::Full));
+            }
+            Err(error) => self.fault = Some(error.into()),
+        }
+        self.signed = None;
+    }
+
+    fn housekeep(&mut self) -> Result<(), RunError> {
+        let usage = self.store.usage()?;
+        let low = usage.free_bytes < self.low_water_bytes;
+        self.handle(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
+        let forgotten = self.store.forgettable(clock::now(), FORGET_MAX)?;
+        if !forgotten.is_empty() {
+            let ops = forgotten.into_iter().map(|key| Op::Forget { key }).collect();
+            self.commit_records(ops);
+        }
+        Ok(())
+    }
+
+    /// Tells the agency, and commits what it says.
+    fn progress(&mut self, event: OwnEvent) {
+        let Some(agency) = self.agency.clone() else { return };
+        let ops = agency.progress(event, clock::now());
+        self.commit_records(ops);
+    }
+
+    fn commit_records(&mut self, ops: Vec<Op>) {
+        if !ops.is_empty() {
+            let ticket = self.ticket(Waiter::Nobody);
+            self.handle(Event::Records { ticket, ops });
+        }
+    }
+
+    fn ticket(&mut self, waiter: Waiter) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.waiters.insert(ticket, waiter);
+        ticket
+    }
+
+    fn fail(&mut self, error: impl Into<RunError>) {
+        if self.fault.is_none() {
+            self.fault = Some(error.into());
+        }
+    }
+
+    fn handle_link(&mut self, event: LinkEvent, inbound: &mut Inbound) {
+        self.note_received(&event);
+        match event {
+            LinkEvent::Up { link, peer, role, hello, handle, .. } => {
+                metric::link_transition(&peer);
+                let kind = match role {
+                    Role::Agency => NodeKind::Daemon,
+                    Role::Relay => NodeKind::Relay,
+                };
+                tracing::info!(%peer, roster = hello.roster_version, "link up");
+                let link = key(link);
+                self.peers.insert(peer.clone(), PeerRecord { since: Some(clock::now()), ..PeerRecord::default() });
+                self.links.insert(link, Link { peer: peer.clone(), kind, handle, reach: Vec::new() });
+                self.handle(Event::LinkUp { link, peer: peer.clone(), kind });
+                self.greet(link);
+                self.compare_rosters(link, &hello);
+                self.progress(OwnEvent::LinkUp { peer });
+            }
+            LinkEvent::Down { link, peer, reason } => {
+                metric::link_transition(&peer);
+                tracing::info!(%peer, reason, "link down");
+                self.links.remove(&key(link));
+                self.note_down(&peer, &reason);
+                self.handle(Event::LinkDown { link: key(link) });
+                self.progress(OwnEvent::LinkDown { peer, reason });
+            }
+            LinkEvent::DialFailed { peer, reason } => {
+                tracing::debug!(%peer, reason, "no link");
+                self.note_failure(peer, reason);
+            }
+            LinkEvent::Control { link, frame } => self.handle_control(key(link), frame),
+            LinkEvent::Transfer { link, rank, transfer, room } => {
+                inbound.check(
+                    Arrived { link: key(link), rank, transfer, room },
+                    Arc::clone(&self.roster),
+                    clock::now(),
+                );
+            }
+            LinkEvent::Acks { link, rank, acks } => self.handle_acks(key(link), rank, acks),
+        }
+    }
+}
+
+impl Turn {
+    fn note_received(&mut self, event: &LinkEvent) {
+        let (LinkEvent::Acks { link, .. } | LinkEvent::Control { link, .. } | LinkEvent::Transfer { link, .. }) = event
+        else {
+            return;
+        };
+        let Some(link) = self.links.get(&key(*link)) else { return };
+        if let Some(record) = self.peers.get_mut(&link.peer) {
+            record.last_receive = Some(clock::now());
+        }
+    }
+
+    fn note_down(&mut self, peer: &NodeId, reason: &str) {
+        // An older link to a peer that has a newer one says nothing about it.
+        if !self.links.values().any(|link| link.peer == *peer) {
+            let record = self.peers.entry(peer.clone()).or_default();
+            record.since = Some(clock::now());
+            record.last_error = Some(reason.into());
+        }
+    }
+
+    fn note_failure(&mut self, peer: NodeId, reason: String) {
+        let record = self.peers.entry(peer).or_default();
+        record.failure_since.get_or_insert_with(clock::now);
+        record.last_error = Some(reason);
+    }
+}
+
+const fn key(link: LinkId) -> LinkKey {
+    LinkKey(link.get())
+}
+
+/// A signer that fails costs the proof, not the message.
+fn warn_unsigned(error: SignError) {
+    tracing::error!(%error, "a custody receipt could not be signed");
+}
+
+fn endpoint_config(options: &NodeOptions, roster: watch::Receiver<Arc<Roster>>) -> EndpointConfig {
+    EndpointConfig {
+        listen: options.listen,
+        identity: options.identity.clone(),
+        me: options.core.me.clone(),
+        role: match options.core.kind {
+            NodeKind::Daemon => Role::Agency,
+            NodeKind::Relay => Role::Relay,
+        },
+        roster,
+        features: Vec::new(),
+        limits: crate::link::LinkLimits::default(),
+        timing: crate::link::LinkTiming::default(),
+        jitter: system_jitter(),
+    }
+}
+
+fn restored(store: &dyn Store) -> Result<Restored, StoreError> {
+    let queues = store.queues()?.into_iter().map(|totals| RestoredQueue {
+        queue: totals.queue,
+        rank: totals.rank,
+        entries: totals.entries,
+        bytes: totals.bytes,
+        oldest: totals.oldest,
+    });
+    let expiring = store.expiring(Timestamp::ZERO, 1)?;
+    Ok(Restored { last_seq: store.last_seq()?, queues: queues.collect(), next_expiry: expiring.next })
+}
+
+async fn sleep_until(deadline: Option<Timestamp>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,232 @@
+//! Doing what the core says.
+
+use bytes::Bytes;
+use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
+use liaison_core::event::{self, Ended};
+use liaison_core::op::{DedupeKey, Entry, Op, Position};
+use liaison_core::{Action, CHAIN_INDEX, Event, LinkKey, NodeKind};
+use liaison_protocol::envelope::{Envelope, VerifiedEnvelope, verify_bytes};
+use liaison_protocol::frame::{ACKS_MAX, Ack, Acks, CloseCode, Transfer};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{MessageId, Timestamp};
+
+use super::inbound::{Arrived, Checked, Outcome};
+use super::notices::Notice;
+use super::{RunError, Turn};
+use crate::local::{OwnEvent, Received};
+use crate::metric;
+use crate::store::StoreError;
+
+/// What is wrong when an entry's envelope is not in the store.
+const MISSING: &str = "an entry's envelope is not in the store";
+
+impl Turn {
+    pub(super) fn perform(&mut self, action: Action, now: Timestamp) {
+        match action {
+            Action::Acknowledge { link, rank, acks } => self.acknowledge(link, rank, acks),
+            Action::Answer { ticket, outcome } => self.answer(ticket, outcome),
+            Action::Close { link, why } => self.close(link, why),
+            Action::Commit { ops, custody } => self.commit(ops, &custody, now),
+            Action::End { position, entry, reason, detail } => self.end(position, &entry, reason, &detail, now),
+            Action::Load { queue, rank, after, limit } => match self.store.head(&queue, rank, after, limit) {
+                Ok(entries) => {
+                    let end = entries.len() < limit;
+                    self.events.push_back(Event::Loaded { queue, rank, entries, end });
+                }
+                Err(error) => self.fail(error),
+            },
+            Action::LoadExpiring { until, limit } => match self.store.expiring(until, limit) {
+                Ok(due) => self.events.push_back(Event::Expiring { entries: due.entries, next: due.next }),
+                Err(error) => self.fail(error),
+            },
+            Action::Measure(measure) => metric::measure(&measure),
+            Action::Passed(passed) => self.pass_back(&passed),
+            Action::Reach { link, relays } => self.tell_reach(link, relays),
+            Action::Send(send) => self.send(send),
+        }
+    }
+
+    /// A verified transfer enters the core together with what the store remembers of it, in one turn.
+    pub(super) fn handle_checked(&mut self, checked: Checked) {
+        let Checked { arrived: Arrived { link, rank, transfer, room: _room }, outcome } = checked;
+        let (envelope, local) = match outcome {
+            Outcome::Verified { envelope, local } => (*envelope, local),
+            Outcome::Rejected(error) => {
+                tracing::warn!(link = link.0, %error, "a transfer was rejected");
+                let (reason, detail) = (error.reason(), error.to_string());
+                let (seq, branch) = (transfer.seq, transfer.branch);
+                return self.handle(Event::Rejected { link, rank, seq, branch, reason, detail });
+            }
+            Outcome::WorkerGone => return self.fail(RunError::Thread("a worker".into())),
+        };
+        let offered = local.is_some();
+        if offered && !self.links.contains_key(&link) {
+            return self.drop_offer(envelope.id());
+        }
+        if offered {
+            self.offered.insert((link, rank, transfer.seq), envelope.id());
+        }
+        match self.remembered(link, rank, transfer, envelope, local) {
+            Ok(received) => self.handle(Event::Received(Box::new(received))),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn remembered(
+        &self,
+        link: LinkKey,
+        rank: u8,
+        transfer: Transfer,
+        envelope: VerifiedEnvelope,
+        local: Option<Received>,
+    ) -> Result<event::Received, RunError> {
+        let id = envelope.id();
+        let seen = transfer.branch.iter().map(|index| self.store.remembered(&DedupeKey { id, index: *index }));
+        let seen = seen.collect::<Result<_, StoreError>>()?;
+        let stored = self.stored_branches(&envelope)?;
+        let local = local.map(|local| self.local(local)).transpose()?;
+        let Transfer { seq, attempt, branch, path, .. } = transfer;
+        Ok(event::Received { link, rank, seq, attempt, branch, path, envelope, seen, stored, local })
+    }
+
+    fn local(&self, received: Received) -> Result<event::Local, RunError> {
+        Ok(match received {
+            Received::Deliver { ops, chain } => {
+                let seen = |first: MessageId| {
+                    let seen = self.store.remembered(&DedupeKey { id: first, index: CHAIN_INDEX })?;
+                    Ok::<_, StoreError>((first, seen))
+                };
+                event::Local::Deliver { ops, chain: chain.map(seen).transpose()? }
+            }
+            Received::Fault(detail) => return Err(RunError::Local(detail)),
+            Received::Later { detail } => event::Local::Later { detail },
+            Received::Refuse { reason, detail, ops } => event::Local::Refuse { reason, detail, ops },
+        })
+    }
+
+    /// Another branch of this message may be stored here, with other wraps.
+    fn stored_branches(&self, envelope: &VerifiedEnvelope) -> Result<Option<VerifiedEnvelope>, StoreError> {
+        if envelope.header().recipients.len() == envelope.envelope().wraps.len() {
+            return Ok(None);
+        }
+        let Some(bytes) = self.store.envelope(&envelope.id())? else { return Ok(None) };
+        Ok(verify_bytes(bytes, &self.roster.federation(), &*self.roster).ok())
+    }
+
+    fn commit(&mut self, mut ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
+        if self.kind == NodeKind::Relay && !custody.is_empty() {
+            let (receipt, record) = self.receipts.custody(custody, &self.roster, now);
+            self.unsigned = Some(receipt);
+            self.records.push(record);
+        }
+        ops.append(&mut self.records);
+        self.recent.note(&ops);
+        self.committing = true;
+        if !self.commits.commit(ops) {
+            self.fail(RunError::Thread("commit".into()));
+        }
+    }
+
+    fn acknowledge(&mut self, link: LinkKey, rank: u8, acks: Vec<Acknowledgement>) {
+        let id = link;
+        let mut frames: Vec<Ack> = Vec::with_capacity(acks.len());
+        for Acknowledgement { mut ack, custody } in acks {
+            self.settle_offer(id, rank, &ack);
+            ack.proof = custody.and_then(|index| self.signed.as_ref()?.proof(index));
+            frames.push(ack);
+        }
+        let Some(link) = self.links.get(&id) else { return };
+        for acks in frames.chunks(ACKS_MAX) {
+            let proven = acks.iter().any(|ack| ack.proof.is_some());
+            let receipt = self.signed.as_ref().filter(|_| proven).map(|signed| signed.bytes.clone());
+            drop(link.handle.acks(rank, Acks { acks: acks.to_vec(), receipt }));
+        }
+    }
+
+    /// The agency hears what became of what it opened.
+    fn settle_offer(&mut self, link: LinkKey, rank: u8, ack: &Ack) {
+        let Some(id) = self.offered.remove(&(link, rank, ack.seq)) else { return };
+        let Some(agency) = &self.agency else { return };
+        if ack.taken.is_empty() { agency.dropped(id) } else { agency.committed(id) }
+    }
+
+    fn drop_offer(&self, id: MessageId) {
+        if let Some(agency) = &self.agency {
+            agency.dropped(id);
+        }
+    }
+
+    fn close(&self, link: LinkKey, why: CloseReason) {
+        let Some(link) = self.links.get(&link) else { return };
+        tracing::warn!(peer = %link.peer, ?why, "closing a link");
+        link.handle.close(match why {
+            CloseReason::Protocol => CloseCode::ProtocolViolation,
+            CloseReason::Timeout => CloseCode::Timeout,
+        });
+    }
+
+    fn send(&mut self, send: Send) {
+        let Some(link) = self.links.get(&send.link) else { return };
+        let encoded =
+            match self.recent.get(&send.id).map_or_else(|| self.store.envelope(&send.id), |bytes| Ok(Some(bytes))) {
+                Ok(Some(encoded)) => encoded,
+                Ok(None) => return self.fail(RunError::Local(format!("{MISSING}: {}", send.id.short()))),
+                Err(error) => return self.fail(error),
+            };
+        let envelope = pruned(encoded, &send.branch);
+        let Send { rank, seq, attempt, branch, path, accepted, .. } = send;
+        let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope };
+        if let Err(error) = link.handle.transfer(rank, transfer) {
+            // What is in flight comes back to its queues when the link is down.
+            tracing::warn!(peer = %link.peer, %error, "a transfer was not queued");
+            link.handle.close(CloseCode::Overload);
+        }
+    }
+
+    fn end(&mut self, position: Position, entry: &Entry, reason: RefusalReason, detail: &str, now: Timestamp) {
+        let outcome = if let Some(agency) = self.agency.clone() {
+            let (id, index, detail) = (entry.id, entry.index, detail.to_owned());
+            let event = match reason {
+                RefusalReason::Expired if detail.is_empty() => OwnEvent::Expired { id, index },
+                reason => OwnEvent::Refused { id, index, by: self.next_holder(&position), reason, detail },
+            };
+            Ok(Ended::Records(agency.progress(event, now)))
+        } else {
+            self.notice(&position, entry, reason, detail, now)
+        };
+        match outcome {
+            Ok(outcome) => self.events.push_back(Event::Ended { position, outcome }),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn next_holder(&self, position: &Position) -> liaison_protocol::NodeId {
+        let hop = self.core.next_hop_of(&position.queue);
+        hop.unwrap_or_else(|| self.me.clone())
+    }
+
+    fn notice(
+        &mut self,
+        position: &Position,
+        entry: &Entry,
+        reason: RefusalReason,
+        detail: &str,
+        now: Timestamp,
+    ) -> Result<Ended, StoreError> {
+        let notice = Notice { me: &self.me, position, entry, reason, detail, now };
+        let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
+        let made = notice.make(&mut self.receipts, &self.roster, &*self.store, &*self.signer, &mut rng);
+        let (outcome, record) = made?;
+        self.records.extend(record);
+        tracing::info!(message = %entry.id.short(), %reason, "not delivered");
+        Ok(outcome)
+    }
+}
+
+/// Only the wraps that this branch needs.
+fn pruned(encoded: Bytes, branch: &[u16]) -> Bytes {
+    match Envelope::decode_shared(encoded.clone()) {
+        Ok(envelope) if envelope.wraps.len() > branch.len() => envelope.prune(branch).encode().into(),
+        _ => encoded,
+    }
+}

@@ -1,0 +1,90 @@
+//! This node's chain of receipts: bodies are committed with what they claim, and signed after.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use liaison_core::action::Taken;
+use liaison_core::op::{Op, Table};
+use liaison_protocol::receipt::{CustodyLeaf, Issuer, ReceiptChain, RefusalFacts, SignedReceipt, UnsignedReceipt};
+use liaison_protocol::roster::Roster;
+use liaison_protocol::sign::{SignError, Signer};
+use liaison_protocol::{NodeId, Timestamp, codec};
+
+use crate::store::{Store, StoreError};
+
+const CHAIN_KEY: &[u8] = b"receipt-chain";
+
+/// See the module.
+pub(super) struct Receipts {
+    chain: ReceiptChain,
+    me: NodeId,
+    signer: Arc<dyn Signer>,
+}
+
+/// Receipt and proofs for one commit's acknowledgements.
+pub(super) struct Signed {
+    receipt: UnsignedReceipt,
+    pub(super) bytes: Bytes,
+}
+
+impl Signed {
+    /// The proof of the commit's `index`th custody.
+    pub(super) fn proof(&self, index: usize) -> Option<Bytes> {
+        let proof = self.receipt.proof(u32::try_from(index).ok()?)?;
+        Some(proof.encode().into())
+    }
+}
+
+impl Receipts {
+    /// Goes on where the store's chain ends.
+    pub(super) fn restore(me: NodeId, signer: Arc<dyn Signer>, store: &dyn Store) -> Result<Self, StoreError> {
+        let chain = store.get(Table::Meta, CHAIN_KEY)?;
+        let chain = chain.and_then(|bytes| ReceiptChain::decode(&bytes).ok()).unwrap_or_default();
+        Ok(Self { chain, me, signer })
+    }
+
+    fn issuer(&self, roster: &Roster) -> Issuer {
+        Issuer {
+            federation: roster.federation(),
+            id: self.me.clone(),
+            key: self.signer.key_id(),
+            roster_version: roster.version(),
+        }
+    }
+
+    /// The receipt for what a commit takes into custody, and the record to commit with it.
+    pub(super) fn custody(&mut self, taken: &[Taken], roster: &Roster, now: Timestamp) -> (UnsignedReceipt, Op) {
+        let leaf = |taken: &Taken| CustodyLeaf {
+            id: taken.id,
+            received_from: taken.from.clone(),
+            time: now,
+            indices: taken.indices.clone(),
+        };
+        let leaves: Vec<CustodyLeaf> = taken.iter().map(leaf).collect();
+        let issuer = self.issuer(roster);
+        let receipt = self.chain.next_custody(&issuer, &leaves, now);
+        (receipt, self.record())
+    }
+
+    /// Signs a receipt whose commit has ended.
+    pub(super) fn sign(&self, receipt: UnsignedReceipt) -> Result<Signed, SignError> {
+        let bytes = receipt.sign(&*self.signer)?.encode().into();
+        Ok(Signed { receipt, bytes })
+    }
+
+    /// A refusal, for a notice that is committed together with the record.
+    pub(super) fn refusal(
+        &mut self,
+        facts: RefusalFacts,
+        roster: &Roster,
+        now: Timestamp,
+    ) -> Result<(SignedReceipt, Op), SignError> {
+        let issuer = self.issuer(roster);
+        let receipt = self.chain.next_refusal(&issuer, facts, now).sign(&*self.signer)?;
+        Ok((receipt, self.record()))
+    }
+
+    fn record(&self) -> Op {
+        Op::Put { table: Table::Meta, key: CHAIN_KEY.into(), value: codec::encode(&self.chain).into() }
+    }
+}

@@ -1,0 +1,96 @@
+//! What is asked locally, and who waits for the answer.
+
+use std::sync::Arc;
+
+use liaison_core::action::Outcome;
+use liaison_core::{Event, NodeKind, Ticket};
+use liaison_protocol::frame::{ControlFrame, Inquiry};
+use liaison_protocol::roster::Roster;
+use liaison_protocol::{AgencyId, MessageId};
+
+use super::Turn;
+use crate::local::{OwnEvent, Reply, Request, RequestError};
+
+/// Who waits for a commit.
+pub(super) enum Waiter {
+    /// A new bundle is in the store: its agency's peers are to hear of it.
+    Bundle(AgencyId),
+    /// A cancellation.
+    Cancelled(Reply<Vec<u16>>),
+    /// Nobody.
+    Nobody,
+    /// A roster that takes effect.
+    Roster(Arc<Roster>),
+    /// A submission or records.
+    Unit(Reply),
+}
+
+impl Turn {
+    pub(super) fn handle_request(&mut self, request: Request) {
+        match request {
+            Request::Cancel { id, ops, reply } => match self.store.positions_of(&id) {
+                Ok(entries) => {
+                    let ticket = self.ticket(Waiter::Cancelled(reply));
+                    self.handle(Event::Cancel { ticket, entries, ops });
+                }
+                Err(error) => self.fail(error),
+            },
+            Request::Commit { ops, reply } => {
+                let ticket = self.ticket(Waiter::Unit(reply));
+                self.handle(Event::Records { ticket, ops });
+            }
+            Request::Inquire { id, index } => self.inquire(id, index),
+            Request::PublishBundle => self.offer_bundle(&self.me.to_agency()),
+            Request::Retry { id, reply } => self.retry(id, reply),
+            Request::Submit { envelope, attempt, ops, reply } => {
+                let ticket = self.ticket(Waiter::Unit(reply));
+                self.handle(Event::Submitted { ticket, envelope: *envelope, attempt, ops });
+            }
+        }
+    }
+
+    fn retry(&mut self, id: Option<MessageId>, reply: Reply<u64>) {
+        let waiting = match id {
+            Some(id) => self.store.positions_of(&id).map(|entries| entries.len() as u64),
+            None => Ok(self.core.queues().iter().map(|queue| queue.entries).sum()),
+        };
+        self.handle(Event::Retry);
+        match waiting {
+            // A receiver that is gone no longer wants to know.
+            Ok(waiting) => drop(reply.send(Ok(waiting))),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Asks every linked relay: each answers for itself and for whom it handed over to.
+    fn inquire(&mut self, id: MessageId, index: u16) {
+        let links = self.links.values().filter(|link| link.kind == NodeKind::Relay);
+        for link in links {
+            drop(link.handle.control(&ControlFrame::Inquiry(Inquiry { id, index })));
+        }
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+        let Some(waiter) = self.waiters.remove(&ticket) else { return };
+        let result = match outcome {
+            Outcome::Done { withdrawn } => Ok(withdrawn),
+            Outcome::Full => Err(RequestError::Full),
+        };
+        match waiter {
+            Waiter::Bundle(agency) => {
+                if result.is_ok() {
+                    self.offer_bundle(&agency);
+                    self.progress(OwnEvent::Bundle { agency });
+                }
+            }
+            Waiter::Cancelled(reply) => drop(reply.send(result)),
+            Waiter::Nobody => {}
+            Waiter::Roster(roster) => {
+                if result.is_ok() {
+                    self.adopt(roster);
+                }
+            }
+            Waiter::Unit(reply) => drop(reply.send(result.map(drop))),
+        }
+    }
+}
