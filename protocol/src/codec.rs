@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use postcard::ser_flavors::Flavor;
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -84,11 +85,35 @@ pub fn decode<T: Serialize + DeserializeOwned>(
     if bytes.len() > bytes_max {
         return Err(Malformed::TooLong { what, bytes: bytes.len(), bytes_max });
     }
-    let (value, rest) = postcard::take_from_bytes::<T>(bytes).map_err(|_| Malformed::Undecodable { what })?;
-    if !rest.is_empty() || encode(&value) != bytes {
-        return Err(Malformed::NotCanonical { what });
+    let (value, _) = postcard::take_from_bytes::<T>(bytes).map_err(|_| Malformed::Undecodable { what })?;
+    if encodes_to(&value, bytes) { Ok(value) } else { Err(Malformed::NotCanonical { what }) }
+}
+
+/// Whether [`encode`] would give these bytes. Compares while it encodes: nothing is allocated, and no secret copied.
+fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    postcard::serialize_with_flavor(value, Expected { rest: bytes }).unwrap_or(false)
+}
+
+/// Takes encoded bytes and compares them with those that are expected.
+struct Expected<'a> {
+    rest: &'a [u8],
+}
+
+impl Flavor for Expected<'_> {
+    type Output = bool;
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.try_extend(&[byte])
     }
-    Ok(value)
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.rest = self.rest.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<bool> {
+        Ok(self.rest.is_empty())
+    }
 }
 
 /// `N` bytes without a length: serde's own arrays end at 32.
