@@ -75,3 +75,10 @@ fn python_opens_chunks_at_their_place_only() {
     let refused = json!({ "refused": "bad-wrap" });
     assert_eq!(results, vec![json!({ "sha256": Hash::of(&[&content]).to_string() }), refused.clone(), refused]);
 }
+
+#[test]
+fn python_agrees_with_every_committed_vector() {
+    let Some(python) = Python::find() else { return };
+    let report = python.check_vectors();
+    assert_eq!(report.lines().count(), 5, "{report}");
+}

@@ -32,14 +32,25 @@ impl Python {
 
     /// The results of `cases`, in order.
     pub(crate) fn run(&self, cases: &[Value]) -> Vec<Value> {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/open_envelope.py");
         let file = tempfile::NamedTempFile::new().unwrap();
         serde_json::to_writer(&file, cases).unwrap();
-        let output = Command::new(&self.0).arg(script).arg(file.path()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let lines = String::from_utf8(output.stdout).unwrap();
+        let lines = self.script("open_envelope.py", file.path());
         let results: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(results.len(), cases.len());
         results
+    }
+
+    /// Whether every file of `protocol/vectors` holds; one line for each.
+    pub(crate) fn check_vectors(&self) -> String {
+        self.script("check_vectors.py", &Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/vectors"))
+    }
+
+    /// What a script of `tests/python` prints. Panics with its words if it fails.
+    fn script(&self, name: &str, argument: &Path) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name);
+        let mut command = Command::new(&self.0);
+        let output = command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).arg(argument).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 }

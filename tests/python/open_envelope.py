@@ -116,6 +116,10 @@ def message_id(header: bytes) -> bytes:
     return hashlib.sha256(label("envelope-id") + header).digest()
 
 
+def key_id(algorithm: int, public: bytes) -> bytes:
+    return hashlib.sha256(label("key") + bytes([algorithm]) + public).digest()[:8]
+
+
 def id_text(digest: bytes) -> str:
     number = int.from_bytes(digest) << 4
     return "".join(CROCKFORD[number >> shift & 31] for shift in range(255, -1, -5))
@@ -210,20 +214,20 @@ def read_envelope(data: bytes) -> Envelope:
     return Envelope(header_bytes, read_header(header_bytes), algorithm, signature, wraps, body)
 
 
-def verify(envelope: Envelope, federation: bytes, sender_public: bytes) -> None:
-    """[ENV-1] to [ENV-3], in the order of section 7. The caller stands in for the roster."""
+def verify(envelope: Envelope, federation: bytes, key_of) -> None:
+    """[ENV-1] to [ENV-3], in the order of section 7. `key_of(sender)` stands in for the roster."""
     header = envelope.header
     require(header.federation == federation, "unknown-sender")
     require(len(envelope.body) == header.body_len, "bad-signature")
     indices = [index for index, _ in envelope.wraps]
     require(ascending(indices) and all(index < len(header.recipients) for index in indices))
     require(header.kind == 1 or not indices)
-    key_id = hashlib.sha256(label("key") + b"\x01" + sender_public).digest()[:8]
-    require(header.sender_key == key_id, "unknown-sender")
+    public = key_of(header.sender)
+    require(public is not None and header.sender_key == key_id(1, public), "unknown-sender")
     signed = label("envelope-sig") + message_id(envelope.header_bytes)
     try:
         require(envelope.algorithm == 1, "bad-signature")
-        Ed25519PublicKey.from_public_bytes(sender_public).verify(envelope.signature, signed)
+        Ed25519PublicKey.from_public_bytes(public).verify(envelope.signature, signed)
     except InvalidSignature:
         raise Refused("bad-signature") from None
     for index, wrap in envelope.wraps:
@@ -263,6 +267,10 @@ def private_key(seed: bytes):
     return MLKEM768X25519PrivateKey(mlkem, x25519), public
 
 
+def prekey_hash(public: bytes) -> bytes:
+    return hashlib.sha256(label("prekey") + public).digest()
+
+
 def is_low_order(share: bytes) -> bool:
     """[SEAL-3]: the shared secret of any scalar is zero, which OpenSSL refuses to return."""
     try:
@@ -281,22 +289,30 @@ def unwrap(header: Header, recipient: Recipient, wrap: bytes, key) -> bytes:
         raise Refused("bad-wrap") from None
 
 
-def open_body(header: Header, body: bytes, content_key: bytes) -> bytes:
+def derive_keys(header: Header, content_key: bytes) -> tuple:
+    """(PRK, body_key, commit)"""
     prk = hmac.digest(header.nonce, content_key, "sha256")
-    commit = hkdf_expand(prk, label("commit") + header.context())
+    context = header.context()
+    return prk, hkdf_expand(prk, label("body-key") + context), hkdf_expand(prk, label("commit") + context)
+
+
+def open_body(header: Header, body: bytes, content_key: bytes) -> bytes:
+    _, body_key, commit = derive_keys(header, content_key)
     require(hmac.compare_digest(commit, header.commit), "bad-wrap")  # [SEAL-2]
-    body_key = hkdf_expand(prk, label("body-key") + header.context())
     try:
         return unpad(ChaCha20Poly1305(body_key).decrypt(bytes(12), body, header.body_aad()))
     except InvalidTag:
         raise Refused("bad-wrap") from None
 
 
-def open_chunk(body: bytes, key: bytes, index: int, count: int) -> bytes:
+def chunk_key(key: bytes, index: int, count: int) -> bytes:
     """Section 10."""
-    chunk_key = hkdf_expand(key, label("chunk") + index.to_bytes(8) + count.to_bytes(8))
+    return hkdf_expand(key, label("chunk") + index.to_bytes(8) + count.to_bytes(8))
+
+
+def open_chunk(body: bytes, key: bytes, index: int, count: int) -> bytes:
     try:
-        return ChaCha20Poly1305(chunk_key).decrypt(bytes(12), body, None)
+        return ChaCha20Poly1305(chunk_key(key, index, count)).decrypt(bytes(12), body, None)
     except InvalidTag:
         raise Refused("bad-wrap") from None
 
@@ -362,16 +378,15 @@ def read_notice(reader: Reader) -> dict:
     return {"notice": read_statement(reader)}
 
 
-def open_envelope(data: bytes, federation: bytes, sender_public: bytes, recipient: str, seed: bytes) -> dict:
+def open_envelope(data: bytes, federation: bytes, key_of, recipient: str, seed: bytes) -> dict:
     envelope = read_envelope(data)
-    verify(envelope, federation, sender_public)
+    verify(envelope, federation, key_of)
     header = envelope.header
     require(header.kind == 1)
     index = next((i for i, r in enumerate(header.recipients) if r.id == recipient), None)
     require(index is not None, "unknown-recipient")
     key, public = private_key(seed)
-    prekey_id = hashlib.sha256(label("prekey") + public).digest()[:16]
-    require(header.recipients[index].prekey_id == prekey_id, "key-unavailable")
+    require(header.recipients[index].prekey_id == prekey_hash(public)[:16], "key-unavailable")
     wrap = dict(envelope.wraps).get(index)
     require(wrap is not None, "bad-wrap")
     content_key = unwrap(header, header.recipients[index], wrap, key)
@@ -386,8 +401,9 @@ def run(case: dict) -> dict:
         if "chunk" in case:
             chunk = open_chunk(bytes.fromhex(case["chunk"]), bytes.fromhex(case["key"]), case["index"], case["count"])
             return {"sha256": hashlib.sha256(chunk).hexdigest()}
+        public = bytes.fromhex(case["sender_public"])
         return open_envelope(
-            bytes.fromhex(case["envelope"]), bytes.fromhex(case["federation"]), bytes.fromhex(case["sender_public"]),
+            bytes.fromhex(case["envelope"]), bytes.fromhex(case["federation"]), lambda sender: public,
             case["recipient"], bytes.fromhex(case["prekey_seed"]),
         )
     except Refused as refused:
