@@ -20,6 +20,8 @@ pub use gauge::{AgencyLabels, StatusGauges};
 /// What a link's end or a failed handshake is counted under.
 pub const HANDSHAKE_FAILURES: &[&str] =
     &["certificate", "federation", "identity", "roster", "timeout", "version", "other"];
+/// The role of a peer that proved none.
+const UNPROVEN: &str = "unproven";
 /// Store operations that can fail.
 pub const STORE_OPERATIONS: &[&str] = &["commit", "open", "read"];
 /// What operators do.
@@ -38,10 +40,9 @@ pub fn born() {
     for reason in RefusalReason::ALL {
         counter!("liaison_refused_total", "reason" => reason.as_str()).absolute(0);
     }
-    for role in [Role::Agency, Role::Relay] {
+    for role in [Role::Agency.as_str(), Role::Relay.as_str(), UNPROVEN] {
         for reason in HANDSHAKE_FAILURES {
-            counter!("liaison_link_handshake_failures_total", "peer_role" => role.as_str(), "reason" => *reason)
-                .absolute(0);
+            counter!("liaison_link_handshake_failures_total", "peer_role" => role, "reason" => *reason).absolute(0);
         }
     }
     for operation in STORE_OPERATIONS {
@@ -117,10 +118,12 @@ pub fn link_transition(peer: &NodeId) {
     counter!("liaison_link_transitions_total", "peer" => peer.to_string()).increment(1);
 }
 
-/// A handshake that led to no link. `reason` is one of [`HANDSHAKE_FAILURES`]; anything else counts as `other`.
-pub fn handshake_failure(role: Role, reason: &str) {
+/// A handshake that led to no link; no role where the peer proved none. `reason` is one of [`HANDSHAKE_FAILURES`];
+/// anything else counts as `other`.
+pub fn handshake_failure(role: Option<Role>, reason: &str) {
+    let role = role.map_or(UNPROVEN, Role::as_str);
     let reason = HANDSHAKE_FAILURES.iter().copied().find(|known| *known == reason).unwrap_or("other");
-    counter!("liaison_link_handshake_failures_total", "peer_role" => role.as_str(), "reason" => reason).increment(1);
+    counter!("liaison_link_handshake_failures_total", "peer_role" => role, "reason" => reason).increment(1);
 }
 
 /// Bytes of frames from a peer.
