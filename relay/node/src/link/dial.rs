@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use liaison_protocol::NodeId;
+use liaison_protocol::{NodeId, Role};
 use tokio::sync::{Mutex, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::LinkEvent;
 use super::end::End;
 use super::endpoint::Inner;
-use super::meter;
 use super::resolve::Resolver;
 use super::schedule::Schedule;
 use super::shake::{self, Established};
 use super::tls::{SERVER_NAME, client_config};
+use crate::metric;
 
 /// A link that held this long shows that the peer takes us: what it refused before counts no more.
 const HELD: Duration = Duration::from_secs(30);
@@ -139,7 +139,8 @@ impl Dialer {
     }
 
     fn failed(&mut self, index: usize, end: &End) {
-        meter::handshake_failed(None, end.label);
+        // Only relays are dialed.
+        metric::handshake_failure(Some(Role::Relay), end.metric());
         if end.is_refusal() {
             self.schedule.refused(index, Instant::now(), (self.inner.jitter)());
         }

@@ -46,6 +46,20 @@ impl End {
         Self { by: By::Network, label, code: CloseCode::Timeout, detail: detail.into() }
     }
 
+    /// What a failed handshake is counted under: one of [`crate::metric::HANDSHAKE_FAILURES`].
+    pub(super) fn metric(&self) -> &'static str {
+        match self.label {
+            "federation" => "federation",
+            "not-in-roster" | "roster-removed" => "roster",
+            "quic-version" | "tls-version" | "version" => "version",
+            "reset" | "timeout" | "unresolved" => "timeout",
+            "wrong-identity" => "identity",
+            "bad-signature" | "no-certificate" | "not-ed25519" | "extra-certificates" => "certificate",
+            label if label.starts_with("certificate") => "certificate",
+            _ => "other",
+        }
+    }
+
     /// Whether asking again at once would bring the same answer.
     pub(super) fn is_refusal(&self) -> bool {
         self.by != By::Network && !matches!(self.label, "shutdown" | "draining" | "overload" | "duplicate-link")
@@ -103,11 +117,12 @@ impl From<ConnectionError> for End {
                 Self::peer("overload", "takes no connections now")
             }
             ConnectionError::ConnectionClosed(close) => {
-                Self::peer(transport_label(close.error_code, &close.reason), peer_text(&close.reason))
+                let (label, detail) = handshake_refusal(close.error_code, &close.reason);
+                Self::peer(label, detail)
             }
             ConnectionError::TransportError(error) => {
-                let label = transport_label(error.code, error.reason.as_bytes());
-                Self { by: By::Us, label, code: CloseCode::ProtocolViolation, detail: error.to_string() }
+                let (label, detail) = handshake_refusal(error.code, error.reason.as_bytes());
+                Self { by: By::Us, label, code: CloseCode::ProtocolViolation, detail }
             }
             ConnectionError::VersionMismatch => Self::peer("quic-version", "speaks no QUIC version that we speak"),
             ConnectionError::Reset => Self::network("reset", "the peer no longer knows the link: it restarted"),
@@ -118,8 +133,8 @@ impl From<ConnectionError> for End {
     }
 }
 
-/// Names the refusals of a handshake: by their own first word where one of our verifiers speaks, else by TLS alert.
-fn transport_label(code: TransportErrorCode, reason: &[u8]) -> &'static str {
+/// Names the refusals of a handshake: in their own words where one of our verifiers speaks, else by TLS alert.
+fn handshake_refusal(code: TransportErrorCode, reason: &[u8]) -> (&'static str, String) {
     const OURS: [&str; 6] = [
         "not-in-roster",
         "wrong-identity",
@@ -128,15 +143,16 @@ fn transport_label(code: TransportErrorCode, reason: &[u8]) -> &'static str {
         "certificate-too-large",
         "certificate-unreadable",
     ];
-    let code = u64::from(code);
-    if !CRYPTO_ERRORS.contains(&code) {
-        return "transport";
+    let (number, text) = (u64::from(code), peer_text(reason));
+    if !CRYPTO_ERRORS.contains(&number) {
+        return ("transport", format!("{code}: {text}"));
     }
-    let reason = String::from_utf8_lossy(reason);
-    if let Some(word) = OURS.into_iter().find(|word| reason.contains(&format!("{word}:"))) {
-        return word;
+    let ours = OURS.into_iter().find_map(|word| Some((word, text.split_once(word)?.1.strip_prefix(": ")?)));
+    if let Some((word, detail)) = ours {
+        // rustls wraps the words in the names of its types.
+        return (word, detail.trim_end_matches(')').to_owned());
     }
-    match code - CRYPTO_ERRORS.start {
+    let label = match number - CRYPTO_ERRORS.start {
         40 => "no-common-key-exchange",
         42..=49 => "certificate",
         51 => "bad-signature",
@@ -144,7 +160,8 @@ fn transport_label(code: TransportErrorCode, reason: &[u8]) -> &'static str {
         116 => "no-certificate",
         120 => "wrong-protocol",
         _ => "tls",
-    }
+    };
+    (label, text)
 }
 
 /// A peer's words, harmless and short.

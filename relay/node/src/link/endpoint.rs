@@ -11,7 +11,7 @@ use liaison_protocol::frame::CloseCode;
 use liaison_protocol::{NodeId, Role};
 use quinn::{Incoming, TokioRuntime, TransportConfig};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +22,6 @@ use super::door::{Door, Verdict};
 use super::end::End;
 use super::handle::LinkId;
 use super::identity::LinkIdentity;
-use super::meter;
 use super::peers::{Peers, PeersNow};
 use super::registry::{Claim, Registry};
 use super::room::Rooms;
@@ -30,6 +29,7 @@ use super::shake::{self, Established};
 use super::task;
 use super::tls::{self, TlsSetupError};
 use super::transport;
+use crate::metric;
 
 /// Kernel buffers: a burst of a whole window must not be dropped while we are busy.
 const SOCKET_BYTES: usize = 4 * 1024 * 1024;
@@ -298,17 +298,19 @@ impl Drop for Admitted {
 async fn receive(admitted: Admitted, incoming: Incoming) {
     let inner = &admitted.inner;
     let remote = incoming.remote_address();
-    let late = || Err(End::us(CloseCode::Timeout, "the handshake took too long"));
-    let shaken = timeout(inner.timing.handshake, async {
-        let connection = incoming.await?;
-        shake::accept(inner, &connection).await.inspect_err(|end| {
+    let late = || End::us(CloseCode::Timeout, "the handshake took too long");
+    let deadline = tokio::time::Instant::now() + inner.timing.handshake;
+    let shaken = async {
+        let connection = timeout_at(deadline, incoming).await.map_err(|_| late())??;
+        let shaken = timeout_at(deadline, shake::accept(inner, &connection)).await;
+        shaken.unwrap_or_else(|_| Err(late())).inspect_err(|end| {
             connection.close(end.code.code().into(), end.detail.as_bytes());
         })
-    });
-    match shaken.await.unwrap_or_else(|_| late()) {
+    };
+    match shaken.await {
         Ok(established) => drop(inner.start(established)),
         Err(end) => {
-            meter::handshake_failed(None, end.label);
+            metric::handshake_failure(None, end.metric());
             tracing::info!(%remote, reason = %end, "no link");
             tokio::time::sleep(FAILED_PENALTY).await;
         }

@@ -182,7 +182,7 @@ impl Watch {
             address: shared.connection.remote_address(),
             liveness: Liveness::new(doubt),
             doubted: false,
-            meter: LinkMeter::up(&shared.peer, shared.role),
+            meter: LinkMeter::up(shared.peer.clone()),
         };
         // The roster may have changed since the hello: the first look must not wait for the next change.
         watch.peers.mark_changed();

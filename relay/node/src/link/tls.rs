@@ -77,7 +77,18 @@ pub enum CertificateRefusal {
 
 impl From<CertificateRefusal> for TlsError {
     fn from(refusal: CertificateRefusal) -> Self {
-        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+        Self::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(InWords(refusal)))))
+    }
+}
+
+/// rustls tells the refused peer an error's `Debug`: that must be the words.
+#[derive(thiserror::Error)]
+#[error("{0}")]
+struct InWords(CertificateRefusal);
+
+impl fmt::Debug for InWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
