@@ -58,6 +58,18 @@ pub enum OpenError {
     },
 }
 
+impl From<StoreError> for OpenError {
+    /// For the reads that opening makes: they end in faults only.
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Fault(fault) => Self::Fault(fault),
+            StoreError::Full { .. } | StoreError::Misuse(_) => {
+                Self::Fault(Fault::Io { doing: "opening", cause: error.to_string().into() })
+            }
+        }
+    }
+}
+
 /// The disk failed, or lies: the node must stop serving. Whatever was acknowledged before is on disk, or the disk lost
 /// it after the sync.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +104,12 @@ pub enum Fault {
 /// Which rule of the store a batch breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
+    /// Attempts are 1 to [`liaison_protocol::limits::ATTEMPTS_MAX`].
+    #[error("attempt {attempt} is out of range")]
+    Attempt {
+        /// The attempt.
+        attempt: u8,
+    },
     /// Dequeued under another id or expiry than it was enqueued with.
     #[error("{position:?} holds another envelope or expiry than the dequeue of {id} names")]
     EntryMismatch {
@@ -100,9 +118,23 @@ pub enum Misuse {
         /// The id named.
         id: MessageId,
     },
+    /// One envelope has one entry for one recipient.
+    #[error("{position:?} is for a message and recipient that have an entry at {other:?}")]
+    EntryTwice {
+        /// The second position.
+        position: Position,
+        /// The first.
+        other: Position,
+    },
     /// Enqueued without its bytes.
     #[error("{id} is enqueued, but its envelope is neither in the store nor earlier in the batch")]
     EnvelopeMissing {
+        /// The envelope.
+        id: MessageId,
+    },
+    /// Bytes that no entry names would never be freed.
+    #[error("{id} is stored, and neither the store nor the batch has an entry for it")]
+    EnvelopeUnnamed {
         /// The envelope.
         id: MessageId,
     },
@@ -114,8 +146,16 @@ pub enum Misuse {
         /// The bound.
         bytes_max: usize,
     },
-    /// A sequence must be above all before it.
-    #[error("{position:?} is used again: the last sequence was {last_seq}")]
+    /// Longer than any path that the core would take.
+    #[error("{position:?} has a path of more than {relays_max} relays")]
+    PathTooLong {
+        /// The position.
+        position: Position,
+        /// The bound.
+        relays_max: usize,
+    },
+    /// A sequence must be above all before it, in the batch and in the store.
+    #[error("{position:?} is used again, or out of order: the last sequence was {last_seq}")]
     SeqReused {
         /// The position.
         position: Position,

@@ -12,15 +12,24 @@
 //! Invariants: a [`Durable`] exists only after the sync; a batch is there whole or not at all; an envelope's bytes are
 //! there while, and only while, an entry names it; after a [`Fault`] nothing is written again.
 
+mod config;
+mod directory;
+mod engine;
 mod error;
 mod query;
+mod recover;
+pub mod testing;
+mod writer;
 
 use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 
+pub use config::StoreConfig;
+pub use engine::DiskStore;
 pub use error::{Fault, Misuse, OpenError, StoreError};
 pub use query::{Expiring, IdPrefix, ParseIdPrefixError, QueueTotals, Record, Usage};
+pub use writer::{Committer, Pending, Writer};
 
 /// Proof that a batch is on disk, under a completed sync. Only [`Store::commit`] makes one: acknowledging before the
 /// sync does not compile.
@@ -81,7 +90,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Fault`].
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError>;
 
-    /// Dedupe keys whose `until` is at or before `now`, the oldest first, at most `limit`.
+    /// Dedupe keys whose `until` is at or before `now`, at most `limit`. One call looks at a part of the memory and the
+    /// next one goes on from there, so that an answer without keys says nothing of the rest: call it every minute or so.
     ///
     /// # Errors
     /// [`StoreError::Fault`].

@@ -1,0 +1,180 @@
+//! A store that fails when it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
+use liaison_protocol::{AgencyId, MessageId, Timestamp};
+
+use crate::store::{Durable, Expiring, Fault, IdPrefix, QueueTotals, Record, Store, StoreError, Usage};
+
+/// How a commit fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The write fails, and the batch is not in the store. A fault: nothing works from then on.
+    BeforeSync,
+    /// The sync fails after the batch was written: it is in the store, and was never acknowledged. A fault as well.
+    AfterWrite,
+    /// The disk is full: nothing is written, and the store goes on.
+    Full,
+}
+
+/// Another store, whose commits fail where a test wants it. After a fault it answers nothing but the fault; the inner
+/// store is what a restart would find.
+pub struct FaultyStore<S> {
+    inner: S,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    commits: u64,
+    failures: BTreeMap<u64, Failure>,
+    fault: Option<Fault>,
+}
+
+impl<S: Store> FaultyStore<S> {
+    /// Fails nothing yet.
+    #[must_use]
+    pub fn new(inner: S) -> Self {
+        Self { inner, state: Mutex::default() }
+    }
+
+    /// The `nth` commit from now fails, once; 1 is the next.
+    pub fn fail_commit(&self, nth: u64, failure: Failure) {
+        let mut state = self.state();
+        let at = state.commits + nth;
+        state.failures.insert(at, failure);
+    }
+
+    /// What a restart finds.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn working(&self) -> Result<&S, StoreError> {
+        match &self.state().fault {
+            Some(fault) => Err(fault.clone().into()),
+            None => Ok(&self.inner),
+        }
+    }
+}
+
+impl<S: Store> Store for FaultyStore<S> {
+    fn commit(&self, ops: &[Op]) -> Result<Durable, StoreError> {
+        let inner = self.working()?;
+        let mut state = self.state();
+        state.commits += 1;
+        let commit = state.commits;
+        let fault = match state.failures.remove(&commit) {
+            None => return inner.commit(ops),
+            Some(Failure::Full) => return Err(StoreError::Full { free_bytes: 0, needed_bytes: 1 }),
+            Some(Failure::BeforeSync) => "write",
+            Some(Failure::AfterWrite) => {
+                let _never_acknowledged = inner.commit(ops)?;
+                "sync"
+            }
+        };
+        let fault = Fault::Io { doing: "committing", cause: format!("the {fault} of commit {commit} failed").into() };
+        state.fault = Some(fault.clone());
+        Err(fault.into())
+    }
+
+    fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
+        self.working()?.head(queue, rank, after_seq, limit)
+    }
+
+    fn envelope(&self, id: &MessageId) -> Result<Option<Bytes>, StoreError> {
+        self.working()?.envelope(id)
+    }
+
+    fn positions_of(&self, id: &MessageId) -> Result<Vec<(Position, Entry)>, StoreError> {
+        self.working()?.positions_of(id)
+    }
+
+    fn ids_with_prefix(&self, prefix: &IdPrefix, limit: usize) -> Result<Vec<MessageId>, StoreError> {
+        self.working()?.ids_with_prefix(prefix, limit)
+    }
+
+    fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError> {
+        self.working()?.remembered(key)
+    }
+
+    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
+        self.working()?.forgettable(now, limit)
+    }
+
+    fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError> {
+        self.working()?.expiring(until, limit)
+    }
+
+    fn queues(&self) -> Result<Vec<QueueTotals>, StoreError> {
+        self.working()?.queues()
+    }
+
+    fn last_seq(&self) -> Result<u64, StoreError> {
+        self.working()?.last_seq()
+    }
+
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.working()?.get(table, key)
+    }
+
+    fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.working()?.scan(table, prefix, after, limit)
+    }
+
+    fn scan_back(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        before: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Record>, StoreError> {
+        self.working()?.scan_back(table, prefix, before, limit)
+    }
+
+    fn usage(&self) -> Result<Usage, StoreError> {
+        self.working()?.usage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::MemoryStore;
+
+    fn put(key: u8) -> [Op; 1] {
+        [Op::Put { table: Table::Meta, key: vec![key], value: Bytes::new() }]
+    }
+
+    #[test]
+    fn after_a_failed_sync_nothing_is_answered_and_the_batch_may_be_there() {
+        for (failure, there) in [(Failure::BeforeSync, false), (Failure::AfterWrite, true)] {
+            let store = FaultyStore::new(MemoryStore::default());
+            store.fail_commit(2, failure);
+            let _durable = store.commit(&put(1)).unwrap();
+            let Err(StoreError::Fault(fault)) = store.commit(&put(2)) else { panic!("{failure:?} is no fault") };
+            assert_eq!(store.commit(&put(3)).unwrap_err(), fault.clone().into());
+            assert_eq!(store.get(Table::Meta, &[1]), Err(fault.into()));
+            let inner = store.into_inner();
+            assert!(inner.get(Table::Meta, &[1]).unwrap().is_some());
+            assert_eq!(inner.get(Table::Meta, &[2]).unwrap().is_some(), there);
+        }
+    }
+
+    #[test]
+    fn a_full_disk_passes() {
+        let store = FaultyStore::new(MemoryStore::default());
+        store.fail_commit(1, Failure::Full);
+        assert!(matches!(store.commit(&put(1)), Err(StoreError::Full { .. })));
+        let _durable = store.commit(&put(2)).unwrap();
+        assert_eq!(store.get(Table::Meta, &[1]).unwrap(), None);
+    }
+}
