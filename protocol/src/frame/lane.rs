@@ -59,10 +59,11 @@ pub struct Acks {
 pub struct Ack {
     /// The transfer's.
     pub seq: u64,
-    /// Now in the receiver's custody, durably. Strictly ascending, like the other lists.
+    /// In the receiver's custody, durably: by this transfer, or by an earlier one. Strictly ascending, like the other
+    /// lists.
     #[serde(deserialize_with = "list::<_, _, RECIPIENTS_MAX>")]
     pub taken: Vec<u16>,
-    /// Was in the receiver's custody already, durably.
+    /// Has been in the receiver's custody, and has left it.
     #[serde(deserialize_with = "list::<_, _, RECIPIENTS_MAX>")]
     pub duplicate: Vec<u16>,
     /// Refused; ascending by index.

@@ -21,7 +21,7 @@ pub struct EndpointConfig<P = Roster> {
     pub role: Role,
     /// The roster of the moment. A change closes the links of nodes that it no longer names within a second.
     pub roster: watch::Receiver<Arc<P>>,
-    /// Features of our hello, strictly ascending.
+    /// Features of our hello.
     pub features: Vec<u16>,
     /// Bounds.
     pub limits: LinkLimits,
@@ -29,6 +29,24 @@ pub struct EndpointConfig<P = Roster> {
     pub timing: LinkTiming,
     /// A number in `0.0..1.0` for each call: spreads nodes out in time.
     pub jitter: Jitter,
+}
+
+impl<P> EndpointConfig<P> {
+    /// A node that only dials, with the defaults of the protocol.
+    #[must_use]
+    pub fn new(identity: LinkIdentity, me: NodeId, role: Role, roster: watch::Receiver<Arc<P>>) -> Self {
+        Self {
+            listen: None,
+            identity,
+            me,
+            role,
+            roster,
+            features: Vec::new(),
+            limits: LinkLimits::default(),
+            timing: LinkTiming::default(),
+            jitter: system_jitter(),
+        }
+    }
 }
 
 /// Where the endpoint's jitter comes from.
@@ -74,7 +92,7 @@ impl Default for LinkLimits {
 pub struct LinkTiming {
     /// A packet at least this often. Default 5 s.
     pub keep_alive: Duration,
-    /// A link is dead after this silence: three lost keep-alives. Default 15 s.
+    /// A link is dead after this silence: three lost keep-alives ([LINK-5]). Default 15 s.
     pub idle: Duration,
     /// From the first packet to the peer's hello. Default 10 s.
     pub handshake: Duration,

@@ -115,7 +115,7 @@ impl Endpoint {
             registry: Registry::new(config.me.clone()),
             me: config.me,
             role: config.role,
-            features: config.features,
+            features: ascending(config.features),
             peers,
             limits: config.limits,
             timing: config.timing,
@@ -231,6 +231,13 @@ impl Inner {
         });
         Some(learn)
     }
+}
+
+/// As every hello demands it.
+fn ascending(mut features: Vec<u16>) -> Vec<u16> {
+    features.sort_unstable();
+    features.dedup();
+    features
 }
 
 /// The roster as the links see it, and the task that keeps it so.

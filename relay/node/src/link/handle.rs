@@ -15,9 +15,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use super::end::End;
 use super::progress::Progress;
 
-/// Frames and bytes that wait for a lane. When full, transfers stay where they are: in the store.
+/// Frames and bytes that wait for a lane: twice what the core keeps in flight on one, because an acknowledgement may
+/// come before its frame's room is free. When full, transfers stay where they are: in the store.
 const LANE_FRAMES_MAX: usize = 1024;
-const LANE_BYTES_MAX: usize = 4 * 1024 * 1024;
+const LANE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// The same for acknowledgements of one lane. A peer that lets this fill up does not read, and is closed.
 const ACKS_FRAMES_MAX: usize = 4096;
 const ACKS_BYTES_MAX: usize = 4 * 1024 * 1024;

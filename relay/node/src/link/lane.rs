@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use liaison_protocol::frame::{CloseCode, Expect, Frame, LaneOpen, Transfer};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
@@ -19,10 +18,10 @@ use super::transport::{acks_priority, lane_priority};
 /// A lane of ours: opens the stream, writes transfers, reads acknowledgements.
 pub(super) async fn send(context: Arc<Context>, rank: u8, queue: mpsc::Receiver<Outgoing>) -> Result<(), End> {
     let shared = &context.shared;
-    let (send, recv) = shared.connection.open_bi().await?;
+    let opened = timeout(context.stall, shared.connection.open_bi()).await;
+    let (send, recv) = opened.map_err(|_| End::us(CloseCode::Timeout, "the peer lets us open no lane"))??;
     let mut writer = FrameWriter::new(send, lane_priority(rank), shared.sent.clone(), context.stall);
-    let open = Bytes::from(Frame::LaneOpen(LaneOpen { rank }).encode()?);
-    writer.write(&mut [open]).await?;
+    writer.write(Frame::LaneOpen(LaneOpen { rank }).encode()?).await?;
     let reader = FrameReader::new(recv, Expect::Acks, shared.received.clone(), context.stall);
     // Transfers are not drained: what is not acknowledged is in our store, and goes over the next link.
     let never = CancellationToken::new();

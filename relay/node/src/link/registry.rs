@@ -77,6 +77,11 @@ impl Registry {
         let gone = CancellationToken::new();
         let slot = Slot { shared: shared.clone(), dialed, since: Instant::now(), doubted: false, gone: gone.clone() };
         let before = slots.insert(shared.peer.clone(), slot).map(|old| {
+            if !old.doubted {
+                // A restart looks like this, and so does a stolen key.
+                let (older, newer) = (old.shared.connection.remote_address(), shared.connection.remote_address());
+                tracing::warn!(peer = %shared.peer, %older, %newer, "a second link of one identity: the newer stays");
+            }
             old.shared.close(End::us(CloseCode::DuplicateLink, "the peer has a newer link"));
             old.gone
         });

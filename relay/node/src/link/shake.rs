@@ -1,6 +1,5 @@
 //! From a QUIC connection to a link: whose key it is, then the hellos.
 
-use bytes::Bytes;
 use liaison_protocol::frame::{Agreed, CloseCode, Expect, Frame, Hello, negotiate};
 use liaison_protocol::{NodeId, Role};
 use quinn::{Connection, RecvStream, SendStream};
@@ -115,8 +114,7 @@ impl Streams {
     }
 
     async fn write_hello(&mut self, hello: Hello) -> Result<(), End> {
-        let frame = Bytes::from(Frame::Hello(hello).encode()?);
-        self.writer.write(&mut [frame]).await
+        self.writer.write(Frame::Hello(hello).encode()?).await
     }
 
     fn establish(

@@ -77,16 +77,22 @@ impl FrameWriter {
         Self { stream, patience: Patience::new(sent, stall) }
     }
 
-    /// Hands frames to QUIC, which sends them again until the peer has them.
+    /// Hands one frame to QUIC, which sends it again until the peer has it.
     ///
     /// # Errors
     /// The end of the link; `timeout` if the peer does not read.
-    pub(super) async fn write(&mut self, mut frames: &mut [Bytes]) -> Result<(), End> {
+    pub(super) async fn write(&mut self, frame: Vec<u8>) -> Result<(), End> {
+        self.write_all(&mut [frame.into()], |_| ()).await
+    }
+
+    /// Hands frames to QUIC, and tells `written` how many more of them it has in full.
+    async fn write_all(&mut self, mut frames: &mut [Bytes], mut written: impl FnMut(usize)) -> Result<(), End> {
         self.patience.restart();
         while !frames.is_empty() {
-            let written = self.patience.wait(self.stream.write_chunks(frames)).await??;
-            self.patience.moved(written.bytes);
-            frames = frames.get_mut(written.chunks..).unwrap_or_default();
+            let taken = self.patience.wait(self.stream.write_chunks(frames)).await??;
+            self.patience.moved(taken.bytes);
+            written(taken.chunks);
+            frames = frames.get_mut(taken.chunks..).unwrap_or_default();
         }
         Ok(())
     }
@@ -115,8 +121,8 @@ impl FrameWriter {
                 break;
             }
             let mut frames: Vec<Bytes> = batch.iter().map(|outgoing| outgoing.frame.clone()).collect();
-            self.write(&mut frames).await?;
-            batch.clear();
+            // Room is free again as soon as QUIC has a frame: its acknowledgement may come before the batch is through.
+            self.write_all(&mut frames, |written| drop(batch.drain(..written))).await?;
         }
         // A stream that is closed already has nothing left to finish.
         let _ = self.stream.finish();

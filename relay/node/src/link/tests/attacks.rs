@@ -3,7 +3,7 @@
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use rustls::crypto::aws_lc_rs::kx_group;
 
-use super::raw::{Offer, refusal};
+use super::raw::{Offer, RawPeer, refusal};
 use super::*;
 use crate::link::end::End;
 
@@ -12,6 +12,7 @@ async fn word(relay: &Node, offer: &Offer) -> &'static str {
     End::from(refusal(relay, offer).await).label
 }
 
+// [LINK-1] [LINK-2]
 #[tokio::test]
 async fn every_bad_handshake_is_refused_under_its_own_name() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
@@ -85,6 +86,7 @@ async fn a_dialer_refuses_whoever_is_not_the_node_it_dialed() {
     other.silent_for(Duration::from_millis(100)).await;
 }
 
+// [LINK-3]
 #[tokio::test]
 async fn there_is_no_ticket_and_no_early_data() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
@@ -115,4 +117,31 @@ async fn identities_that_no_peer_would_take_are_refused_at_once() {
     assert!(matches!(load(&ecdsa, &ecdsa), Err(IdentityError::Certificate(CertificateRefusal::NotEd25519))));
     let empty = LinkIdentity::from_pem(b"no pem", b"no pem");
     assert!(matches!(empty, Err(IdentityError::CertificateCount { certificates: 0 })));
+}
+
+#[tokio::test]
+async fn under_a_flood_honest_peers_prove_their_address_and_come_up() {
+    let federation = Federation::of(&["eu-1", "ncb.ee"]);
+    let mut config = federation.config("eu-1");
+    config.limits.handshake_rate = 0;
+    let (mut relay, mut agency) = (Node::start(config), federation.node("ncb.ee"));
+    agency.dial(&relay);
+    let _ = (relay.up().await, agency.up().await);
+}
+
+#[tokio::test]
+async fn handshakes_that_never_end_keep_one_address_out_and_only_for_a_time() {
+    let federation = Federation::of(&["eu-1", "ncb.ee"]);
+    let mut config = federation.config("eu-1");
+    config.limits.handshakes_per_address_max = 2;
+    config.timing.handshake = Duration::from_millis(500);
+    let mut relay = Node::start(config);
+    let offer = Offer::of(&federation.certificates[&id("ncb.ee")]);
+    let _idle = (RawPeer::connect(&relay, &offer).await, RawPeer::connect(&relay, &offer).await);
+    assert_eq!(word(&relay, &offer).await, "overload");
+    let mut agency = federation.node("ncb.ee");
+    agency.dial(&relay);
+    let reason = agency.dial_failed().await;
+    assert!(reason.contains("overload (by the peer)"), "{reason}");
+    let _ = (relay.up().await, agency.up().await);
 }

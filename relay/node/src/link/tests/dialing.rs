@@ -11,55 +11,70 @@ use super::*;
 /// How soon a link is back once it can be (docs/reliability.md).
 const BACK_WITHIN: Duration = Duration::from_secs(1);
 
-/// A wire between two nodes that can be cut.
+/// A wire between two nodes that can be cut, and whose far end can move.
 pub(super) struct Wire {
-    address: SocketAddr,
+    near: Arc<UdpSocket>,
+    far: watch::Sender<Arc<UdpSocket>>,
+    client: watch::Sender<Option<SocketAddr>>,
     is_cut: Arc<AtomicBool>,
-    _carriers: JoinSet<()>,
+    carriers: JoinSet<()>,
 }
 
 impl Wire {
     pub(super) async fn to(server: SocketAddr) -> Self {
         let near = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
         let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
-        let is_cut = Arc::new(AtomicBool::new(false));
-        let address = near.local_addr().unwrap();
-        let mut carriers = JoinSet::new();
-        let client = watch::Sender::new(None);
-        let known = client.subscribe();
-        carriers.spawn({
-            let (near, far, is_cut) = (near.clone(), far.clone(), is_cut.clone());
+        let mut wire = Self {
+            near,
+            far: watch::Sender::new(far.clone()),
+            client: watch::Sender::new(None),
+            is_cut: Arc::default(),
+            carriers: JoinSet::new(),
+        };
+        wire.carriers.spawn({
+            let (near, far, is_cut) = (wire.near.clone(), wire.far.subscribe(), wire.is_cut.clone());
+            let client = wire.client.clone();
             async move {
                 let mut buffer = vec![0; 65536];
                 while let Ok((length, from)) = near.recv_from(&mut buffer).await {
                     client.send_replace(Some(from));
+                    let far = far.borrow().clone();
                     if !is_cut.load(Ordering::Relaxed) {
                         let _ = far.send_to(&buffer[..length], server).await;
                     }
                 }
             }
         });
-        carriers.spawn({
-            let is_cut = is_cut.clone();
-            async move {
-                let mut buffer = vec![0; 65536];
-                while let Ok((length, _)) = far.recv_from(&mut buffer).await {
-                    let client = *known.borrow();
-                    if let Some(client) = client.filter(|_| !is_cut.load(Ordering::Relaxed)) {
-                        let _ = near.send_to(&buffer[..length], client).await;
-                    }
+        wire.carry_back(far);
+        wire
+    }
+
+    fn carry_back(&mut self, far: Arc<UdpSocket>) {
+        let (near, client, is_cut) = (self.near.clone(), self.client.subscribe(), self.is_cut.clone());
+        self.carriers.spawn(async move {
+            let mut buffer = vec![0; 65536];
+            while let Ok((length, _)) = far.recv_from(&mut buffer).await {
+                let client = *client.borrow();
+                if let Some(client) = client.filter(|_| !is_cut.load(Ordering::Relaxed)) {
+                    let _ = near.send_to(&buffer[..length], client).await;
                 }
             }
         });
-        Self { address, is_cut, _carriers: carriers }
     }
 
     pub(super) fn address(&self) -> SocketAddr {
-        self.address
+        self.near.local_addr().unwrap()
     }
 
     pub(super) fn cut(&self, cut: bool) {
         self.is_cut.store(cut, Ordering::Relaxed);
+    }
+
+    /// From now on the client seems to come from another port.
+    pub(super) async fn move_away(&mut self) {
+        let far = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        self.carry_back(far.clone());
+        self.far.send_replace(far);
     }
 }
 
@@ -194,6 +209,7 @@ async fn silence_is_reported_once() {
     agency.silent_for(Duration::from_millis(500)).await;
 }
 
+// [LINK-6]
 #[tokio::test]
 async fn of_two_links_of_one_identity_the_newest_wins() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
@@ -211,6 +227,7 @@ async fn of_two_links_of_one_identity_the_newest_wins() {
     relay.silent_for(Duration::from_millis(200)).await;
 }
 
+// [LINK-6]
 #[tokio::test]
 async fn two_relays_that_dial_each_other_settle_on_one_link() {
     for _ in 0..5 {

@@ -72,6 +72,7 @@ fn fill(handle: &LinkHandle, rank: u8, bytes: usize) -> u64 {
     }
 }
 
+// [LANE-3]
 #[tokio::test]
 async fn a_flash_envelope_overtakes_bulk_that_waits() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);

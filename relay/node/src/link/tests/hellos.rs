@@ -20,6 +20,7 @@ async fn answer_to(first: &[u8]) -> (CloseCode, String) {
     closed
 }
 
+// [LINK-4]
 #[tokio::test]
 async fn a_link_is_up_after_the_hello_and_both_sides_know_each_other() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
@@ -78,6 +79,7 @@ async fn a_hello_that_claims_two_gibibytes_is_too_large() {
     assert_eq!(answer_to(&[1, 0x80, 0, 0, 0]).await.0, CloseCode::FrameTooLarge);
 }
 
+// [LINK-5]
 #[tokio::test]
 async fn a_peer_that_says_no_hello_or_half_of_one_is_closed_in_time() {
     let (federation, _) = federation();

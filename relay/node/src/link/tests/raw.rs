@@ -64,6 +64,8 @@ pub(super) struct Offer {
     pub(super) key: Vec<u8>,
     /// Bytes that the peer lets us have under way on one stream.
     pub(super) stream_window: u32,
+    /// Streams that the peer lets us open.
+    pub(super) streams: u32,
 }
 
 impl Offer {
@@ -74,6 +76,7 @@ impl Offer {
             chain: vec![certified.certificate.clone()],
             key: certified.key.clone(),
             stream_window: 1 << 20,
+            streams: 5,
         }
     }
 
@@ -102,6 +105,7 @@ impl Offer {
         let mut transport = quinn::TransportConfig::default();
         transport
             .stream_receive_window(VarInt::from_u32(self.stream_window))
+            .max_concurrent_bidi_streams(VarInt::from_u32(self.streams))
             .keep_alive_interval(Some(Duration::from_millis(200)));
         config.transport_config(Arc::new(transport));
         config

@@ -36,6 +36,7 @@ async fn a_frame_that_claims_two_gibibytes_closes_the_link() {
     }
 }
 
+// [LANE-1]
 #[tokio::test]
 async fn lanes_keep_their_rules_or_the_link_closes() {
     let gap = [transfer_frame(1), transfer_frame(3)].concat();
@@ -79,6 +80,7 @@ async fn a_stream_that_ends_within_a_frame_closes_the_link() {
     assert!(text.contains("within a frame"), "{text}");
 }
 
+// [LINK-5]
 #[tokio::test]
 async fn a_peer_that_sends_a_byte_now_and_then_is_closed_in_time() {
     let (federation, mut relay) = relay();
@@ -126,4 +128,34 @@ async fn a_link_that_is_silent_for_too_long_is_down() {
     wire.cut(true);
     let reason = within("down", Duration::from_secs(2), relay.down()).await;
     assert!(reason.starts_with("timeout"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_peer_that_grants_no_lane_is_closed_in_time() {
+    let (federation, mut relay) = relay();
+    let offer = Offer { streams: 0, ..Offer::of(&federation.certificates[&id("ncb.ee")]) };
+    let (peer, handle) = RawPeer::greet_as(&mut relay, &offer).await;
+    handle.transfer(0, transfer(1, 10)).unwrap();
+    assert_eq!(within("the close", Duration::from_secs(3), peer.closed()).await.0, CloseCode::Timeout);
+}
+
+// [LINK-7]
+#[tokio::test]
+async fn an_agency_may_move_to_another_address_and_a_relay_may_not() {
+    let federation = Federation::of(&["eu-1", "ap-1", "ncb.ee"]);
+    for (name, may_move) in [("ncb.ee", true), ("ap-1", false)] {
+        let (mut relay, mut peer) = (federation.node("eu-1"), federation.node(name));
+        let mut wire = dialing::Wire::to(relay.address()).await;
+        peer.dial_at("eu-1", wire.address());
+        let (_, handle) = (relay.up().await, peer.up().await);
+        wire.move_away().await;
+        handle.transfer(0, transfer(1, 10)).unwrap();
+        assert_eq!(relay.transfer().await.1.seq, 1);
+        if may_move {
+            relay.silent_for(Duration::from_millis(1500)).await;
+        } else {
+            let reason = within("down", Duration::from_secs(3), relay.down()).await;
+            assert!(reason.starts_with("protocol-violation: a relay's link moved"), "{reason}");
+        }
+    }
 }
