@@ -125,7 +125,7 @@ fn summary(federation: &Federation) -> String {
     if let [first, second, ..] = federation.agencies.as_slice() {
         let socket = |id| federation.agency_socket(id).display().to_string();
         lines.push("\nthen send a message, and read it:".into());
-        lines.push(format!("  liaison --socket {} send --to {} -s Hello -b Hello", socket(&first.id), second.id));
+        lines.push(format!("  liaison --socket {} send --to {} -s Hello --body Hello", socket(&first.id), second.id));
         lines.push(format!("  liaison --socket {} inbox", socket(&second.id)));
     }
     lines.push("\nfor development only: root keys and passphrases lie in that folder".into());

@@ -58,6 +58,7 @@ impl Node {
                 let ending = EndingEntry { entry, reason: RefusalReason::Expired, detail: String::new() };
                 self.end(position, ending, actions);
             } else {
+                // [CUST-11]
                 // In flight: it expires once its acknowledgement is known to be lost.
                 self.expire_again(now);
             }

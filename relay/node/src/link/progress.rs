@@ -80,7 +80,7 @@ impl Patience {
         self.progress.add(bytes);
     }
 
-    /// Waits for a part of the frame.
+    /// Waits for a part of the frame ([LINK-5]).
     ///
     /// # Errors
     /// The frame stands still, and so does its link.

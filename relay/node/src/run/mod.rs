@@ -338,6 +338,7 @@ impl Turn {
         match result {
             Ok(()) => {
                 self.recent.settle();
+                // [RCPT-1]
                 self.signed = unsigned.and_then(|receipt| self.receipts.sign(receipt).map_err(warn_unsigned).ok());
                 self.handle(Event::Committed(CommitResult::Durable));
             }
@@ -345,6 +346,7 @@ impl Turn {
                 tracing::error!("the disk is full: no new custody until there is room");
                 self.handle(Event::Committed(CommitResult::Full));
             }
+            // [ERR-2]
             Err(error) => self.fault = Some(error.into()),
         }
         self.signed = None;

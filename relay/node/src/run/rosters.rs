@@ -111,7 +111,7 @@ impl Turn {
         }
     }
 
-    /// It is durable: from here on it decides.
+    /// It is durable: from here on it decides ([ROSTER-10]).
     pub(super) fn adopt(&mut self, roster: Arc<Roster>) {
         if roster.version() <= self.roster.version() {
             return;

@@ -14,6 +14,7 @@ async fn word(relay: &Node, offer: &Offer) -> &'static str {
 
 // [LINK-1] [LINK-2]
 #[tokio::test]
+// [LINK-1] [LINK-2]
 async fn every_bad_handshake_is_refused_under_its_own_name() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let mut relay = federation.node("eu-1");
@@ -46,6 +47,7 @@ async fn every_bad_handshake_is_refused_under_its_own_name() {
 }
 
 #[tokio::test]
+// [LINK-2]
 async fn a_certificate_of_a_mebibyte_is_refused_before_it_is_read() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let mut relay = federation.node("eu-1");
@@ -57,6 +59,7 @@ async fn a_certificate_of_a_mebibyte_is_refused_before_it_is_read() {
 }
 
 #[tokio::test]
+// [LINK-2] [LINK-4]
 async fn a_client_whose_key_is_not_in_the_roster_is_never_up_and_learns_why() {
     let federation = Federation::of(&["eu-1"]);
     let elsewhere = Federation::of(&["ncb.xx"]);
@@ -88,6 +91,7 @@ async fn a_dialer_refuses_whoever_is_not_the_node_it_dialed() {
 
 // [LINK-3]
 #[tokio::test]
+// [LINK-3]
 async fn there_is_no_ticket_and_no_early_data() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let relay = federation.node("eu-1");

@@ -95,6 +95,7 @@ async fn time_until_up(node: &mut Node) -> Duration {
 }
 
 #[tokio::test]
+// [ROSTER-12]
 async fn a_removed_node_loses_its_link_within_a_second_and_is_refused_afterwards() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let ((mut relay, _), (mut agency, _)) = linked(&federation).await;
@@ -211,6 +212,7 @@ async fn silence_is_reported_once() {
 
 // [LINK-6]
 #[tokio::test]
+// [LINK-6]
 async fn of_two_links_of_one_identity_the_newest_wins() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let ((mut relay, first), (mut agency, _)) = linked(&federation).await;
@@ -229,6 +231,7 @@ async fn of_two_links_of_one_identity_the_newest_wins() {
 
 // [LINK-6]
 #[tokio::test]
+// [LINK-6]
 async fn two_relays_that_dial_each_other_settle_on_one_link() {
     for _ in 0..5 {
         let federation = Federation::of(&["eu-1", "ap-1"]);

@@ -74,6 +74,7 @@ fn fill(handle: &LinkHandle, rank: u8, bytes: usize) -> u64 {
 
 // [LANE-3]
 #[tokio::test]
+// [LANE-3]
 async fn a_flash_envelope_overtakes_bulk_that_waits() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let mut relay = Node::with_channel(federation.config("eu-1"), 2);

@@ -22,6 +22,7 @@ async fn answer_to(first: &[u8]) -> (CloseCode, String) {
 
 // [LINK-4]
 #[tokio::test]
+// [LINK-4]
 async fn a_link_is_up_after_the_hello_and_both_sides_know_each_other() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let (mut relay, mut agency) = (federation.node("eu-1"), federation.node("ncb.ee"));
@@ -43,6 +44,7 @@ async fn a_link_is_up_after_the_hello_and_both_sides_know_each_other() {
 }
 
 #[tokio::test]
+// [HELLO-1]
 async fn a_hello_in_another_nodes_name_is_closed_as_wrong_identity() {
     let stolen = Frame::Hello(hello("ncb.fr")).encode().unwrap();
     let (code, text) = answer_to(&stolen).await;
@@ -51,6 +53,7 @@ async fn a_hello_in_another_nodes_name_is_closed_as_wrong_identity() {
 }
 
 #[tokio::test]
+// [HELLO-3]
 async fn no_common_version_is_closed_with_both_ranges() {
     let mut newer = hello("ncb.ee");
     (newer.version_min, newer.version_max) = (7, 9);
@@ -60,6 +63,7 @@ async fn no_common_version_is_closed_with_both_ranges() {
 }
 
 #[tokio::test]
+// [HELLO-2]
 async fn another_federation_is_closed_as_such() {
     let mut foreign = hello("ncb.ee");
     foreign.federation = FederationId([8; 16]);
@@ -68,6 +72,7 @@ async fn another_federation_is_closed_as_such() {
 }
 
 #[tokio::test]
+// [LINK-4] [FRAME-1]
 async fn a_frame_before_the_hello_and_an_unknown_one_close_the_link() {
     let early = Frame::Control(ControlFrame::RosterRequest(RosterRequest { after: 0 })).encode().unwrap();
     assert_eq!(answer_to(&early).await.0, CloseCode::ProtocolViolation);
@@ -81,6 +86,7 @@ async fn a_hello_that_claims_two_gibibytes_is_too_large() {
 
 // [LINK-5]
 #[tokio::test]
+// [LINK-5]
 async fn a_peer_that_says_no_hello_or_half_of_one_is_closed_in_time() {
     let (federation, _) = federation();
     let mut config = federation.config("eu-1");

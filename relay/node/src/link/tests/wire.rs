@@ -19,6 +19,7 @@ fn transfer_frame(seq: u64) -> Vec<u8> {
 }
 
 #[tokio::test]
+// [FRAME-1]
 async fn a_frame_that_claims_two_gibibytes_closes_the_link() {
     for on_lane in [true, false] {
         let (federation, mut relay) = relay();
@@ -38,6 +39,7 @@ async fn a_frame_that_claims_two_gibibytes_closes_the_link() {
 
 // [LANE-1]
 #[tokio::test]
+// [LANE-1]
 async fn lanes_keep_their_rules_or_the_link_closes() {
     let gap = [transfer_frame(1), transfer_frame(3)].concat();
     let breaks: [(&[u8], &str); 3] =
@@ -82,6 +84,7 @@ async fn a_stream_that_ends_within_a_frame_closes_the_link() {
 
 // [LINK-5]
 #[tokio::test]
+// [LINK-5]
 async fn a_peer_that_sends_a_byte_now_and_then_is_closed_in_time() {
     let (federation, mut relay) = relay();
     let (peer, _) = RawPeer::greet(&mut relay, &federation).await;
@@ -101,6 +104,7 @@ async fn a_peer_that_sends_a_byte_now_and_then_is_closed_in_time() {
 }
 
 #[tokio::test]
+// [LINK-5]
 async fn a_peer_that_does_not_read_is_closed_in_time() {
     let (federation, mut relay) = relay();
     let offer = Offer { stream_window: 2000, ..Offer::of(&federation.certificates[&id("ncb.ee")]) };
@@ -114,6 +118,7 @@ async fn a_peer_that_does_not_read_is_closed_in_time() {
 }
 
 #[tokio::test]
+// [LINK-5]
 async fn a_link_that_is_silent_for_too_long_is_down() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let mut config = federation.config("eu-1");

@@ -154,6 +154,7 @@ mod tests {
         [Op::Put { table: Table::Meta, key: vec![key], value: Bytes::new() }]
     }
 
+    // [ERR-2]
     #[test]
     fn after_a_failed_sync_nothing_is_answered_and_the_batch_may_be_there() {
         for (failure, there) in [(Failure::BeforeSync, false), (Failure::AfterWrite, true)] {
