@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The operator surface of a relay.
+
+pub mod config;
