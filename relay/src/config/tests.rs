@@ -143,10 +143,10 @@ fn a_peer_stands_once_and_is_not_this_relay() {
 #[test]
 fn addresses_have_a_host_and_a_port() {
     for good in ["ap-1.example:4433", "203.0.113.7:443", "[2001:db8::1]:4433", "localhost:1"] {
-        good.parse::<tables::Address>().unwrap();
+        good.parse::<Address>().unwrap();
     }
     for bad in ["", "host", ":443", "host:0", "host:65536", "2001:db8::1:443", "[::1]", "[nope]:1", "a b:1"] {
-        assert!(bad.parse::<tables::Address>().is_err(), "{bad}");
+        assert!(bad.parse::<Address>().is_err(), "{bad}");
     }
 }
 

@@ -1,0 +1,69 @@
+//! How operators and their tools reach a running relay.
+//!
+//! ```text
+//!  liaison-relay status ──► Unix socket (0600): /v1/…  ─┐
+//!  curl, Prometheus ──► loopback: /healthz /readyz      ├─► OperatorHandle ──► run loop
+//!                                 /metrics             ─┘
+//! ```
+//!
+//! The socket's mode is its access control; what changes something exists only there. The TCP listener only reads,
+//! and beyond loopback it wants a token for what names agencies.
+
+pub mod api;
+pub mod client;
+mod listen;
+mod probe;
+mod problem;
+mod serve;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_node::operator::{OperatorError, OperatorHandle};
+use liaison_protocol::roster::Roster;
+use tokio::sync::watch;
+
+pub use listen::{ListenError, SocketFile, bind_socket};
+pub use problem::Problem;
+pub use serve::{Door, serve};
+pub use token::{Token, TokenError};
+
+use crate::reload::Reloader;
+use crate::telemetry::Exporter;
+
+/// How long the run loop may take to answer before a request fails, and before the relay counts as unhealthy.
+pub const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// What the admin listeners serve from.
+#[derive(Debug)]
+pub struct Surface {
+    /// Asks the run loop.
+    pub operator: OperatorHandle,
+    /// What /metrics shows.
+    pub exporter: Exporter,
+    /// What a reload does.
+    pub reloader: Reloader,
+    /// The roster in force.
+    pub roster: watch::Receiver<Arc<Roster>>,
+}
+
+impl Surface {
+    /// Everything, for the Unix socket.
+    pub fn socket_router(self: &Arc<Self>) -> axum::Router {
+        api::router(Arc::clone(self)).merge(probe::router(Arc::clone(self), None))
+    }
+
+    /// Health, readiness and metrics, for the TCP listener.
+    pub fn tcp_router(self: &Arc<Self>, token: Option<Token>) -> axum::Router {
+        probe::router(Arc::clone(self), Some(probe::Guard::new(token)))
+    }
+}
+
+/// The run loop's answer, if it comes in time.
+async fn answer<T>(asked: impl Future<Output = Result<T, OperatorError>>) -> Result<T, Problem> {
+    match tokio::time::timeout(ANSWER_MAX, asked).await {
+        Ok(answer) => answer.map_err(Problem::from),
+        Err(_) => Err(Problem::busy()),
+    }
+}

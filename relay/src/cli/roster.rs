@@ -1,0 +1,210 @@
+//! `liaison-relay roster show` and `roster diff`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use liaison_node::clock;
+use liaison_node::exit::Exit;
+use liaison_protocol::Timestamp;
+use liaison_protocol::roster::{AgencyStatus, Roster};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::out::{BAD, GOOD, WARN, paint};
+use super::table::{Side, Table};
+use super::words::{moment, safe, until};
+use super::{Failure, Global, Out, load};
+use crate::finding::Finding;
+use crate::keys::{read_anchor, read_roster};
+
+#[derive(Debug, clap::Subcommand)]
+#[command(before_help = "Examples:\n  liaison-relay roster show\n  liaison-relay roster diff new-roster.json")]
+pub(crate) enum Command {
+    /// What the configured roster file says
+    Show,
+    /// What another roster would change; verifies its signatures
+    Diff {
+        /// The other roster
+        file: PathBuf,
+    },
+}
+
+pub(super) fn run(global: &Global, out: &Out, command: &Command) -> Result<Exit, Failure> {
+    let config = load(global)?;
+    let anchor = read_anchor(&config.roots).map_err(refused)?;
+    let (_, roster) = read_roster(&config.roster, &anchor).map_err(refused)?;
+    match command {
+        Command::Show if out.json => out.object(roster.document())?,
+        Command::Show => out.data(&render(&roster, clock::now()))?,
+        Command::Diff { file } => {
+            let other = read_other(file, &roster)?;
+            let changes = changes(&roster, &other);
+            if out.json {
+                out.objects(&changes)?;
+            } else {
+                out.data(&changes.iter().map(Change::line).collect::<String>())?;
+                let (from, to) = (roster.version(), other.version());
+                out.note(&format!("version {from} to {to}: {} changes", changes.len()));
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn refused(finding: Finding) -> Failure {
+    Failure::findings(&[finding])
+}
+
+/// A roster that the configured one would be replaced by.
+fn read_other(file: &Path, trusted: &Roster) -> Result<Roster, Failure> {
+    use liaison_node::config::read_public;
+    let bytes = read_public(file, crate::keys::ROSTER_FILE_BYTES_MAX)
+        .map_err(|error| Failure::new(Exit::NoInput, "input_unreadable", error))?;
+    Roster::verify_offered(&bytes, trusted)
+        .map_err(|error| Failure::new(Exit::Data, "roster_refused", format!("{}: {error}", file.display())))
+}
+
+fn render(roster: &Roster, now: Timestamp) -> String {
+    let document = roster.document();
+    let mut text = format!(
+        "{}  version {}  federation {}\nissued {}, ends {} ({})\nsigned by {} of {} root keys, {} needed\n\n",
+        safe(&document.name),
+        roster.version(),
+        roster.federation(),
+        moment(roster.issued()),
+        moment(roster.expires()),
+        until(roster.expires(), now),
+        roster.signatures(),
+        document.roots.keys.len(),
+        roster.threshold(),
+    );
+    let mut relays = Table::new(&[
+        ("RELAY", Side::Left),
+        ("REGION", Side::Left),
+        ("ADDRESSES", Side::Left),
+        ("OPERATOR", Side::Left),
+    ]);
+    for relay in roster.relays() {
+        relays.row([
+            relay.id.as_str().into(),
+            relay.region.to_string().into(),
+            safe(&relay.addresses.join(" ")).into(),
+            safe(&relay.operator).into(),
+        ]);
+    }
+    let mut agencies =
+        Table::new(&[("AGENCY", Side::Left), ("HOME", Side::Left), ("STATUS", Side::Left), ("NAME", Side::Left)]);
+    for agency in roster.agencies() {
+        let home: Vec<_> = agency.home.iter().map(|relay| relay.as_str()).collect();
+        let status = match agency.status {
+            AgencyStatus::Active => "active",
+            AgencyStatus::Suspended => "suspended",
+        };
+        agencies.row([agency.id.as_str().into(), home.join(" ").into(), status.into(), safe(&agency.name).into()]);
+    }
+    let mut agreements = Table::new(&[("FROM", Side::Left), ("TO", Side::Left), ("UP TO", Side::Left)]);
+    for agreement in roster.agreements() {
+        let (from, to) = (agreement.from.to_string(), agreement.to.to_string());
+        agreements.row([from.into(), to.into(), agreement.max_precedence.as_str().into()]);
+    }
+    text.push_str(&[relays.render(), agencies.render(), agreements.render()].join("\n"));
+    text
+}
+
+/// One difference between two rosters.
+#[derive(Debug, PartialEq, Serialize)]
+struct Change {
+    change: &'static str,
+    what: &'static str,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
+}
+
+impl Change {
+    fn line(&self) -> String {
+        let (mark, style) = match self.change {
+            "added" => ("+", GOOD),
+            "removed" => ("-", BAD),
+            _ => ("~", WARN),
+        };
+        let mut line = format!("{mark} {} {}", self.what, safe(&self.name));
+        if let (Some(before), Some(after)) = (&self.before, &self.after) {
+            let fields = differing_fields(before, after);
+            line.push_str(&format!(": {}", safe(&fields.join("; "))));
+        }
+        paint(style, &line) + "\n"
+    }
+}
+
+fn differing_fields(before: &Value, after: &Value) -> Vec<String> {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return vec![format!("{before} → {after}")];
+    };
+    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let differs = |name: &&&String| old.get(**name) != new.get(**name);
+    let show = |value: Option<&Value>| value.map_or_else(|| "none".into(), ToString::to_string);
+    names
+        .iter()
+        .filter(differs)
+        .map(|name| format!("{name} {} → {}", show(old.get(*name)), show(new.get(*name))))
+        .collect()
+}
+
+fn changes(old: &Roster, new: &Roster) -> Vec<Change> {
+    let (a, b) = (old.document(), new.document());
+    let mut changes = Vec::new();
+    let single = [
+        ("expiry", json!(a.expires), json!(b.expires)),
+        ("minimum suite", json!(a.min_suite), json!(b.min_suite)),
+        ("roots", json!(a.roots), json!(b.roots)),
+    ];
+    for (what, before, after) in single {
+        if before != after {
+            changes.push(Change {
+                change: "changed",
+                what,
+                name: String::new(),
+                before: Some(before),
+                after: Some(after),
+            });
+        }
+    }
+    let relays =
+        |d: &liaison_protocol::roster::RosterDocument| d.relays.iter().map(|r| (r.id.to_string(), json!(r))).collect();
+    let agencies = |d: &liaison_protocol::roster::RosterDocument| {
+        d.agencies.iter().map(|a| (a.id.to_string(), json!(a))).collect()
+    };
+    let agreements = |d: &liaison_protocol::roster::RosterDocument| {
+        d.agreements.iter().map(|a| (format!("{} → {}", a.from, a.to), json!(a))).collect()
+    };
+    compare("relay", &relays(a), &relays(b), &mut changes);
+    compare("agency", &agencies(a), &agencies(b), &mut changes);
+    compare("agreement", &agreements(a), &agreements(b), &mut changes);
+    changes
+}
+
+fn compare(
+    what: &'static str,
+    old: &BTreeMap<String, Value>,
+    new: &BTreeMap<String, Value>,
+    changes: &mut Vec<Change>,
+) {
+    let mut names: Vec<_> = old.keys().chain(new.keys()).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        let (before, after) = (old.get(name).cloned(), new.get(name).cloned());
+        let change = match (&before, &after) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            (before, after) if before == after => continue,
+            _ => "changed",
+        };
+        changes.push(Change { change, what, name: name.clone(), before, after });
+    }
+}
