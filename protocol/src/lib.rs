@@ -17,6 +17,7 @@ pub mod bounded;
 pub mod chunk;
 pub mod codec;
 pub mod envelope;
+pub mod evidence;
 pub mod frame;
 pub mod hash;
 pub mod ids;

@@ -33,6 +33,8 @@ pub const LANE_FRAME_BYTES_MAX: usize = 2_621_440;
 pub const CONTROL_FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// A roster's payload.
 pub const ROSTER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// An expired roster still carries custody for this long, with alarms.
+pub const ROSTER_GRACE: Duration = Duration::from_secs(14 * 86_400);
 /// Relays that one envelope may pass.
 pub const HOPS_MAX: usize = 4;
 /// Submissions of one envelope, the first among them.

@@ -33,6 +33,16 @@ pub enum Statement {
     Refused(ReceiptBody, RefusalFacts),
 }
 
+impl Statement {
+    /// What the issuer signed.
+    #[must_use]
+    pub const fn body(&self) -> &ReceiptBody {
+        match self {
+            Self::Custody(body, _) | Self::Delivered(body, _) | Self::Read(body, _) | Self::Refused(body, _) => body,
+        }
+    }
+}
+
 impl<L: Serialize + for<'de> Deserialize<'de>> Proven<L> {
     /// The wire form: the leaf, then the proof.
     #[must_use]

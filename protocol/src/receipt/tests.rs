@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::ids::{AgencyId, MessageId};
 use crate::refusal::RefusalReason;
@@ -328,4 +330,97 @@ fn statements_carry_receipts_inside_envelopes_and_are_verified_whole() {
     let mut padded = plain_statement(&read);
     padded.proofs.push(Bytes::new());
     assert!(verify_statement(&padded, &fixture.roster).is_err());
+}
+
+fn any_payload() -> impl Strategy<Value = Payload> {
+    let batch = || (any::<[u8; 32]>(), any::<u32>()).prop_map(|(root, size)| Batch { root: Hash(root), size });
+    let read = (any::<[u8; 32]>(), any::<[u8; 32]>()).prop_map(|(id, delivery)| ReadFacts {
+        id: MessageId(Hash(id)),
+        recipient: agency("ncb.ee"),
+        delivery: Hash(delivery),
+    });
+    let refusal = (1u16..=20, "\\PC{0,60}", any::<u32>()).prop_map(|(code, detail, retry_after_ms)| RefusalFacts {
+        id: id(1),
+        recipient: agency("ncb.ee"),
+        reason: RefusalReason::try_from(code).unwrap(),
+        detail,
+        retry_after_ms,
+    });
+    prop_oneof![
+        batch().prop_map(Payload::Custody),
+        batch().prop_map(Payload::Delivery),
+        read.prop_map(Payload::Read),
+        refusal.prop_map(Payload::Refusal),
+        any::<u64>().prop_map(|resumed_after| Payload::Restored(Restored { resumed_after })),
+    ]
+}
+
+prop_compose! {
+    fn any_body()(
+        payload in any_payload(),
+        federation in any::<[u8; 16]>(),
+        issuer in "[a-z]{3}(\\.[a-z]{1,20}){0,2}",
+        key in any::<[u8; 8]>(),
+        (version, time, seq) in any::<(u32, u64, u64)>(),
+        prev in any::<[u8; 32]>(),
+    ) -> ReceiptBody {
+        ReceiptBody {
+            federation: FederationId(federation),
+            issuer: node(&issuer),
+            issuer_key: KeyId(key),
+            roster_version: RosterVersion(version),
+            time: Timestamp::from_millis(time),
+            seq,
+            prev: Hash(prev),
+            payload,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn bodies_round_trip_and_no_truncation_decodes(body in any_body()) {
+        let bytes = body.encode();
+        prop_assert!(bytes.len() <= BODY_BYTES_MAX);
+        prop_assert_eq!(ReceiptBody::decode(&bytes), Ok(body));
+        for length in 0..bytes.len() {
+            prop_assert!(ReceiptBody::decode(&bytes[..length]).is_err());
+        }
+        let longer = [bytes, vec![0]].concat();
+        prop_assert!(ReceiptBody::decode(&longer).is_err());
+    }
+
+    #[test]
+    fn what_decodes_from_any_bytes_encodes_to_them(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        if let Ok(body) = ReceiptBody::decode(&bytes) {
+            prop_assert_eq!(body.encode(), bytes.clone());
+        }
+        if let Ok(receipt) = SignedReceipt::decode(&bytes) {
+            prop_assert_eq!(receipt.encode(), bytes.clone());
+        }
+        if let Ok(proof) = Proof::decode(&bytes) {
+            prop_assert_eq!(proof.encode(), bytes.clone());
+        }
+        if let Ok(leaf) = CustodyLeaf::decode(&bytes) {
+            prop_assert_eq!(leaf.encode(), bytes.clone());
+        }
+        if let Ok(leaf) = DeliveryLeaf::decode(&bytes) {
+            prop_assert_eq!(leaf.encode(), bytes.clone());
+        }
+        if let Ok(proven) = Proven::<DeliveryLeaf>::decode(&bytes) {
+            prop_assert_eq!(proven.encode(), bytes.clone());
+        }
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_leaf_and_its_size_only(size in 1u32..300, at in any::<u32>(), wrong in 1u32..300) {
+        let leaves: Vec<Hash> = (0..size).map(|index| Hash::of(&[&index.to_be_bytes()])).collect();
+        let tree = MerkleTree::new(leaves.clone());
+        let index = at % size;
+        let proof = tree.proof(index).unwrap();
+        prop_assert_eq!(proof.root(leaves[index as usize], size), Some(tree.root()));
+        let other = (index + wrong) % size;
+        let refused = proof.root(leaves[other as usize], size) != Some(tree.root());
+        prop_assert!(other == index || refused);
+    }
 }

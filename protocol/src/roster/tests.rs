@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::document::{sign_payload, signature_context};
 use super::*;
-use crate::testing::federation::{NOW, TestFederation, agreement, node, root_set};
+use crate::testing::federation::{NOW, SHARED, TestFederation, agreement, node, root_set};
 use crate::testing::rng;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -319,4 +321,53 @@ fn the_anchor_round_trips_and_unsound_sets_are_refused() {
     assert_eq!(with(4, keys.clone()), unsound(RootSetError::Threshold { threshold: 4, keys: 3 }));
     assert_eq!(with(1, vec![]), unsound(RootSetError::Count { count: 0 }));
     assert_eq!(with(1, vec![keys[0].clone(), keys[0].clone()]), unsound(RootSetError::Duplicate));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        prop_assert!(Roster::verify_first(&bytes, &SHARED.1).is_err());
+        prop_assert!(TrustAnchor::from_json(&bytes).is_err());
+    }
+
+    #[test]
+    fn documents_round_trip(issued in 0u64..1 << 40, ttl in 1u64..2_592_000, quota in any::<Option<u64>>(), min_suite in any::<u16>()) {
+        let mut document = SHARED.0.document.clone();
+        document.issued = Timestamp::from_millis(issued);
+        document.agencies[1].max_ttl_s = ttl;
+        document.agencies[2].quota_bytes = quota;
+        document.min_suite = min_suite;
+        let value = json::parse(&document.to_payload(), 1 << 20).unwrap();
+        prop_assert_eq!(serde_json::from_value::<RosterDocument>(value).unwrap(), document);
+    }
+
+    /// Whatever text roots sign, the parser refuses it or reads what the rules then judge.
+    #[test]
+    fn any_payload_is_refused_or_read_without_a_panic(at in any::<prop::sample::Index>(), with in "\\PC{0,4}") {
+        let mut payload = String::from_utf8(SHARED.0.document.to_payload()).unwrap();
+        let at = at.index(payload.len());
+        payload.replace_range(at..=at, &with);
+        if let Ok(document) = verify::parse(payload.as_bytes()) {
+            let _judged = rules::check(&document);
+            prop_assert_eq!(verify::parse(&document.to_payload()), Ok(document));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn strict_json_agrees_with_serde_wherever_it_accepts(text in "[\\[\\]{}\",:0-9a-c.eE \\\\-]{0,24}") {
+        if let Ok(value) = json::parse(text.as_bytes(), 1024) {
+            prop_assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        }
+    }
+
+    #[test]
+    fn dsse_round_trips(payload in proptest::collection::vec(any::<u8>(), 0..200), signatures in 0usize..4) {
+        let signature = DsseSignature { key_id: "0011223344556677".into(), signature: payload.clone() };
+        let dsse = Dsse { payload_type: "t".into(), payload, signatures: vec![signature; signatures] };
+        prop_assert_eq!(Dsse::decode(&dsse.encode(), "t", 200), Ok(dsse));
+    }
 }

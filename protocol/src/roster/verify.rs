@@ -212,7 +212,7 @@ impl Roster {
 }
 
 /// Reads a payload whose signatures have been verified. Top-level keys that start with `x-` are a publisher's own.
-fn parse(payload: &[u8]) -> Result<RosterDocument, RosterError> {
+pub(super) fn parse(payload: &[u8]) -> Result<RosterDocument, RosterError> {
     let mut value = json::parse(payload, limits::ROSTER_BYTES_MAX)?;
     if let Some(object) = value.as_object_mut() {
         object.retain(|key, _| !key.starts_with("x-"));

@@ -1,6 +1,7 @@
 //! A small federation with its keys: two relays, three agencies, three roots of which two must sign.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use super::rng;
@@ -58,6 +59,13 @@ impl TestFederation {
         &self.keys[&node(id)]
     }
 }
+
+/// `TestFederation::new(1)` and its anchor, made once: for properties, which look at it hundreds of times.
+pub(crate) static SHARED: LazyLock<(TestFederation, TrustAnchor)> = LazyLock::new(|| {
+    let federation = TestFederation::new(1);
+    let anchor = federation.anchor();
+    (federation, anchor)
+});
 
 pub(crate) fn node(id: &str) -> NodeId {
     id.parse().unwrap()

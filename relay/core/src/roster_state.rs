@@ -19,12 +19,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use liaison_protocol::Timestamp;
 use liaison_protocol::hash::Hash;
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion};
+use liaison_protocol::{Timestamp, limits};
 
 /// An expired roster still carries custody for this long, with alarms.
-pub const GRACE: Duration = Duration::from_secs(14 * 86_400);
+pub const GRACE: Duration = limits::ROSTER_GRACE;
 /// Versions that one update may skip before an operator has to say so.
 pub const JUMP_MAX: u32 = 1_000;
 /// A newer roster that was announced, and could not be fetched for this long, raises an alarm.
