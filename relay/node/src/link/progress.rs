@@ -108,14 +108,14 @@ mod tests {
 
     const SPAN: Duration = Duration::from_millis(20);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_frame_that_stands_still_alone_is_late() {
         let mut patience = Patience::new(Arc::default(), SPAN);
         let end = patience.wait(pending::<()>()).await.unwrap_err();
         assert_eq!(end.code, CloseCode::Timeout);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_byte_now_and_then_does_not_help() {
         let mut patience = Patience::new(Arc::default(), SPAN);
         let trickle = async {
@@ -128,7 +128,7 @@ mod tests {
         assert!(trickle.await.is_err());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_frame_waits_while_its_link_moves_or_we_hold_it() {
         let progress = Arc::<Progress>::default();
         let mut patience = Patience::new(progress.clone(), SPAN);
