@@ -7,6 +7,7 @@
 mod case;
 mod python;
 mod rng;
+mod statements;
 
 use case::{Case, Mutation};
 use liaison_protocol::chunk::{self, AttachmentKey};
@@ -14,7 +15,8 @@ use liaison_protocol::hash::Hash;
 use python::Python;
 use rand_core::Rng;
 use rng::TestRng;
-use serde_json::json;
+use serde_json::{Value, json};
+use statements::World;
 
 /// Envelopes of a run; the seeds are their numbers, so that a failure comes back.
 const ENVELOPES: u64 = 100;
@@ -81,4 +83,44 @@ fn python_agrees_with_every_committed_vector() {
     let Some(python) = Python::find() else { return };
     let report = python.check_vectors();
     assert_eq!(report.lines().count(), 5, "{report}");
+}
+
+#[test]
+fn python_verifies_receipts_from_the_root_keys_alone() {
+    let Some(python) = Python::find() else { return };
+    let mut rng = TestRng::new(3);
+    let world = World::new(&mut rng);
+    let roster = world.signed(&[0, 2], &mut rng);
+    let whole = world.statements(&mut rng);
+    let damaged: Vec<_> = (0..8).flat_map(|_| whole.iter().map(|s| s.damaged(&mut rng)).collect::<Vec<_>>()).collect();
+    for (statements, all_hold) in [(&whole, true), (&damaged, false)] {
+        let cases: Vec<Value> = statements.iter().map(|s| world.case(&roster, Some(s))).collect();
+        for (statement, theirs) in statements.iter().zip(python.verify(&cases)) {
+            assert_eq!(theirs, world.verify(&roster, Some(statement)));
+            assert!(!all_hold || theirs["refused"].is_null(), "{theirs}");
+        }
+    }
+}
+
+#[test]
+fn python_counts_the_roots_that_signed_a_roster() {
+    let Some(python) = Python::find() else { return };
+    let mut rng = TestRng::new(4);
+    let world = World::new(&mut rng);
+    let mut rosters: Vec<Vec<u8>> = [vec![0, 1], vec![0, 1, 2], vec![1], vec![2, 2], vec![]]
+        .iter()
+        .map(|roots| world.signed(roots, &mut rng))
+        .collect();
+    let changed = String::from_utf8(rosters[0].clone()).unwrap().replacen("\"sig\":\"", "\"sig\":\"AAAA", 1);
+    rosters.push(changed.into_bytes());
+    let cases: Vec<Value> = rosters.iter().map(|roster| world.case(roster, None)).collect();
+    let taken: Vec<bool> = rosters
+        .iter()
+        .zip(python.verify(&cases))
+        .map(|(roster, theirs)| {
+            assert_eq!(theirs, world.verify(roster, None));
+            theirs["refused"].is_null()
+        })
+        .collect();
+    assert_eq!(taken, [true, true, false, false, false, false]);
 }

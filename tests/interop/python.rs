@@ -30,11 +30,20 @@ impl Python {
         None
     }
 
-    /// The results of `cases`, in order.
+    /// What it makes of envelopes and chunks, in order.
     pub(crate) fn run(&self, cases: &[Value]) -> Vec<Value> {
+        self.results("open_envelope.py", cases)
+    }
+
+    /// What it says of rosters and receipts, in order.
+    pub(crate) fn verify(&self, cases: &[Value]) -> Vec<Value> {
+        self.results("verify_receipts.py", cases)
+    }
+
+    fn results(&self, script: &str, cases: &[Value]) -> Vec<Value> {
         let file = tempfile::NamedTempFile::new().unwrap();
         serde_json::to_writer(&file, cases).unwrap();
-        let lines = self.script("open_envelope.py", file.path());
+        let lines = self.script(script, file.path());
         let results: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(results.len(), cases.len());
         results
