@@ -1,0 +1,146 @@
+//! Letting go of what is over, ending what is late, asking after what is silent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_core::op::{Op, Table};
+use liaison_protocol::{MessageId, Timestamp};
+
+use super::bear;
+use crate::api::model::RecipientState;
+use crate::office::Office;
+use crate::outbox::work::Work;
+use crate::problem::Answer;
+use crate::shelf::ReadError;
+
+/// How often the disk is looked at.
+const TICK: Duration = Duration::from_secs(5);
+/// How often open messages are looked through.
+const ROUND: Duration = Duration::from_secs(60);
+/// How often old records are looked through.
+const SWEEP: Duration = Duration::from_secs(3600);
+/// A message without a delivery receipt is asked after so often.
+const INQUIRY: Duration = Duration::from_secs(3600);
+/// After so long a silence it is sent again.
+const SILENCE: Duration = Duration::from_secs(86_400);
+/// Records looked at, or removed, at a time.
+const TOGETHER: usize = 500;
+
+pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
+    let mut round = Timestamp::ZERO;
+    let mut sweep = Timestamp::ZERO;
+    let mut asked = office.now();
+    loop {
+        let for_worker = Arc::clone(&office);
+        crate::blocking(move || for_worker.look_at_disk()).await??;
+        let now = office.now();
+        let turn = async {
+            if now.since(round) >= ROUND {
+                let ask = now.since(asked) >= INQUIRY;
+                look_through(&office, ask, now).await?;
+                round = now;
+                asked = if ask { now } else { asked };
+            }
+            if now.since(sweep) >= SWEEP {
+                clean(&office, now).await?;
+                sweep = now;
+            }
+            Ok(())
+        };
+        if let Err(problem) = turn.await {
+            bear(problem).await?;
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Every open message: ended if it is late; asked after, or sent again, if it is silent.
+async fn look_through(office: &Arc<Office>, ask: bool, now: Timestamp) -> Answer<()> {
+    let mut after = None;
+    loop {
+        let for_worker = Arc::clone(office);
+        let page = crate::blocking(move || for_worker.open_messages(after, TOGETHER)).await??;
+        let ended = page.len() < TOGETHER;
+        after = page.last().copied();
+        for first in page {
+            let for_worker = Arc::clone(office);
+            let (ops, inquiries) = crate::blocking(move || for_worker.attend(first, ask, now)).await??;
+            office.node.commit(ops).await?;
+            for (envelope, index) in inquiries {
+                office.node.inquire(envelope, index).await?;
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
+
+async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
+    for table in [Table::Inbox, Table::Outbox] {
+        let mut after = Some(0);
+        while let Some(from) = after {
+            let for_worker = Arc::clone(office);
+            let (old, next) = crate::blocking(move || for_worker.unretained(table, from, TOGETHER)).await??;
+            for id in old {
+                let for_worker = Arc::clone(office);
+                let ops = crate::blocking(move || match table {
+                    Table::Inbox => for_worker.forget_received(id),
+                    _ => for_worker.forget_sent(id),
+                });
+                office.node.commit(ops.await??).await?;
+            }
+            after = next;
+        }
+    }
+    let jobs: [fn(&Office, Timestamp) -> Result<Vec<Op>, ReadError>; 4] = [
+        |office, now| office.forget_events(now.before(office.policy.retain_read), TOGETHER),
+        Office::forget_keys,
+        Office::forget_uploads,
+        |office, now| office.forget_orphans(now, TOGETHER),
+    ];
+    for job in jobs {
+        loop {
+            let for_worker = Arc::clone(office);
+            let ops = crate::blocking(move || job(&for_worker, now)).await??;
+            let more = ops.len() >= TOGETHER;
+            office.node.commit(ops).await?;
+            if !more {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Envelopes to ask after, each for one recipient.
+type Inquiries = Vec<(MessageId, u16)>;
+
+impl Office {
+    fn attend(&self, first: MessageId, ask: bool, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
+        let mut ops = self.expire(first, now)?;
+        let (mut inquiries, mut again) = (Vec::new(), false);
+        if !ops.is_empty() || !ask {
+            return Ok((ops, inquiries));
+        }
+        let Some(standing) = self.standing(first)? else { return Ok((ops, inquiries)) };
+        for (index, recipient) in (0..).zip(&standing.recipients) {
+            if recipient.state != RecipientState::Custody {
+                continue;
+            }
+            let envelope = standing.facts.envelope_of(index, first);
+            let heard = standing.facts.custody.iter().filter(|fact| fact.indices.contains(&index)).map(|fact| fact.at);
+            let heard = heard.max().unwrap_or(Timestamp::ZERO).max(self.last_sent(first, envelope, index)?);
+            if now.since(heard) >= SILENCE {
+                ops.push(Work::Resubmit { envelope, index }.put(now));
+                again = true;
+            } else if now.since(heard) >= INQUIRY {
+                inquiries.push((envelope, index));
+            }
+        }
+        if again && !standing.head.uploads.is_empty() {
+            ops.extend(self.feed_again(first, &standing.head)?);
+        }
+        Ok((ops, inquiries))
+    }
+}

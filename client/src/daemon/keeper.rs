@@ -1,0 +1,104 @@
+//! Keeping prekeys: enough of them ahead, none longer than need be.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_core::op::{Op, Table};
+use liaison_node::operator::OperatorHandle;
+use liaison_node::status::NodeStatus;
+use liaison_protocol::{NodeId, Timestamp, limits};
+
+use super::bear;
+use crate::api::model::{Problem, ProblemCode};
+use crate::office::Office;
+use crate::prekeys::PrekeyError;
+use crate::problem::Answer;
+use crate::shelf::{Place, ReadError, Shelf};
+
+/// How often keys and links are looked at.
+const TICK: Duration = Duration::from_secs(60);
+/// A relay that has been linked for so long, and has sent nothing for [`QUIET`], holds nothing more for us.
+const LINKED: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_secs(60);
+/// One that has been linked for so long has sent what it held at the beginning, however busy it is.
+const LINKED_LONG: Duration = Duration::from_secs(86_400);
+/// Keys are not erased by a clock that is further off than this from the relays'.
+const CLOCK_OFFSET_MS_MAX: u64 = 300_000;
+
+pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec<NodeId>) -> Answer<()> {
+    let mut roster = office.roster.clone();
+    loop {
+        if let Err(problem) = turn(&office, &operator, &home).await {
+            bear(problem).await?;
+            continue;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            // A longer lifetime needs a new bundle.
+            changed = roster.changed() => if changed.is_err() {
+                return Ok(());
+            },
+        }
+    }
+}
+
+async fn turn(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) -> Answer<()> {
+    let for_worker = Arc::clone(office);
+    let top_up = office.costly(move || for_worker.plan_keys()).await?.map_err(problem)?;
+    if let Some(mut top_up) = top_up {
+        office.node.commit(std::mem::take(&mut top_up.ops)).await?;
+        office.keyring.confirm(top_up);
+        office.node.publish_bundle().await?;
+        tracing::info!("prekeys published");
+    }
+    let status = operator.status().await?;
+    let now = office.now();
+    let drained: Vec<NodeId> = home.iter().filter(|relay| office.is_drained(&status, relay, now)).cloned().collect();
+    let ops: Vec<Op> = drained.iter().map(|relay| office.drained(relay, now)).collect();
+    office.node.commit(ops).await?;
+    if status.clock_offset_ms.is_some_and(|offset| offset.unsigned_abs() > CLOCK_OFFSET_MS_MAX) {
+        tracing::warn!("the clock is off: no prekey is erased by it");
+        return Ok(());
+    }
+    let (for_worker, home) = (Arc::clone(office), home.to_vec());
+    let ops = crate::blocking(move || for_worker.erase_keys(&home, now)).await?.map_err(problem)?;
+    Ok(office.node.commit(ops).await?)
+}
+
+impl Office {
+    fn plan_keys(&self) -> Result<Option<crate::prekeys::TopUp>, PrekeyError> {
+        let lifetime = self.roster().agency(&self.me).map_or(limits::LIFETIME_DEFAULT, |agency| agency.max_ttl);
+        self.keyring.plan(lifetime, &*self.signer, self.now())
+    }
+
+    fn is_drained(&self, status: &NodeStatus, relay: &NodeId, now: Timestamp) -> bool {
+        let link = status.links.iter().find(|link| link.peer == *relay && link.up);
+        let Some(since) = link.and_then(|link| link.since_ms) else { return false };
+        let (linked, quiet) = (now.since(since), now.since(self.last_taken()));
+        linked >= LINKED_LONG || (linked >= LINKED && quiet >= QUIET)
+    }
+
+    /// Writes down that a home relay holds nothing for us at `now`.
+    pub(crate) fn drained(&self, relay: &NodeId, now: Timestamp) -> Op {
+        Shelf::put_clear(drain_place(relay), &now)
+    }
+
+    fn erase_keys(&self, home: &[NodeId], now: Timestamp) -> Result<Vec<Op>, PrekeyError> {
+        let drained = |relay| self.shelf.get_clear::<Timestamp>(&drain_place(relay));
+        let drained = home.iter().map(drained).collect::<Result<Vec<_>, ReadError>>()?;
+        // One that was never drained keeps every key.
+        let earliest = drained.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
+        self.keyring.erase_spent(earliest, now)
+    }
+}
+
+fn drain_place(relay: &NodeId) -> Place {
+    Place::new(Table::Meta, b'd', &[relay.as_str().as_bytes()])
+}
+
+fn problem(error: PrekeyError) -> Problem {
+    match error {
+        PrekeyError::Read(error) => error.into(),
+        other => Problem::new(ProblemCode::StoreFault, other.to_string()),
+    }
+}

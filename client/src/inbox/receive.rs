@@ -1,0 +1,122 @@
+//! What becomes of an envelope that is addressed to this agency.
+
+use liaison_core::op::Op;
+use liaison_node::local::Received;
+use liaison_protocol::MessageId;
+use liaison_protocol::Timestamp;
+use liaison_protocol::envelope::{ContentKey, Kind, SenderKeys, VerifiedEnvelope};
+use liaison_protocol::inner::{Content, Message};
+use liaison_protocol::open::{OpenError, open};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::roster::Role;
+
+use super::{
+    Head, Line, Way, arriving_place, chain_of, chain_place, head_place, kept_place, line_place, put_thread, thread_of,
+    unacked_place, unread_place,
+};
+use crate::events::{EventRecord, What};
+use crate::kept::Kept;
+use crate::office::Office;
+use crate::receipts::due::{Due, DueKind};
+use crate::shelf::{ReadError, Shelf};
+
+impl Office {
+    /// See [`liaison_node::local::LocalAgency::receive`].
+    pub(crate) fn take(&self, envelope: &VerifiedEnvelope, index: u16, now: Timestamp) -> Result<Received, ReadError> {
+        if envelope.header().kind == Kind::Chunk {
+            return self.take_chunk(envelope, now);
+        }
+        let needed = envelope.header().recipients.get(usize::from(index)).map(|recipient| recipient.prekey_id);
+        let Some(secret) = needed.and_then(|id| self.keyring.secret(id)) else {
+            return Ok(refuse(RefusalReason::KeyUnavailable, "its prekey has been erased, or was lost"));
+        };
+        let opened = match open(envelope, &self.me, &secret) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(refuse_unopened(&error)),
+        };
+        match opened.inner.content {
+            Content::Message(message) => self.take_message(envelope, &message, &opened.content_key, now),
+            Content::Receipts(statements) => self.take_receipts(envelope, &statements, now),
+            Content::Notice(statement) => self.take_notice(envelope, &statement, now),
+        }
+    }
+
+    fn take_message(
+        &self,
+        envelope: &VerifiedEnvelope,
+        message: &Message,
+        content_key: &ContentKey,
+        now: Timestamp,
+    ) -> Result<Received, ReadError> {
+        let (id, header, roster) = (envelope.id(), envelope.header(), self.roster());
+        if roster.role(&header.sender) != Some(Role::Agency) {
+            return Ok(refuse(RefusalReason::Malformed, "only agencies send messages"));
+        }
+        let Some(signer) = roster.verifying_key(&header.sender, header.sender_key, header.created) else {
+            return Ok(Received::Later { detail: "the roster has just changed".into() });
+        };
+        let sender = header.sender.to_agency();
+        let chain = message.chain.map_or(id, |chain| chain.first);
+        let chain = chain_of(&sender, chain);
+        if !self.chains.enter(chain, id) {
+            return Ok(Received::Later { detail: "another copy of it is being stored".into() });
+        }
+        let due = Due::new(DueKind::Delivered { at: now }, id, header);
+        if self.is_known(envelope, message, chain)? {
+            // To people it is one message; its sender waits for a receipt for this envelope all the same.
+            return Ok(Received::Deliver { ops: vec![due.put()], chain: None });
+        }
+        let number = self.sequence.take_for(id);
+        let claims = self.claims(id, &sender, message);
+        let arriving = !claims.is_empty();
+        let head = Head {
+            number,
+            from: sender.clone(),
+            received: now,
+            expires: header.expires,
+            precedence: header.precedence,
+            thread: thread_of(id, message),
+            chain: message.chain.map(|_| chain),
+            chunks: message.attachments.iter().map(|attachment| attachment.chunk_count).sum(),
+        };
+        let event = EventRecord::new(What::Received, now);
+        let event = event.about(id).with_agency(&sender).marked(header.precedence, message.tlp);
+        let mut ops = vec![
+            self.shelf.put(kept_place(id), &Kept::new(envelope, content_key, &signer, roster.version())),
+            self.shelf.put(line_place(number), &Line::new(id, header, message, now)),
+            Shelf::put_clear(head_place(id), &head),
+            Shelf::put_clear(unread_place(number), &id),
+            Shelf::put_clear(unacked_place(number), &id),
+            put_thread(head.thread, number, Way::In, id),
+            event.put(number),
+        ];
+        ops.extend(head.chain.map(|chain| Shelf::put_clear(chain_place(chain), &id)));
+        ops.extend(claims);
+        ops.push(if arriving { Shelf::put_clear(arriving_place(id), &number) } else { due.put() });
+        Ok(Received::Deliver { ops, chain: head.chain })
+    }
+
+    /// Whether this very message, or another envelope of its chain, is in the inbox.
+    fn is_known(&self, envelope: &VerifiedEnvelope, message: &Message, chain: MessageId) -> Result<bool, ReadError> {
+        let id = envelope.id();
+        if self.shelf.has(&head_place(id))? || self.shelf.has(&chain_place(chain))? {
+            return Ok(true);
+        }
+        let Some(supersedes) = message.chain else { return Ok(false) };
+        let first: Option<Head> = self.shelf.get_clear(&head_place(supersedes.first))?;
+        Ok(first.is_some_and(|first| envelope.header().sender.to_agency() == first.from))
+    }
+}
+
+fn refuse_unopened(error: &OpenError) -> Received {
+    refuse(error.reason(), &error.to_string())
+}
+
+pub(crate) fn refuse(reason: RefusalReason, detail: &str) -> Received {
+    Received::Refuse { reason, detail: detail.into(), ops: Vec::new() }
+}
+
+/// Taken, and nothing more to do.
+pub(crate) const fn taken(ops: Vec<Op>) -> Received {
+    Received::Deliver { ops, chain: None }
+}

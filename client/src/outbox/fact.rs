@@ -1,0 +1,139 @@
+//! What became of a message, recipient by recipient.
+
+use bytes::Bytes;
+use liaison_core::op::{Op, Table};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::office::Office;
+use crate::shelf::{Place, ReadError, Shelf, decode};
+
+/// Something that is so for one recipient. At most one of each kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Fact {
+    /// Durable and whole in its inbox, by its own receipt.
+    Delivered(Proven),
+    /// Read there, by its own receipt.
+    Read(Proven),
+    /// Not delivered, and not to be; `receipt` where a relay or the recipient signed for it.
+    Refused { envelope: MessageId, by: NodeId, reason: RefusalReason, detail: String, at: Timestamp, receipt: Bytes },
+    /// Called back before any relay took it.
+    Cancelled { at: Timestamp },
+    /// Sealed anew: from here on this envelope counts for it.
+    Resealed { envelope: MessageId, at: Timestamp, times: u8 },
+    /// No key of its is known: it waits.
+    Unkeyed { at: Timestamp },
+}
+
+/// A receipt that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proven {
+    /// Which of the message's envelopes it names.
+    pub(crate) envelope: MessageId,
+    /// By the issuer's clock.
+    pub(crate) at: Timestamp,
+    /// The signed receipt, encoded.
+    pub(crate) receipt: Bytes,
+    /// Leaf and path, where it is a batch's.
+    pub(crate) proof: Bytes,
+}
+
+impl Fact {
+    const fn kind(&self) -> u8 {
+        match self {
+            Self::Delivered(_) => 1,
+            Self::Read(_) => 2,
+            Self::Refused { .. } => 3,
+            Self::Cancelled { .. } => 4,
+            Self::Resealed { .. } => 5,
+            Self::Unkeyed { .. } => 6,
+        }
+    }
+
+    /// Writes it for recipient `index` of the message `first`.
+    pub(crate) fn put(&self, first: MessageId, index: u16) -> Op {
+        Shelf::put_clear(place(first, index, self.kind()), self)
+    }
+}
+
+fn place(first: MessageId, index: u16, kind: u8) -> Place {
+    Place::new(Table::Outbox, b'r', &[&first.0.0, &index.to_be_bytes(), &[kind]])
+}
+
+/// Who has, or had, one of a message's envelopes, by a verified receipt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CustodyFact {
+    pub(crate) envelope: MessageId,
+    pub(crate) indices: Vec<u16>,
+    pub(crate) holder: NodeId,
+    pub(crate) from: NodeId,
+    pub(crate) at: Timestamp,
+    pub(crate) receipt: Bytes,
+    pub(crate) proof: Bytes,
+}
+
+impl CustodyFact {
+    pub(crate) fn put(&self, first: MessageId) -> Op {
+        Shelf::put_clear(self.place(first), self)
+    }
+
+    pub(crate) fn place(&self, first: MessageId) -> Place {
+        // One holder may sign several times, for several recipients; the same receipt twice is one fact.
+        let Hash(receipt) = Hash::of(&[&self.receipt]);
+        Place::new(Table::Outbox, b'k', &[&first.0.0, &self.envelope.0.0, self.holder.as_str().as_bytes(), &receipt])
+    }
+}
+
+/// All that is known of what became of a message.
+#[derive(Default)]
+pub(crate) struct Facts {
+    pub(crate) by_recipient: Vec<(u16, Fact)>,
+    pub(crate) custody: Vec<CustodyFact>,
+}
+
+impl Facts {
+    pub(crate) fn of(&self, index: u16) -> impl Iterator<Item = &Fact> {
+        self.by_recipient.iter().filter(move |(of, _)| *of == index).map(|(_, fact)| fact)
+    }
+
+    /// The last sealing that counts for a recipient.
+    pub(crate) fn envelope_of(&self, index: u16, first: MessageId) -> MessageId {
+        let resealed = self.of(index).find_map(|fact| match fact {
+            Fact::Resealed { envelope, .. } => Some(*envelope),
+            _ => None,
+        });
+        resealed.unwrap_or(first)
+    }
+}
+
+impl Office {
+    pub(crate) fn facts(&self, first: MessageId) -> Result<Facts, ReadError> {
+        let mut facts = Facts::default();
+        let prefix = |kind| Place::new(Table::Outbox, kind, &[&first.0.0]).key;
+        let by_recipient = prefix(b'r');
+        for record in self.shelf.scan(Table::Outbox, &by_recipient) {
+            let (key, value) = record?;
+            let index = key.get(by_recipient.len()..).and_then(|rest| rest.first_chunk());
+            let index = index.ok_or(ReadError::Malformed { table: Table::Outbox })?;
+            facts.by_recipient.push((u16::from_be_bytes(*index), decode(Table::Outbox, &value)?));
+        }
+        for record in self.shelf.scan(Table::Outbox, &prefix(b'k')) {
+            facts.custody.push(decode(Table::Outbox, &record?.1)?);
+        }
+        facts.custody.sort_by_key(|fact| fact.at);
+        Ok(facts)
+    }
+
+    pub(crate) fn fact(&self, first: MessageId, index: u16, kind: FactKind) -> Result<Option<Fact>, ReadError> {
+        self.shelf.get_clear(&place(first, index, kind as u8))
+    }
+}
+
+/// Which fact to look up.
+#[derive(Clone, Copy)]
+pub(crate) enum FactKind {
+    Delivered = 1,
+    Read = 2,
+    Resealed = 5,
+}

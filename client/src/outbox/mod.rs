@@ -1,0 +1,118 @@
+//! Messages of this agency, kept until every recipient's delivery receipt is in, or their expiry.
+//!
+//! ```text
+//!  Table::Outbox  m id                     Sent: content, as Kept            encrypted
+//!                 s number                 Line: what lists show             encrypted
+//!                 h id                     SentHead: number, times, uploads
+//!                 o id                     open: a recipient has not got it
+//!                 v envelope               Kept: a later sealing of it       encrypted
+//!                 e envelope               EnvelopeRef: which message an envelope belongs to
+//!                 r id index kind          Fact: what became of it for one recipient
+//!                 k id envelope …          CustodyFact: who has or had it, by receipt
+//!                 n agency 0 id            waits for a prekey of that agency
+//!                 w time random            Work: what is to be done
+//! ```
+//! Facts are written once, each under its own key, by whoever learns them; what state a recipient is in follows from
+//! the facts. So two receipts that come at once cannot overwrite each other.
+
+mod check;
+pub(crate) mod fact;
+mod progress;
+pub(crate) mod reseal;
+pub(crate) mod sealing;
+mod settle;
+mod state;
+mod submit;
+mod withdraw;
+pub(crate) mod work;
+
+pub(crate) use progress::{Refusal, in_words};
+pub(crate) use withdraw::unknown;
+
+use liaison_core::op::Table;
+use liaison_protocol::{AgencyId, MessageId, Precedence, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::kept::Letter;
+use crate::office::Office;
+use crate::shelf::{Place, ReadError};
+
+/// What is looked up most of a sent message.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct SentHead {
+    pub(crate) number: u64,
+    pub(crate) created: Timestamp,
+    pub(crate) expires: Timestamp,
+    pub(crate) precedence: Precedence,
+    /// In the header's order: a fact's index counts in it.
+    pub(crate) recipients: Vec<AgencyId>,
+    pub(crate) thread: MessageId,
+    /// Its attachments' uploads, in their order.
+    pub(crate) uploads: Vec<UploadId>,
+    pub(crate) bytes: u64,
+}
+
+/// Names an upload.
+pub(crate) type UploadId = [u8; 16];
+
+/// Which message an envelope belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EnvelopeRef {
+    /// The message as it was first sent.
+    pub(crate) first: MessageId,
+    pub(crate) part: EnvelopePart,
+}
+
+/// What of it an envelope carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum EnvelopePart {
+    /// All but its attachments.
+    Message,
+    /// A chunk; `only` for one recipient, by its place in the message's header.
+    Chunk { attachment: u32, index: u32, only: Option<u16> },
+}
+
+pub(crate) fn kept_place(id: MessageId) -> Place {
+    Place::new(Table::Outbox, b'm', &[&id.0.0])
+}
+
+pub(crate) fn line_place(number: u64) -> Place {
+    Place::new(Table::Outbox, b's', &[&number.to_be_bytes()])
+}
+
+pub(crate) fn head_place(id: MessageId) -> Place {
+    Place::new(Table::Outbox, b'h', &[&id.0.0])
+}
+
+pub(crate) fn open_place(id: MessageId) -> Place {
+    Place::new(Table::Outbox, b'o', &[&id.0.0])
+}
+
+pub(crate) fn resealed_place(envelope: MessageId) -> Place {
+    Place::new(Table::Outbox, b'v', &[&envelope.0.0])
+}
+
+pub(crate) fn envelope_place(envelope: MessageId) -> Place {
+    Place::new(Table::Outbox, b'e', &[&envelope.0.0])
+}
+
+pub(crate) fn unkeyed_place(agency: &AgencyId, id: MessageId) -> Place {
+    Place::new(Table::Outbox, b'n', &[agency.as_str().as_bytes(), &[0], &id.0.0])
+}
+
+impl Office {
+    pub(crate) fn sent_head(&self, id: MessageId) -> Result<Option<SentHead>, ReadError> {
+        self.shelf.get_clear(&head_place(id))
+    }
+
+    /// A sent message, opened.
+    pub(crate) fn sent(&self, id: MessageId) -> Result<Option<Letter>, ReadError> {
+        let kept: Option<crate::kept::Kept> = self.shelf.get(&kept_place(id))?;
+        kept.map(|kept| kept.open(Table::Outbox, &self.roster().federation())).transpose()
+    }
+
+    /// Which of our messages an envelope belongs to; `None`: none, or one that is long over.
+    pub(crate) fn envelope_ref(&self, envelope: MessageId) -> Result<Option<EnvelopeRef>, ReadError> {
+        self.shelf.get_clear(&envelope_place(envelope))
+    }
+}

@@ -1,0 +1,158 @@
+//! What the run loop and receipts tell of sent messages, turned into facts and things to do.
+
+use bytes::Bytes;
+use liaison_core::op::{Op, Table};
+use liaison_node::local::{Custody, OwnEvent};
+use liaison_protocol::frame::CustodyState;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp, limits};
+
+use super::fact::{CustodyFact, Fact, FactKind};
+use super::work::Work;
+use super::{EnvelopePart, EnvelopeRef};
+use crate::events::{EventRecord, What};
+use crate::office::Office;
+use crate::shelf::ReadError;
+
+/// A recipient's prekey may be lost again and again; past this, somebody plays.
+const RESEALS_MAX: u8 = 8;
+
+/// That an envelope will not be delivered to one recipient.
+pub(crate) struct Refusal {
+    pub(crate) envelope: MessageId,
+    /// The recipient's place in the header.
+    pub(crate) index: u16,
+    pub(crate) by: NodeId,
+    pub(crate) reason: RefusalReason,
+    pub(crate) detail: String,
+    pub(crate) at: Timestamp,
+    /// Signed for; empty where only said.
+    pub(crate) receipt: Bytes,
+}
+
+impl Office {
+    /// See [`liaison_node::local::LocalAgency::progress`].
+    pub(crate) fn learn(&self, event: OwnEvent, now: Timestamp) -> Result<Vec<Op>, ReadError> {
+        let announce = |event: EventRecord| Ok(vec![Work::Announce(event).put(now)]);
+        match event {
+            OwnEvent::Answer { id, index, by, state } => self.answered(id, index, &by, &state, now),
+            OwnEvent::Bundle { agency } => self.keyed(&agency, now),
+            OwnEvent::Custody(custody) => self.in_custody(*custody, now),
+            OwnEvent::Drained { relay } => Ok(vec![self.drained(&relay, now)]),
+            OwnEvent::Expired { id, index } => self.refused(self.local(id, index, RefusalReason::Expired, now), now),
+            OwnEvent::LinkDown { peer, reason } => {
+                announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))
+            }
+            OwnEvent::LinkUp { peer } => announce(EventRecord::new(What::LinkUp, now).with_node(&peer)),
+            OwnEvent::Refused { id, index, by, reason, detail } => {
+                let refusal = Refusal { by, detail, ..self.local(id, index, reason, now) };
+                self.refused(refusal, now)
+            }
+            OwnEvent::Roster => {
+                let version = self.roster().version();
+                announce(EventRecord::new(What::RosterChanged, now).because(format!("version {version}")))
+            }
+        }
+    }
+
+    fn local(&self, envelope: MessageId, index: u16, reason: RefusalReason, at: Timestamp) -> Refusal {
+        let by = NodeId::from(&self.me);
+        Refusal { envelope, index, by, reason, detail: String::new(), at, receipt: Bytes::new() }
+    }
+
+    /// An envelope of ours will not arrive at one recipient: sealed anew where that helps, undeliverable otherwise.
+    pub(crate) fn refused(&self, refusal: Refusal, now: Timestamp) -> Result<Vec<Op>, ReadError> {
+        let Some(EnvelopeRef { first, part }) = self.envelope_ref(refusal.envelope)? else {
+            return Ok(Vec::new());
+        };
+        let Some(head) = self.sent_head(first)? else { return Ok(Vec::new()) };
+        let index = match part {
+            EnvelopePart::Chunk { only: Some(only), .. } => only,
+            _ => refusal.index,
+        };
+        let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(Vec::new()) };
+        let facts = self.facts(first)?;
+        let delivered = facts.of(index).any(|fact| matches!(fact, Fact::Delivered(_)));
+        let stale = part == EnvelopePart::Message && facts.envelope_of(index, first) != refusal.envelope;
+        if delivered || stale {
+            return Ok(Vec::new());
+        }
+        let times = facts.of(index).find_map(|fact| match fact {
+            Fact::Resealed { times, .. } => Some(*times),
+            _ => None,
+        });
+        let lost_key = refusal.reason == RefusalReason::KeyUnavailable && part == EnvelopePart::Message;
+        if lost_key && times.unwrap_or(0) < RESEALS_MAX && now < head.expires {
+            return Ok(vec![Work::Reseal { first, index }.put(now)]);
+        }
+        let detail = match part {
+            EnvelopePart::Message => refusal.detail,
+            EnvelopePart::Chunk { attachment, .. } => format!("attachment {}: {}", attachment + 1, refusal.detail),
+        };
+        let event = EventRecord::new(What::Undeliverable, now).about(first).with_agency(agency);
+        let event = event.with_node(&refusal.by).because(in_words(refusal.reason, &detail));
+        let Refusal { envelope, by, reason, at, receipt, .. } = refusal;
+        let fact = Fact::Refused { envelope, by, reason, detail, at, receipt };
+        Ok(vec![fact.put(first, index), Work::Announce(event).put(now), Work::Settle { first }.put(now)])
+    }
+
+    fn in_custody(&self, custody: Custody, now: Timestamp) -> Result<Vec<Op>, ReadError> {
+        let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(custody.id)? else {
+            return Ok(Vec::new());
+        };
+        let Custody { id: envelope, indices, holder, from, at, receipt, proof } = custody;
+        let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
+        if self.shelf.has(&fact.place(first))? {
+            return Ok(Vec::new());
+        }
+        let event = EventRecord::new(What::Custody, now).about(first).with_node(&fact.holder);
+        Ok(vec![fact.put(first), Work::Announce(event).put(now)])
+    }
+
+    /// A key of an agency has come: what waits for one is sealed.
+    fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
+        let prefix = [&[b'n'], agency.as_str().as_bytes(), &[0]].concat();
+        let mut ops = Vec::new();
+        for record in self.shelf.scan(Table::Outbox, &prefix) {
+            let (_, value) = record?;
+            let (first, index): (MessageId, u16) = crate::shelf::decode(Table::Outbox, &value)?;
+            ops.push(Work::Reseal { first, index }.put(now));
+        }
+        Ok(ops)
+    }
+
+    /// Only the last known holder's word counts: a relay that never had a message does not know it either.
+    fn answered(
+        &self,
+        envelope: MessageId,
+        index: u16,
+        by: &NodeId,
+        state: &CustodyState,
+        now: Timestamp,
+    ) -> Result<Vec<Op>, ReadError> {
+        if *state != CustodyState::Unknown {
+            return Ok(Vec::new());
+        }
+        let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
+            return Ok(Vec::new());
+        };
+        if self.fact(first, index, FactKind::Delivered)?.is_some() {
+            return Ok(Vec::new());
+        }
+        let facts = self.facts(first)?;
+        let holder = facts.custody.iter().rev().find(|fact| fact.indices.contains(&index));
+        let lost = holder.is_some_and(|fact| fact.holder == *by && fact.envelope == envelope);
+        Ok(if lost { vec![Work::Resubmit { envelope, index }.put(now)] } else { Vec::new() })
+    }
+}
+
+/// A refusal for people.
+pub(crate) fn in_words(reason: RefusalReason, detail: &str) -> String {
+    let mut text = reason.to_string();
+    if !detail.is_empty() {
+        text.push_str(": ");
+        text.push_str(detail);
+    }
+    text.truncate(text.floor_char_boundary(limits::DETAIL_BYTES_MAX));
+    text
+}

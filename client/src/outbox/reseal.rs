@@ -1,0 +1,121 @@
+//! Sealing anew, and sending again.
+
+use liaison_core::op::{Op, Table};
+use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::inner::{Content, Supersedes};
+use liaison_protocol::{MessageId, limits};
+
+use super::fact::Fact;
+use super::sealing::{Sealing, SealingError};
+use super::{
+    EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, kept_place, open_place, resealed_place, unkeyed_place,
+};
+use crate::events::{EventRecord, What};
+use crate::kept::Kept;
+use crate::office::Office;
+use crate::outbox::work::Work;
+use crate::shelf::{ReadError, Shelf};
+
+/// What to submit, and to commit with it.
+pub(crate) struct Submission {
+    /// `None`: there is nothing to send, only to commit.
+    pub(crate) envelope: Option<VerifiedEnvelope>,
+    pub(crate) attempt: u8,
+    pub(crate) ops: Vec<Op>,
+}
+
+impl Office {
+    /// Seals the message `first` anew for recipient `index`. It supersedes what it replaces: to people it stays one
+    /// message. `None`: there is nothing to do, or still no key.
+    pub(crate) fn reseal(&self, first: MessageId, index: u16) -> Result<Option<Submission>, SealingError> {
+        let Some(head) = self.sent_head(first)? else { return Ok(None) };
+        let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(None) };
+        let (facts, now) = (self.facts(first)?, self.now());
+        let over = |fact: &Fact| matches!(fact, Fact::Delivered(_) | Fact::Cancelled { .. });
+        if facts.of(index).any(over) || now >= head.expires {
+            return Ok(None);
+        }
+        let Some(letter) = self.sent(first)? else { return Ok(None) };
+        let previous = facts.envelope_of(index, first);
+        let mut message = letter.message;
+        message.chain = Some(Supersedes { first, previous });
+        let outgoing = self.seal(&Sealing {
+            content: &Content::Message(message),
+            recipients: &head.recipients,
+            created: now,
+            expires: head.expires,
+            precedence: head.precedence,
+        })?;
+        let times = facts.of(index).find_map(|fact| match fact {
+            Fact::Resealed { times, .. } => Some(*times),
+            _ => None,
+        });
+        let Some(envelope) = outgoing.branch([index]) else { return Ok(self.wait_for_key(first, index, agency)) };
+        let id = envelope.id();
+        let event = EventRecord::new(What::Resealed, now).about(first).with_agency(agency);
+        let ops = vec![
+            self.shelf.put(resealed_place(id), &self.keep(&outgoing)),
+            Shelf::put_clear(envelope_place(id), &EnvelopeRef { first, part: EnvelopePart::Message }),
+            Fact::Resealed { envelope: id, at: now, times: times.unwrap_or(0).saturating_add(1) }.put(first, index),
+            unkeyed_place(agency, first).delete(),
+            Work::Announce(event).put(now),
+        ];
+        Ok(Some(Submission { envelope: Some(envelope), attempt: 1, ops }))
+    }
+
+    fn wait_for_key(&self, first: MessageId, index: u16, agency: &liaison_protocol::AgencyId) -> Option<Submission> {
+        let ops = vec![
+            Shelf::put_clear(unkeyed_place(agency, first), &(first, index)),
+            Fact::Unkeyed { at: self.now() }.put(first, index),
+        ];
+        Some(Submission { envelope: None, attempt: 1, ops })
+    }
+
+    /// Sends an envelope again, as it is, to one recipient. `None`: it is over, or has been sent as often as allowed.
+    pub(crate) fn resubmit(&self, envelope: MessageId, index: u16) -> Result<Option<Submission>, ReadError> {
+        let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
+            return Ok(None);
+        };
+        let facts = self.facts(first)?;
+        let over = |fact: &Fact| matches!(fact, Fact::Delivered(_) | Fact::Cancelled { .. } | Fact::Refused { .. });
+        if facts.of(index).any(over) || facts.envelope_of(index, first) != envelope {
+            return Ok(None);
+        }
+        let Some(attempt) = self.next_attempt(envelope, index)? else { return Ok(None) };
+        let place = if envelope == first { kept_place(first) } else { resealed_place(envelope) };
+        let Some(kept) = self.shelf.get::<Kept>(&place)? else { return Ok(None) };
+        let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
+        let ops = vec![Shelf::put_clear(attempt_place(envelope, index), &(attempt, self.now()))];
+        Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))
+    }
+
+    fn next_attempt(&self, envelope: MessageId, index: u16) -> Result<Option<u8>, ReadError> {
+        let last: Option<(u8, liaison_protocol::Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+        let next = last.map_or(1, |(attempt, _)| attempt).saturating_add(1);
+        Ok((next <= limits::ATTEMPTS_MAX).then_some(next))
+    }
+
+    /// When an envelope was last sent to a recipient.
+    pub(crate) fn last_sent(
+        &self,
+        first: MessageId,
+        envelope: MessageId,
+        index: u16,
+    ) -> Result<liaison_protocol::Timestamp, ReadError> {
+        let again: Option<(u8, liaison_protocol::Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+        if let Some((_, at)) = again {
+            return Ok(at);
+        }
+        let head: Option<super::SentHead> = self.shelf.get_clear(&head_place(first))?;
+        Ok(head.map_or(liaison_protocol::Timestamp::ZERO, |head| head.created))
+    }
+
+    /// Whether the message still waits for a receipt.
+    pub(crate) fn is_open(&self, first: MessageId) -> Result<bool, ReadError> {
+        self.shelf.has(&open_place(first))
+    }
+}
+
+pub(crate) fn attempt_place(envelope: MessageId, index: u16) -> Place {
+    Place::new(Table::Outbox, b'y', &[&envelope.0.0, &index.to_be_bytes()])
+}

@@ -1,0 +1,118 @@
+//! What people ask about a message on its way: call it back, try again.
+
+use std::sync::Arc;
+
+use liaison_protocol::MessageId;
+
+use super::fact::Fact;
+use super::work::Work;
+use crate::api::model::{CustodyTrace, Problem, ProblemCode, RecipientState, Retried};
+use crate::events::{EventRecord, What};
+use crate::office::Office;
+use crate::problem::Answer;
+
+impl Office {
+    /// Calls back what no relay has taken.
+    ///
+    /// # Errors
+    /// A problem document; `already_sent` if nothing could be called back.
+    pub async fn cancel(self: &Arc<Self>, first: MessageId) -> Answer<CustodyTrace> {
+        let office = Arc::clone(self);
+        let (envelopes, unkeyed) = crate::blocking(move || office.withdrawable(first)).await??;
+        let mut withdrawn: Vec<u16> = unkeyed;
+        for (envelope, indices) in envelopes {
+            let gone = self.node.cancel(envelope, Vec::new()).await?;
+            withdrawn.extend(gone.into_iter().filter(|index| indices.contains(index)));
+        }
+        if withdrawn.is_empty() {
+            let problem = Problem::new(ProblemCode::AlreadySent, "every recipient's copy has been taken by a relay");
+            return Err(problem.with_hint("a sealed copy cannot be unsent; liaison status shows where it is"));
+        }
+        let now = self.now();
+        let mut ops: Vec<_> = withdrawn.iter().map(|index| Fact::Cancelled { at: now }.put(first, *index)).collect();
+        let event = EventRecord::new(What::Cancelled, now).about(first);
+        ops.push(Work::Announce(event.because(format!("{} recipients", withdrawn.len()))).put(now));
+        ops.push(Work::Settle { first }.put(now));
+        self.node.commit(ops).await?;
+        self.wake.work.notify_one();
+        self.trace(first).await
+    }
+
+    /// Its envelopes with the recipients that each counts for, and the recipients that wait for a key.
+    fn withdrawable(&self, first: MessageId) -> Answer<(Vec<(MessageId, Vec<u16>)>, Vec<u16>)> {
+        let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
+        let mut envelopes: Vec<(MessageId, Vec<u16>)> = Vec::new();
+        let mut unkeyed = Vec::new();
+        for (index, recipient) in (0..).zip(&standing.recipients) {
+            if recipient.state != RecipientState::Outbox {
+                continue;
+            }
+            let envelope = standing.facts.envelope_of(index, first);
+            let waits = standing.facts.of(index).any(|fact| matches!(fact, Fact::Unkeyed { .. }));
+            if waits && envelope == first {
+                unkeyed.push(index);
+            } else if let Some((_, indices)) = envelopes.iter_mut().find(|(known, _)| *known == envelope) {
+                indices.push(index);
+            } else {
+                envelopes.push((envelope, vec![index]));
+            }
+        }
+        Ok((envelopes, unkeyed))
+    }
+
+    /// Tries at once what waits here, and asks relays after what they hold.
+    ///
+    /// # Errors
+    /// A problem document.
+    pub async fn retry(self: &Arc<Self>, first: MessageId) -> Answer<Retried> {
+        let office = Arc::clone(self);
+        let waiting = crate::blocking(move || office.waiting(first)).await??;
+        let mut here = 0;
+        let mut asked = 0;
+        for (envelope, index, state) in waiting {
+            if state == RecipientState::Outbox {
+                here += self.node.retry(Some(envelope)).await?.min(1);
+            } else {
+                self.node.inquire(envelope, index).await?;
+                asked += 1;
+            }
+        }
+        let detail = format!("{here} copies offered again, {asked} asked after at the relays");
+        Ok(Retried { messages: u64::from(here + asked > 0), detail })
+    }
+
+    fn waiting(&self, first: MessageId) -> Answer<Vec<(MessageId, u16, RecipientState)>> {
+        let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
+        let open = |state| matches!(state, RecipientState::Outbox | RecipientState::Custody);
+        let waiting = (0..).zip(&standing.recipients).filter(|(_, recipient)| open(recipient.state));
+        Ok(waiting.map(|(index, r)| (standing.facts.envelope_of(index, first), index, r.state)).collect())
+    }
+
+    /// As [`Office::retry`], for every open message (to one agency).
+    ///
+    /// # Errors
+    /// A problem document.
+    pub async fn retry_all(self: &Arc<Self>, to: Option<liaison_protocol::AgencyId>) -> Answer<Retried> {
+        const AT_ONCE: usize = 1000;
+        let office = Arc::clone(self);
+        let open = crate::blocking(move || {
+            let open = office.open_messages(None, AT_ONCE)?;
+            let to_it = |first: &MessageId| match (&to, office.sent_head(*first)) {
+                (Some(to), Ok(Some(head))) => head.recipients.contains(to),
+                _ => to.is_none(),
+            };
+            Ok::<_, Problem>(open.into_iter().filter(to_it).collect::<Vec<_>>())
+        })
+        .await??;
+        self.node.retry(None).await?;
+        let messages = open.len() as u64;
+        for first in open {
+            self.retry(first).await?;
+        }
+        Ok(Retried { messages, detail: format!("{messages} open messages offered again or asked after") })
+    }
+}
+
+pub(crate) fn unknown(id: MessageId) -> Problem {
+    Problem::new(ProblemCode::UnknownMessage, format!("no message {}", id.short()))
+}

@@ -1,0 +1,101 @@
+//! Prekeys at rest.
+
+use std::time::Duration;
+
+use liaison_core::op::{Op, Table};
+use liaison_protocol::frame::Bundle;
+use liaison_protocol::prekey::PrekeySecret;
+use liaison_protocol::{PrekeyId, Timestamp};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::calendar::Window;
+use crate::shelf::{Place, ReadError, Shelf, decode};
+use crate::{at_rest, random};
+
+const KIND: u8 = b'k';
+
+/// One private half, under the key of its slot.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct KeyRecord {
+    pub(super) window: Window,
+    pub(super) id: PrekeyId,
+    lifetime_s: u32,
+    sealed_seed: Vec<u8>,
+}
+
+impl Serialize for Window {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self)
+    }
+}
+
+impl KeyRecord {
+    pub(super) fn seal(window: Window, lifetime: Duration, secret: &PrekeySecret, key: &[u8; 32]) -> Self {
+        let place = place(window).key;
+        let sealed_seed = at_rest::seal(key, &place, secret.seed().as_ref(), &mut random::system());
+        let lifetime_s = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
+        Self { window, id: secret.prekey_id(), lifetime_s, sealed_seed }
+    }
+
+    pub(super) fn open(&self, key: &[u8; 32]) -> Option<PrekeySecret> {
+        let plain = at_rest::open(key, &self.place().key, &self.sealed_seed).ok()?;
+        let mut seed = Zeroizing::new([0; 32]);
+        if plain.len() != seed.len() {
+            return None;
+        }
+        seed.copy_from_slice(&plain);
+        Some(PrekeySecret::from_seed(&seed))
+    }
+
+    pub(super) fn all(shelf: &Shelf) -> Result<Vec<Self>, ReadError> {
+        let records = shelf.scan(Table::Meta, &[KIND]);
+        records.map(|record| record.and_then(|(_, value)| decode(Table::Meta, &value))).collect()
+    }
+
+    pub(super) fn lifetime(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lifetime_s))
+    }
+
+    pub(super) fn place(&self) -> Place {
+        place(self.window)
+    }
+
+    pub(super) fn put(&self) -> Op {
+        Shelf::put_clear(self.place(), self)
+    }
+}
+
+fn place(window: Window) -> Place {
+    Place::new(Table::Meta, KIND, &[&window.0.to_be_bytes()])
+}
+
+/// The bundle that stands.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct BundleRecord {
+    pub(super) epoch: u32,
+    pub(super) seq: u64,
+    pub(super) until: Timestamp,
+    pub(super) lifetime_s: u32,
+    pub(super) frame: Bundle,
+}
+
+impl BundleRecord {
+    pub(super) fn read(shelf: &Shelf) -> Result<Option<Self>, ReadError> {
+        shelf.get_clear(&Self::place())
+    }
+
+    pub(super) fn put(&self) -> Op {
+        Shelf::put_clear(Self::place(), self)
+    }
+
+    fn place() -> Place {
+        Place::new(Table::Meta, b'b', &[])
+    }
+}
