@@ -108,7 +108,7 @@ fn facts(entry: &Entry) -> Vec<u8> {
     out
 }
 
-/// Reads an archive; the entries are slices of `bytes`. Nothing is copied or unpacked, so that no bomb goes off.
+/// [EVID-1] Reads an archive; the entries are slices of `bytes`. Nothing is copied or unpacked, so that no bomb goes off.
 pub(super) fn read(bytes: &Bytes) -> Result<Vec<Entry>, ArchiveError> {
     if bytes.len() > ARCHIVE_BYTES_MAX {
         return Err(ArchiveError::TooLong { bytes: bytes.len() });
@@ -214,6 +214,7 @@ mod tests {
         assert_eq!(read(&bytes), Ok(sample()));
     }
 
+    // [EVID-1]
     #[test]
     fn every_other_form_is_refused() {
         let good = write(&sample());

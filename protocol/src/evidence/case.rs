@@ -75,6 +75,7 @@ impl Case {
         Ok(())
     }
 
+    /// [EVID-4] The sender's key, by the roster of the time.
     pub(super) fn sender(&mut self) -> Result<(), EvidenceError> {
         let Header { sender, sender_key, created, precedence, .. } = self.header.clone();
         let missing = || EvidenceError::RosterMissing {
@@ -199,7 +200,7 @@ impl Case {
         Ok(())
     }
 
-    /// Verifies one receipt under the roster that it names, and that it is about this message alone.
+    /// [EVID-4] [EVID-5] Verifies one receipt under the roster that it names, and that it is about this message alone.
     fn statement(&self, file: &Entry) -> Result<(SignedReceipt, Statement), EvidenceError> {
         let name = || file.name.clone();
         let malformed = |error| EvidenceError::Malformed { file: name(), error };

@@ -82,7 +82,7 @@ fn listed(entry: &Entry) -> Listed {
     Listed { name: entry.name.clone(), bytes: entry.data.len() as u64, sha256: Hash::of(&[&entry.data]) }
 }
 
-/// Reads the manifest and compares it with what is there, file by file.
+/// [EVID-2] Reads the manifest and compares it with what is there, file by file.
 pub(super) fn check(bytes: &Bytes, files: &[Entry]) -> Result<Checked, EvidenceError> {
     let manifest = |detail: String| EvidenceError::Manifest { detail };
     let dsse = Dsse::decode(bytes, EVIDENCE_TYPE, MANIFEST_BYTES_MAX).map_err(|error| manifest(error.to_string()))?;

@@ -198,7 +198,7 @@ fn a_bundle_without_body_opening_receipts_or_signer_still_proves_the_signature()
     assert!(!verdict.facts.iter().any(|fact| matches!(fact, Fact::Exported { .. } | Fact::BodyIntact { .. })));
 }
 
-// Attack 65: every file, and the container around them.
+// [EVID-2] Attack 65: every file, and the container around them.
 #[test]
 fn a_changed_missing_or_added_file_makes_the_bundle_invalid() {
     let story = Story::new();
@@ -230,7 +230,7 @@ fn a_changed_missing_or_added_file_makes_the_bundle_invalid() {
     assert!(matches!(story.verify(deflated), Err(EvidenceError::Archive(ArchiveError::NotCanonical))));
 }
 
-// Attack 65: a manifest that lists the changed files changes nothing but the reason.
+// [EVID-5] Attack 65: a manifest that lists the changed files changes nothing but the reason.
 #[test]
 fn a_manifest_made_anew_does_not_help_a_forger() {
     let story = Story::new();
@@ -271,7 +271,7 @@ fn the_key_of_another_message_or_a_wrong_one_does_not_open_this_one() {
     assert_eq!(story.verify(no_body).unwrap_err(), EvidenceError::FileMissing { name: "body.bin".into() });
 }
 
-// Attack 65: rosters.
+// [EVID-3] [EVID-4] Attack 65: rosters.
 #[test]
 fn without_the_roster_that_matters_nothing_is_proven() {
     let mut story = Story::new();
@@ -302,7 +302,7 @@ fn a_receipt_under_a_roster_that_is_not_there_is_refused() {
     assert_eq!(refused, EvidenceError::RosterMissing { file, need });
 }
 
-// Attack 66: no clock is asked, so that 2050 is no different; removal and rotation are told.
+// [EVID-7] Attack 66: no clock is asked, so that 2050 is no different; removal and rotation are told.
 #[test]
 fn evidence_outlives_the_removal_of_its_signer_and_the_end_of_its_roster() {
     let mut story = Story::new();
@@ -366,6 +366,7 @@ fn an_exporters_signature_is_its_own() {
     assert_eq!(story.verify(mixed).unwrap_err(), EvidenceError::FileUnlisted { name: "opening.bin".into() });
 }
 
+// [EVID-6]
 #[test]
 fn truncations_and_flipped_bytes_never_verify_and_never_panic() {
     let story = Story::new();

@@ -20,7 +20,7 @@ pub struct Verdict {
     pub content: Option<Inner>,
 }
 
-/// How much a fact is worth.
+/// [EVID-7] How much a fact is worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Strength {
     /// Follows from the root keys by signatures and hashes alone.

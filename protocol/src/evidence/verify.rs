@@ -140,7 +140,7 @@ pub enum EvidenceError {
 /// Verifies a bundle with the root keys. No clock is read, and nothing but `bytes` and `anchor` counts.
 ///
 /// # Errors
-/// [`EvidenceError`]: the bundle is invalid, for this reason. It then proves nothing at all.
+/// [EVID-6] [`EvidenceError`]: the bundle is invalid, for this reason. It then proves nothing at all.
 pub fn verify(bytes: Bytes, anchor: &TrustAnchor) -> Result<Verdict, EvidenceError> {
     let mut entries = archive::read(&bytes)?.into_iter();
     let first = entries.next().ok_or(ArchiveError::NotCanonical)?;
@@ -194,7 +194,7 @@ impl Files {
     }
 }
 
-/// Verifies the rosters, each by the one before, the first by the root keys.
+/// [EVID-3] Verifies the rosters, each by the one before, the first by the root keys.
 fn rosters(files: &[Entry], anchor: &TrustAnchor) -> Result<BTreeMap<RosterVersion, Roster>, EvidenceError> {
     let mut verified: BTreeMap<RosterVersion, Roster> = BTreeMap::new();
     for file in files {
