@@ -1,1 +1,13 @@
-//! Skeleton.
+//! Whole-system tests and their harness.
+//!
+//! [`sim`] runs many real cores, relays and daemons, in one thread against a simulated network, disk and clock, from one
+//! seed. The end-to-end tests beside it run the real binaries.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a harness fails loudly, where the test can be read"
+)]
+
+pub mod sim;

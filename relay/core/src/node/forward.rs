@@ -26,6 +26,7 @@ impl Node {
     pub(super) fn handle_link_down(&mut self, link: LinkKey, actions: &mut Vec<Action>) {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
+        self.advertised.remove(&link);
         for rank in 0..RANKS {
             let Some(lane) = self.lanes.remove(&(link, rank)) else { continue };
             for flight in lane.into_flights() {
@@ -57,10 +58,14 @@ impl Node {
         self.reroute(actions);
     }
 
-    /// Tells the peers what changed: the shell sends only what differs from what it sent before.
-    fn advertise(&self, actions: &mut Vec<Action>) {
-        let all = self.routes.advertisements();
-        actions.extend(all.into_iter().map(|(link, relays)| Action::Reach { link, relays }));
+    /// Tells each peer what it has not been told yet. An answer to every answer would never end.
+    fn advertise(&mut self, actions: &mut Vec<Action>) {
+        for (link, relays) in self.routes.advertisements() {
+            if self.advertised.get(&link) != Some(&relays) {
+                self.advertised.insert(link, relays.clone());
+                actions.push(Action::Reach { link, relays });
+            }
+        }
     }
 
     /// Routes have changed: every queue looks anew for a lane.

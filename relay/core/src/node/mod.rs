@@ -96,6 +96,8 @@ pub struct Node {
     config: Config,
     roster: Arc<Roster>,
     routes: Routes,
+    /// What each peer was told of the routes.
+    advertised: BTreeMap<LinkKey, Vec<liaison_protocol::frame::ReachEntry>>,
     peers: BTreeMap<LinkKey, (NodeId, NodeKind)>,
     windows: BTreeMap<QueueKey, Window>,
     lanes: BTreeMap<LaneKey, Lane>,
@@ -137,6 +139,7 @@ impl Node {
             config,
             roster,
             routes,
+            advertised: BTreeMap::new(),
             peers: BTreeMap::new(),
             windows,
             lanes: BTreeMap::new(),

@@ -4,7 +4,6 @@ use liaison_core::op::{DedupeKey, Held};
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{
     Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, CustodyState, Inquiry, InquiryAnswer, Reach,
-    ReachEntry,
 };
 use liaison_protocol::{AgencyId, limits};
 
@@ -115,14 +114,6 @@ impl Turn {
             }
             Err(bundles::AdmitError::NotNewer { .. }) => {}
             Err(error) => tracing::warn!(%error, "a prekey bundle was refused"),
-        }
-    }
-
-    pub(super) fn tell_reach(&mut self, link: LinkKey, relays: Vec<ReachEntry>) {
-        let Some(link) = self.links.get_mut(&link) else { return };
-        if link.reach != relays {
-            link.reach.clone_from(&relays);
-            drop(link.handle.control(&ControlFrame::Reach(Reach { relays })));
         }
     }
 

@@ -167,8 +167,6 @@ struct Link {
     peer: NodeId,
     kind: NodeKind,
     handle: crate::link::LinkHandle,
-    /// What it was told of our routes.
-    reach: Vec<liaison_protocol::frame::ReachEntry>,
 }
 
 impl Runner {
@@ -395,7 +393,6 @@ impl Turn {
         self.note_received(&event);
         match event {
             LinkEvent::Up { link, peer, role, hello, handle, .. } => {
-                metric::link_transition(&peer);
                 let kind = match role {
                     Role::Agency => NodeKind::Daemon,
                     Role::Relay => NodeKind::Relay,
@@ -403,14 +400,13 @@ impl Turn {
                 tracing::info!(%peer, roster = hello.roster_version, "link up");
                 let link = key(link);
                 self.peers.insert(peer.clone(), PeerRecord { since: Some(clock::now()), ..PeerRecord::default() });
-                self.links.insert(link, Link { peer: peer.clone(), kind, handle, reach: Vec::new() });
+                self.links.insert(link, Link { peer: peer.clone(), kind, handle });
                 self.handle(Event::LinkUp { link, peer: peer.clone(), kind });
                 self.greet(link);
                 self.compare_rosters(link, &hello);
                 self.progress(OwnEvent::LinkUp { peer });
             }
             LinkEvent::Down { link, peer, reason } => {
-                metric::link_transition(&peer);
                 tracing::info!(%peer, reason, "link down");
                 self.links.remove(&key(link));
                 self.note_down(&peer, &reason);

@@ -6,7 +6,7 @@ use liaison_core::event::{self, Ended};
 use liaison_core::op::{DedupeKey, Entry, Op, Position};
 use liaison_core::{Action, CHAIN_INDEX, Event, LinkKey, NodeKind};
 use liaison_protocol::envelope::{Envelope, VerifiedEnvelope, verify_bytes};
-use liaison_protocol::frame::{ACKS_MAX, Ack, Acks, CloseCode, Transfer};
+use liaison_protocol::frame::{ACKS_MAX, Ack, Acks, CloseCode, ControlFrame, Reach, Transfer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{MessageId, Timestamp};
 
@@ -41,7 +41,7 @@ impl Turn {
             },
             Action::Measure(measure) => metric::measure(&measure),
             Action::Passed(passed) => self.pass_back(&passed),
-            Action::Reach { link, relays } => self.tell_reach(link, relays),
+            Action::Reach { link, relays } => self.control(link, ControlFrame::Reach(Reach { relays })),
             Action::Send(send) => self.send(send),
         }
     }

@@ -1,0 +1,83 @@
+//! A simulated disk: what has been committed survives a crash, what has not is lost.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
+use liaison_core::{Restored, RestoredQueue};
+use liaison_protocol::{AgencyId, MessageId, Timestamp};
+
+/// One node's durable state.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) entries: BTreeMap<Position, Entry>,
+    envelopes: BTreeMap<MessageId, Bytes>,
+    remembered: BTreeMap<DedupeKey, Remembered>,
+    pub(super) records: BTreeMap<(Table, Vec<u8>), Bytes>,
+    last_seq: u64,
+}
+
+impl Disk {
+    /// All of them, as one.
+    pub(super) fn apply(&mut self, ops: Vec<Op>) {
+        for op in ops {
+            match op {
+                Op::Delete { table, key } => drop(self.records.remove(&(table, key))),
+                Op::Dequeue { position, id, .. } => {
+                    self.entries.remove(&position);
+                    if !self.entries.values().any(|entry| entry.id == id) {
+                        self.envelopes.remove(&id);
+                    }
+                }
+                Op::Enqueue { position, entry } => {
+                    self.last_seq = self.last_seq.max(position.seq);
+                    self.entries.insert(position, entry);
+                }
+                Op::Forget { key } => drop(self.remembered.remove(&key)),
+                Op::Put { table, key, value } => drop(self.records.insert((table, key), value)),
+                Op::PutEnvelope { id, bytes } => drop(self.envelopes.insert(id, bytes)),
+                Op::Remember { key, record } => drop(self.remembered.insert(key, record)),
+            }
+        }
+    }
+
+    pub(super) fn head(&self, queue: &AgencyId, rank: u8, after: u64, limit: usize) -> Vec<(u64, Entry)> {
+        let first = Position { queue: queue.clone(), rank, seq: after + 1 };
+        let last = Position { queue: queue.clone(), rank, seq: u64::MAX };
+        self.entries.range(first..=last).take(limit).map(|(position, entry)| (position.seq, entry.clone())).collect()
+    }
+
+    pub(super) fn envelope(&self, id: &MessageId) -> Option<Bytes> {
+        self.envelopes.get(id).cloned()
+    }
+
+    pub(super) fn remembered(&self, key: &DedupeKey) -> Option<Remembered> {
+        self.remembered.get(key).copied()
+    }
+
+    pub(super) fn expiring(&self, until: Timestamp, limit: usize) -> (Vec<(Position, Entry)>, Option<Timestamp>) {
+        let mut due: Vec<(Position, Entry)> = self.entries.clone().into_iter().collect();
+        due.sort_by_key(|(position, entry)| (entry.expires, position.clone()));
+        let expired = due.iter().take_while(|(_, entry)| entry.expires <= until).count().min(limit);
+        let rest = due.split_off(expired);
+        (due, rest.first().map(|(_, entry)| entry.expires))
+    }
+
+    pub(super) fn restored(&self) -> Restored {
+        let mut totals: BTreeMap<(AgencyId, u8), RestoredQueue> = BTreeMap::new();
+        for (position, entry) in &self.entries {
+            let key = (position.queue.clone(), position.rank);
+            let total = totals.entry(key).or_insert_with(|| RestoredQueue {
+                queue: position.queue.clone(),
+                rank: position.rank,
+                entries: 0,
+                bytes: 0,
+                oldest: entry.accepted,
+            });
+            total.entries += 1;
+            total.bytes += u64::from(entry.bytes);
+        }
+        let (_, next_expiry) = self.expiring(Timestamp::ZERO, 0);
+        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry }
+    }
+}
