@@ -47,7 +47,7 @@ pub fn check_envelope(
     header: &Header,
     peer: &NodeId,
     path: &[NodeId],
-    me: &NodeId,
+    (me, kind): (&NodeId, NodeKind),
     roster: &Roster,
     now: Timestamp,
 ) -> Result<(), Refusal> {
@@ -62,7 +62,8 @@ pub fn check_envelope(
     if path.contains(me) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
     }
-    if path.len() >= HOPS_MAX {
+    // The recipient itself is no hop.
+    if kind == NodeKind::Relay && path.len() >= HOPS_MAX {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }
     Ok(())

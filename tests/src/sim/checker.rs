@@ -73,7 +73,7 @@ fn ends(report: &Report) -> BTreeSet<Vec<u8>> {
 
 /// How often each step occurs: what a report prints.
 #[must_use]
-pub(super) fn count(trace: &[Trace]) -> BTreeMap<&'static str, u64> {
+pub(super) fn count<'a>(trace: impl Iterator<Item = &'a Trace>) -> BTreeMap<&'static str, u64> {
     let mut counts = BTreeMap::new();
     for step in trace {
         *counts.entry(step.kind()).or_insert(0) += 1;

@@ -6,11 +6,11 @@ use rand_core::{TryCryptoRng, TryRng};
 
 /// Same seed, same draws. Its strength is not the point.
 #[derive(Clone, Debug)]
-pub struct SimRng(u64);
+pub(super) struct SimRng(u64);
 
 impl SimRng {
     /// A stream of its own for each seed.
-    pub const fn new(seed: u64) -> Self {
+    pub(super) const fn new(seed: u64) -> Self {
         Self(seed ^ 0x5851_f42d_4c95_7f2d)
     }
 

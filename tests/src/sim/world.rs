@@ -36,6 +36,8 @@ pub struct Report {
     pub idle: bool,
     /// Steps by kind.
     pub counts: BTreeMap<&'static str, u64>,
+    /// The trace, a line for each step.
+    pub lines: Vec<String>,
     /// A hash of the whole trace: the same for the same seed.
     pub digest: liaison_protocol::Hash,
     /// Simulated milliseconds.
@@ -61,7 +63,7 @@ pub(super) enum Trace {
     Committed(NodeId, usize),
     Crashed(NodeId),
     Cut(NodeId, NodeId),
-    Ended(NodeId, MessageId),
+    Ended(NodeId, NodeId, MessageId, liaison_protocol::refusal::RefusalReason, String),
     Full(NodeId),
     LinkUp(NodeId, NodeId),
     Sent(NodeId, NodeId, MessageId),
@@ -125,7 +127,7 @@ struct World {
     tickets: BTreeMap<Ticket, usize>,
     /// What each transfer carries, by receiver, link, lane and number.
     carried: BTreeMap<(usize, LinkKey, u8, u64), MessageId>,
-    trace: Vec<Trace>,
+    trace: Vec<(u64, Trace)>,
     broken: Vec<Violation>,
 }
 
@@ -204,6 +206,10 @@ impl World {
         self.at(self.now_ms + ms, what);
     }
 
+    fn note(&mut self, step: Trace) {
+        self.trace.push((self.now_ms, step));
+    }
+
     fn now(&self) -> Timestamp {
         START.after(Duration::from_millis(self.now_ms))
     }
@@ -220,7 +226,7 @@ impl World {
                 let until = (self.now_ms + for_ms).min(self.plan.trouble_ms);
                 self.pairs[pair].cut_until = self.pairs[pair].cut_until.max(until);
                 let [a, b] = self.pairs[pair].ends;
-                self.trace.push(Trace::Cut(self.nodes[a].id.clone(), self.nodes[b].id.clone()));
+                self.note(Trace::Cut(self.nodes[a].id.clone(), self.nodes[b].id.clone()));
                 self.link_down(pair);
             }
             What::Dial { pair } => self.dial(pair),
@@ -243,7 +249,7 @@ impl World {
         if self.nodes[node].core.is_none() {
             return;
         }
-        self.trace.push(Trace::Crashed(self.nodes[node].id.clone()));
+        self.note(Trace::Crashed(self.nodes[node].id.clone()));
         for pair in 0..self.pairs.len() {
             if self.pairs[pair].ends.contains(&node) {
                 self.link_down(pair);
@@ -267,7 +273,7 @@ impl World {
         self.last_link += 1;
         let link = LinkKey(self.last_link);
         self.pairs[pair].link = Some(link);
-        self.trace.push(Trace::LinkUp(self.nodes[a].id.clone(), self.nodes[b].id.clone()));
+        self.note(Trace::LinkUp(self.nodes[a].id.clone(), self.nodes[b].id.clone()));
         for (here, there) in [(a, b), (b, a)] {
             let (peer, kind) = (self.nodes[there].id.clone(), self.nodes[there].kind);
             self.nodes[here].links.insert(link, peer.clone());
@@ -349,7 +355,7 @@ impl World {
         let envelope = self.seal(&self.nodes[node].id.clone(), &recipients, &text, precedence);
         let ticket = Ticket(message as u64 + 1);
         self.tickets.insert(ticket, self.submitted.len());
-        self.trace.push(Trace::Submitted(self.nodes[node].id.clone(), envelope.id()));
+        self.note(Trace::Submitted(self.nodes[node].id.clone(), envelope.id()));
         self.submitted.push(Submitted { id: envelope.id(), accepted: false, recipients, text });
         self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, ops: Vec::new() });
     }
@@ -395,12 +401,12 @@ impl World {
         }
         let Some(ops) = self.nodes[node].syncing.take() else { return };
         if self.in_trouble() && self.rng.percent(self.plan.full_percent) {
-            self.trace.push(Trace::Full(self.nodes[node].id.clone()));
+            self.note(Trace::Full(self.nodes[node].id.clone()));
             self.handle(node, Event::Committed(CommitResult::Full));
             return self.handle(node, Event::Disk(DiskLevel::Ok));
         }
         self.check_removals(node, &ops);
-        self.trace.push(Trace::Committed(self.nodes[node].id.clone(), ops.len()));
+        self.note(Trace::Committed(self.nodes[node].id.clone(), ops.len()));
         self.nodes[node].disk.apply(ops);
         self.handle(node, Event::Committed(CommitResult::Durable));
     }
@@ -466,8 +472,9 @@ impl World {
                 self.nodes[node].syncing = Some(ops);
                 self.after(ms, What::Committed { node, life });
             }
-            Action::End { position, entry, reason, .. } => {
-                self.trace.push(Trace::Ended(self.nodes[node].id.clone(), entry.id));
+            Action::End { position, entry, reason, detail } => {
+                let (holder, queue) = (self.nodes[node].id.clone(), NodeId::from(&position.queue));
+                self.note(Trace::Ended(holder, queue, entry.id, reason, detail));
                 let key = DedupeKey { id: entry.id, index: entry.index };
                 let (federation, rng) = (&self.federation, &mut self.rng);
                 let outcome = self.nodes[node].end(&position, key, &entry.sender, reason, federation, now, rng);
@@ -501,7 +508,7 @@ impl World {
         let Some(id) = self.carried.remove(&(node, link, rank, ack.seq)) else {
             return self.broken.push(Violation(format!("I4: {} acknowledges twice", self.nodes[node].id)));
         };
-        self.trace.push(Trace::Acknowledged(self.nodes[node].id.clone(), id));
+        self.note(Trace::Acknowledged(self.nodes[node].id.clone(), id));
         for index in ack.taken.iter().chain(&ack.duplicate) {
             if self.nodes[node].disk.remembered(&DedupeKey { id, index: *index }).is_none() {
                 let detail = format!("I4: {} acknowledges {id:?}, which is not on its disk", self.nodes[node].id);
@@ -522,7 +529,7 @@ impl World {
             return self.broken.push(Violation(detail));
         };
         let Some(peer) = self.nodes[node].links.get(&send.link).cloned() else { return };
-        self.trace.push(Trace::Sent(self.nodes[node].id.clone(), peer, send.id));
+        self.note(Trace::Sent(self.nodes[node].id.clone(), peer, send.id));
         let envelope = Envelope::decode_shared(bytes).expect("a stored envelope decodes").prune(&send.branch).encode();
         let Send { link, rank, seq, attempt, branch, path, accepted, .. } = send;
         let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope: envelope.into() };
@@ -531,13 +538,14 @@ impl World {
 
     fn report(self) -> Report {
         let idle = self.nodes.iter().all(|node| node.core.as_ref().is_some_and(liaison_core::Node::is_idle));
-        let text = format!("{:?}", self.trace);
+        let lines: Vec<String> = self.trace.iter().map(|(at, step)| format!("{at:>8} ms  {step:?}")).collect();
         Report {
             submitted: self.submitted,
             broken: self.broken,
             idle,
-            counts: count(&self.trace),
-            digest: liaison_protocol::Hash::of(&[text.as_bytes()]),
+            counts: count(self.trace.iter().map(|(_, step)| step)),
+            digest: liaison_protocol::Hash::of(&[lines.join("\n").as_bytes()]),
+            lines,
             simulated_ms: self.now_ms,
             disks: self.nodes.into_iter().map(|node| (node.id, node.disk)).collect(),
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use liaison_protocol::frame::{Ack, ReachEntry, Refused};
+use liaison_protocol::limits::HOPS_MAX;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
 
@@ -205,14 +206,17 @@ impl Node {
         }
     }
 
-    /// The best link that this envelope has not come by.
+    /// The best link that this envelope may go by. `None`: it waits for another route, as a loop or one hop too many
+    /// would only bring it back with a refusal.
     fn next_hop(&self, queue: &AgencyId, entry: &Entry) -> Option<LinkKey> {
-        let been = |link: &LinkKey| {
-            self.peers.get(link).is_none_or(|(peer, kind)| {
-                *kind == NodeKind::Relay && (entry.path.contains(peer) || entry.from == *peer)
-            })
+        let hops_left = entry.path.len() + 1 < HOPS_MAX;
+        let been = |peer: &NodeId| entry.path.contains(peer) || entry.from == *peer;
+        let may = |link: &LinkKey| match self.peers.get(link) {
+            Some((peer, NodeKind::Relay)) => hops_left && !been(peer),
+            Some((_, NodeKind::Daemon)) => true,
+            None => false,
         };
-        self.routes.candidates(queue, &self.roster).into_iter().find(|link| !been(link))
+        self.routes.candidates(queue, &self.roster).into_iter().find(may)
     }
 
     /// One transfer for this entry and every other waiting one of the same envelope that goes the same way.

@@ -75,7 +75,7 @@ impl Node {
         path: &[NodeId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
+        admit::check_envelope(header, peer, path, (&self.config.me, self.config.kind), &self.roster, now)?;
         if now > self.roster.expires().after(GRACE) {
             let detail = format!("roster version {} has expired", self.roster.version());
             return Err(Refusal::later(RefusalReason::NoAgreement, detail, EXPIRED_ROSTER_MS));
