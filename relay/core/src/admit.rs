@@ -47,7 +47,7 @@ pub fn check_envelope(
     header: &Header,
     peer: &NodeId,
     path: &[NodeId],
-    (me, kind): (&NodeId, NodeKind),
+    me: &NodeId,
     roster: &Roster,
     now: Timestamp,
 ) -> Result<(), Refusal> {
@@ -61,10 +61,6 @@ pub fn check_envelope(
     check_sender(header, peer, roster)?;
     if path.contains(me) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
-    }
-    // The recipient itself is no hop.
-    if kind == NodeKind::Relay && path.len() >= HOPS_MAX {
-        return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }
     Ok(())
 }
@@ -81,14 +77,31 @@ fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), R
     Ok(())
 }
 
-/// Rules for one recipient, at a relay: it exists, and the sender may write to it so urgently.
+/// Whether one more relay may take an envelope for an agency that has passed `path`: four may, and then only a home
+/// relay of the recipient, so that an envelope which came the long way round still arrives.
+#[must_use]
+pub fn may_hop(path: &[NodeId], to: &NodeId, home: &[NodeId]) -> bool {
+    path.len() < HOPS_MAX || (path.len() == HOPS_MAX && home.contains(to))
+}
+
+/// Rules for one recipient, at a relay: it exists, the envelope has not passed too many relays on its way to it, and
+/// the sender may write to it so urgently.
 ///
 /// # Errors
-/// `unknown-recipient`, `no-agreement`.
-pub fn check_recipient(header: &Header, recipient: &AgencyId, roster: &Roster) -> Result<(), Refusal> {
-    if roster.agency(recipient).is_none() {
+/// `unknown-recipient`, `loop`, `no-agreement`.
+pub fn check_recipient(
+    header: &Header,
+    recipient: &AgencyId,
+    path: &[NodeId],
+    me: &NodeId,
+    roster: &Roster,
+) -> Result<(), Refusal> {
+    let Some(agency) = roster.agency(recipient) else {
         let detail = format!("{recipient} is not in roster version {}", roster.version());
         return Err(Refusal::last(RefusalReason::UnknownRecipient, detail));
+    };
+    if !may_hop(path, me, &agency.home) {
+        return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }
     if roster.role(&header.sender) == Some(Role::Relay) {
         return Ok(()); // a notice: relays owe them to every sender

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use liaison_protocol::frame::{Ack, ReachEntry, Refused};
-use liaison_protocol::limits::HOPS_MAX;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
 
 use super::end::EndingEntry;
 use super::{LaneKey, Node, QueueKey};
 use crate::action::{Action, CloseReason, Measure, Passed, Send};
+use crate::admit;
 use crate::batch::{dequeue, remember_until};
 use crate::event::{LinkKey, NodeKind};
 use crate::lane::Flight;
@@ -209,10 +209,14 @@ impl Node {
     /// The best link that this envelope may go by. `None`: it waits for another route, as a loop or one hop too many
     /// would only bring it back with a refusal.
     fn next_hop(&self, queue: &AgencyId, entry: &Entry) -> Option<LinkKey> {
-        let hops_left = entry.path.len() + 1 < HOPS_MAX;
+        let mut path = entry.path.clone();
+        path.push(self.config.me.clone());
+        let home = self.roster.agency(queue).map_or(&[][..], |agency| &agency.home);
         let been = |peer: &NodeId| entry.path.contains(peer) || entry.from == *peer;
         let may = |link: &LinkKey| match self.peers.get(link) {
-            Some((peer, NodeKind::Relay)) => hops_left && !been(peer),
+            Some((peer, NodeKind::Relay)) => {
+                self.config.kind == NodeKind::Daemon || admit::may_hop(&path, peer, home) && !been(peer)
+            }
             Some((_, NodeKind::Daemon)) => true,
             None => false,
         };

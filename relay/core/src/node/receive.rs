@@ -75,7 +75,7 @@ impl Node {
         path: &[NodeId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        admit::check_envelope(header, peer, path, (&self.config.me, self.config.kind), &self.roster, now)?;
+        admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
         if now > self.roster.expires().after(GRACE) {
             let detail = format!("roster version {} has expired", self.roster.version());
             return Err(Refusal::later(RefusalReason::NoAgreement, detail, EXPIRED_ROSTER_MS));
@@ -118,7 +118,8 @@ impl Node {
         if self.config.kind == NodeKind::Daemon {
             return self.admit_local(received, recipient);
         }
-        admit::check_recipient(header, recipient, &self.roster)?;
+        let path = path_from(received, self.peers.get(&received.link));
+        admit::check_recipient(header, recipient, &path, &self.config.me, &self.roster)?;
         check_wrap(&received.envelope, index)?;
         self.check_quota(header, recipient, received.envelope.encoded_len())?;
         Ok(Copy::New)
@@ -161,8 +162,8 @@ impl Node {
         if fresh.is_empty() {
             return;
         }
-        let (attempt, path) = (received.attempt, received.path.clone());
-        let path = if self.peer_is_relay(received) { [path, vec![peer.clone()]].concat() } else { path };
+        let attempt = received.attempt;
+        let path = path_from(received, self.peers.get(&received.link));
         let envelope = match &received.stored {
             Some(stored) => received.envelope.merge(stored),
             None => received.envelope.clone(),
@@ -176,10 +177,6 @@ impl Node {
             self.open.accept(Op::Remember { key, record });
             actions.push(Action::Measure(Measure::Accepted(header.precedence)));
         }
-    }
-
-    fn peer_is_relay(&self, received: &Received) -> bool {
-        self.peers.get(&received.link).is_some_and(|(_, kind)| *kind == NodeKind::Relay)
     }
 
     fn enqueue(&mut self, envelope: &VerifiedEnvelope, indices: &[u16], origin: &Origin, now: Timestamp) {
@@ -269,6 +266,15 @@ impl Node {
             refuse_all(lane, seq, branch, &Refusal::last(reason, detail), actions);
         }
     }
+}
+
+/// Relays that an envelope has passed, with the one that handed it over.
+fn path_from(received: &Received, peer: Option<&(NodeId, NodeKind)>) -> Vec<NodeId> {
+    let mut path = received.path.clone();
+    if let Some((peer, NodeKind::Relay)) = peer {
+        path.push(peer.clone());
+    }
+    path
 }
 
 /// Where custody comes from.
