@@ -116,6 +116,8 @@ pub(crate) enum Command {
     Status(commands::status::Args),
     /// List a message's signed receipts, or export them as evidence
     Receipts(commands::receipts::Args),
+    /// Verify evidence offline, from the federation's root keys alone
+    Verify(commands::verify::Args),
     /// Try again now what waits in the outbox
     Retry(commands::retry::Args),
     /// Call a message back as long as no relay has it

@@ -4,7 +4,6 @@
 
 mod cli;
 mod commands;
-
 mod context;
 mod failure;
 mod names;
@@ -20,6 +19,8 @@ mod text;
 mod when;
 
 use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
 use liaison_node::exit::Exit;
@@ -50,11 +51,15 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ctrl-C drops whatever is under way: temporary files go with it, uploads can be resumed.
+/// Ctrl-C and SIGTERM drop whatever is under way: temporary files go with it, uploads can be resumed.
 async fn run_interruptibly(cli: cli::Cli) -> Result<Exit, Failure> {
+    let internal = |error| Failure::new(Exit::Internal, "internal", format!("cannot catch signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(internal)?;
     tokio::select! {
         biased;
-        ended = commands::run(cli) => ended,
-        _ = tokio::signal::ctrl_c() => Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted")),
+        ended = commands::run(cli) => return ended,
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
     }
+    Err(Failure::new(Exit::Interrupted, "interrupted", "interrupted"))
 }

@@ -20,6 +20,7 @@ pub(crate) mod save;
 pub(crate) mod send;
 pub(crate) mod status;
 pub(crate) mod thread;
+pub(crate) mod verify;
 pub(crate) mod version;
 pub(crate) mod watch;
 
@@ -57,6 +58,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Agencies(args) => agencies::run(&cx, &args).await,
         Command::Agency(args) => agencies::show(&cx, &args).await,
         Command::Doctor => doctor::run(&cx).await,
+        Command::Verify(args) => verify::run(&cx, &args).await,
         Command::Version => version::run(&cx).await,
         // Done above: they need no context.
         Command::Completion(_) | Command::Config(_) | Command::Help(_) | Command::Man(_) | Command::Profile(_) => {
