@@ -23,6 +23,7 @@ pub(crate) struct Completed {
 impl Office {
     /// Checks a message whose chunks are all here. `None`: some are missing, or it was complete before. Reads every
     /// chunk: for a worker.
+    // [CHUNK-2]
     pub(crate) fn complete(&self, id: MessageId) -> Result<Option<Completed>, ReadError> {
         if !self.shelf.has(&arriving_place(id))? || !self.is_whole(id)? {
             return Ok(None);

@@ -117,6 +117,7 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
 type Inquiries = Vec<(MessageId, u16)>;
 
 impl Office {
+    // [CUST-12]
     fn attend(&self, first: MessageId, ask: bool, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
         let mut ops = self.expire(first, now)?;
         let (mut inquiries, mut again) = (Vec::new(), false);

@@ -96,7 +96,7 @@ impl Office {
         Ok(Received::Deliver { ops, chain: head.chain })
     }
 
-    /// Whether this very message, or another envelope of its chain, is in the inbox.
+    /// Whether this very message, or another envelope of its chain, is in the inbox ([INNER-4] [CUST-5]).
     fn is_known(&self, envelope: &VerifiedEnvelope, message: &Message, chain: MessageId) -> Result<bool, ReadError> {
         let id = envelope.id();
         if self.shelf.has(&head_place(id))? || self.shelf.has(&chain_place(chain))? {

@@ -27,6 +27,7 @@ pub(crate) struct Submission {
 impl Office {
     /// Seals the message `first` anew for recipient `index`. It supersedes what it replaces: to people it stays one
     /// message. `None`: there is nothing to do, or still no key.
+    // [PREKEY-5]
     pub(crate) fn reseal(&self, first: MessageId, index: u16) -> Result<Option<Submission>, SealingError> {
         let Some(head) = self.sent_head(first)? else { return Ok(None) };
         let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(None) };

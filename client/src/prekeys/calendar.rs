@@ -47,6 +47,7 @@ impl Window {
     /// Whether the private key of this window is to be erased: past the last expiry of what may be sealed to it and a
     /// margin, and every home relay has been drained since that expiry (at `drained`, the earliest of them); or past
     /// the cap.
+    // [PREKEY-4]
     #[must_use]
     pub fn is_spent(self, lifetime_max: Duration, drained: Option<Timestamp>, now: Timestamp) -> bool {
         let last_expiry = self.not_after().after(lifetime_max);
@@ -73,6 +74,7 @@ mod tests {
         assert!(windows.windows(2).all(|pair| pair[0].not_after() == pair[1].not_before()));
     }
 
+    // [PREKEY-4]
     #[test]
     fn a_key_lives_nine_days_where_relays_are_drained() {
         let (window, lifetime) = (Window::holding(at(100, 7)), Duration::from_secs(7 * 86_400));
@@ -80,6 +82,7 @@ mod tests {
         assert!(window.is_spent(lifetime, Some(at(108, 1)), at(109, 1)));
     }
 
+    // [PREKEY-4]
     #[test]
     fn an_undrained_relay_keeps_a_key_until_the_cap() {
         let (window, lifetime) = (Window::holding(at(100, 0)), Duration::from_secs(7 * 86_400));

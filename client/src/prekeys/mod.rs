@@ -237,7 +237,7 @@ impl State {
         self.held.iter().any(|key| key.window == window)
     }
 
-    /// A new epoch is the time in seconds: higher than any before it, also where the old one was lost with the disk.
+    /// [PREKEY-5] A new epoch is the time in seconds: higher than any before it, also where the old one was lost with the disk.
     fn next_position(&self, lost: bool, now: Timestamp) -> (u32, u64) {
         match &self.bundle {
             Some(bundle) if !lost => (bundle.epoch, bundle.seq.saturating_add(1)),

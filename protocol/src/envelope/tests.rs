@@ -385,6 +385,7 @@ proptest! {
         }
     }
 
+    // [ERR-1]
     #[test]
     fn arbitrary_bytes_never_panic_and_what_decodes_encodes_to_the_same_bytes(bytes in vec(any::<u8>(), 0..3000)) {
         if let Ok(header) = Header::decode(&bytes) {

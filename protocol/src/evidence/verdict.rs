@@ -168,7 +168,7 @@ pub const NOT_PROVEN: [&str; 3] = [
 ];
 
 impl Fact {
-    /// How much it is worth ([EVID-5]).
+    /// How much it is worth ([EVID-7]).
     #[must_use]
     pub const fn strength(&self) -> Strength {
         match self {

@@ -79,6 +79,7 @@ fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), R
 
 /// Whether one more relay may take an envelope for an agency that has passed `path`: four may, and then only a home
 /// relay of the recipient, so that an envelope which came the long way round still arrives.
+// [CUST-8]
 #[must_use]
 pub fn may_hop(path: &[NodeId], to: &NodeId, home: &[NodeId]) -> bool {
     path.len() < HOPS_MAX || (path.len() == HOPS_MAX && home.contains(to))
