@@ -9,7 +9,7 @@ use liaison_core::op::Table;
 use liaison_node::local::NodeHandle;
 use liaison_protocol::envelope::SenderKeys;
 use liaison_protocol::inner::Tlp;
-use liaison_protocol::roster::Roster;
+use liaison_protocol::roster::{Roster, TrustAnchor};
 use liaison_protocol::sign::{Signer, VerifyingKey};
 use liaison_protocol::{AgencyId, KeyId, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,8 @@ pub struct OfficeParts {
     pub slot_file: PathBuf,
     /// The run loop.
     pub node: NodeHandle,
+    /// Where trust begins.
+    pub anchor: TrustAnchor,
     /// The roster in force.
     pub roster: watch::Receiver<Arc<Roster>>,
     /// Tells the time.
@@ -78,6 +80,7 @@ pub struct Office {
     pub(crate) node: NodeHandle,
     pub(crate) signer: Arc<dyn Signer>,
     pub(crate) verifying_key: VerifyingKey,
+    pub(crate) anchor: TrustAnchor,
     pub(crate) roster: watch::Receiver<Arc<Roster>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
@@ -129,6 +132,7 @@ impl Office {
             node: parts.node,
             signer: parts.signer,
             verifying_key: parts.verifying_key,
+            anchor: parts.anchor,
             roster: parts.roster,
             clock: parts.clock,
             policy: parts.policy,

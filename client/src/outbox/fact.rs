@@ -135,5 +135,4 @@ impl Office {
 pub(crate) enum FactKind {
     Delivered = 1,
     Read = 2,
-    Resealed = 5,
 }

@@ -92,6 +92,11 @@ pub(crate) fn resealed_place(envelope: MessageId) -> Place {
     Place::new(Table::Outbox, b'v', &[&envelope.0.0])
 }
 
+/// Where the sealing `envelope` of the message `first` is kept.
+pub(crate) fn sealing_place(first: MessageId, envelope: MessageId) -> Place {
+    if envelope == first { kept_place(first) } else { resealed_place(envelope) }
+}
+
 pub(crate) fn envelope_place(envelope: MessageId) -> Place {
     Place::new(Table::Outbox, b'e', &[&envelope.0.0])
 }

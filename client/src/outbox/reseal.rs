@@ -8,7 +8,8 @@ use liaison_protocol::{MessageId, limits};
 use super::fact::Fact;
 use super::sealing::{Sealing, SealingError};
 use super::{
-    EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, kept_place, open_place, resealed_place, unkeyed_place,
+    EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, open_place, resealed_place, sealing_place,
+    unkeyed_place,
 };
 use crate::events::{EventRecord, What};
 use crate::kept::Kept;
@@ -83,8 +84,7 @@ impl Office {
             return Ok(None);
         }
         let Some(attempt) = self.next_attempt(envelope, index)? else { return Ok(None) };
-        let place = if envelope == first { kept_place(first) } else { resealed_place(envelope) };
-        let Some(kept) = self.shelf.get::<Kept>(&place)? else { return Ok(None) };
+        let Some(kept) = self.shelf.get::<Kept>(&sealing_place(first, envelope))? else { return Ok(None) };
         let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
         let ops = vec![Shelf::put_clear(attempt_place(envelope, index), &(attempt, self.now()))];
         Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))

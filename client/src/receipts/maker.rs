@@ -101,11 +101,6 @@ impl From<SealingError> for PayError {
 }
 
 impl Office {
-    /// Whether anything is owed.
-    pub(crate) fn owes(&self) -> Result<bool, ReadError> {
-        Ok(!Due::list(&self.shelf, None, 1)?.is_empty())
-    }
-
     fn owed(&self, not_now: &BTreeMap<AgencyId, Timestamp>) -> Result<BTreeMap<AgencyId, Vec<Due>>, ReadError> {
         let mut by_sender: BTreeMap<AgencyId, Vec<Due>> = BTreeMap::new();
         let mut after = None;

@@ -1,0 +1,284 @@
+//! The daemon's condition: `GET /v1/status`, `/v1/doctor` and `/v1/agencies`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_core::op::Table;
+use liaison_node::bundles;
+use liaison_node::status::{self as node, NodeStatus};
+use liaison_protocol::roster::{Agency, AgencyStatus, Roster};
+use liaison_protocol::{AgencyId, NodeId, Timestamp};
+
+use crate::api::model::{
+    Agencies, AgencyView, ClockStatus, Finding, InboxStatus, Level, LinkState, LinkStatus, OutboxStatus, RosterStatus,
+    Status, StoreStatus,
+};
+use crate::office::{Office, size};
+use crate::problem::Answer;
+use crate::shelf::ReadError;
+
+/// What ends sooner is warned of.
+const SOON: Duration = Duration::from_secs(14 * 86_400);
+const DAY: u64 = 86_400;
+
+impl Office {
+    /// `GET /v1/status`, from what the run loop says of itself.
+    ///
+    /// # Errors
+    /// A problem document.
+    pub fn status(&self, node: &NodeStatus, home: &[NodeId]) -> Answer<Status> {
+        let (now, roster) = (self.now(), self.roster());
+        let (messages, unread, arriving) = self.inbox_counts()?;
+        Ok(Status {
+            agency: self.me.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started: self.started.into(),
+            uptime_s: now.since(self.started).as_secs(),
+            roster: roster_status(&roster, node),
+            links: home.iter().map(|relay| link_status(&roster, node, relay)).collect(),
+            outbox: self.outbox_status()?,
+            inbox: InboxStatus { messages, unread, arriving },
+            store: StoreStatus {
+                used_bytes: node.store.used_bytes,
+                free_bytes: node.store.free_bytes,
+                min_free_bytes: self.policy.min_free_bytes,
+            },
+            clock: ClockStatus { offset_ms: node.clock_offset_ms, against: None },
+            prekeys_until: self.keyring.until().map(Into::into),
+            cursor: self.last_event()?,
+        })
+    }
+
+    fn outbox_status(&self) -> Result<OutboxStatus, ReadError> {
+        let mut status = OutboxStatus { open: 0, waiting: 0, bytes: 0, oldest: None };
+        let mut after = None;
+        loop {
+            let page = self.open_messages(after, 256)?;
+            let ended = page.len() < 256;
+            after = page.last().copied();
+            for first in page {
+                let Some(head) = self.sent_head(first)? else { continue };
+                status.open += 1;
+                status.bytes = status.bytes.saturating_add(head.bytes);
+                let older = status.oldest.is_none_or(|oldest| head.created < oldest.0);
+                status.oldest = if older { Some(head.created.into()) } else { status.oldest };
+                status.waiting += u64::from(!self.shelf.store().positions_of(&first)?.is_empty());
+            }
+            if ended {
+                return Ok(status);
+            }
+        }
+    }
+
+    /// Sets the daemon's own gauges.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn set_gauges(&self) -> Result<(), ReadError> {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 messages")]
+        let number = |count: u64| count as f64;
+        let unacked = self.shelf.scan(Table::Inbox, b"a").try_fold(0, |n, record| record.map(|_| n + 1))?;
+        metrics::gauge!("liaison_daemon_outbox_messages").set(number(self.outbox_status()?.open));
+        metrics::gauge!("liaison_daemon_inbox_unacked_messages").set(number(unacked));
+        Ok(())
+    }
+
+    /// `GET /v1/agencies`.
+    ///
+    /// # Errors
+    /// A problem document.
+    pub fn agencies(&self) -> Answer<Agencies> {
+        let roster = self.roster();
+        let agencies = roster.agencies().map(|agency| self.agency_view(&roster, agency)).collect::<Result<_, _>>()?;
+        Ok(Agencies { roster_version: roster.version().0, agencies })
+    }
+
+    fn agency_view(&self, roster: &Roster, agency: &Agency) -> Result<AgencyView, ReadError> {
+        let may = |from: &AgencyId, to: &AgencyId| roster.agreement(from, to).map(|a| a.max_precedence.into());
+        let bundle = bundles::get(self.shelf.store(), &agency.id)?;
+        Ok(AgencyView {
+            id: agency.id.clone(),
+            name: agency.name.clone(),
+            home: agency.home.clone(),
+            status: match agency.status {
+                AgencyStatus::Active => "active".into(),
+                AgencyStatus::Suspended => "suspended".into(),
+            },
+            me: agency.id == self.me,
+            we_may_send: may(&self.me, &agency.id),
+            they_may_send: may(&agency.id, &self.me),
+            keys: agency.sign_keys.iter().map(|key| key.id.to_string()).collect(),
+            prekeys_until: bundle.and_then(|bundle| bundle.until()).map(Into::into),
+            lifetime_max_s: agency.max_ttl.as_secs(),
+        })
+    }
+
+    /// `GET /v1/doctor`: every check, in a fixed order.
+    ///
+    /// # Errors
+    /// A problem document.
+    pub fn doctor(self: &Arc<Self>, node: &NodeStatus, home: &[NodeId]) -> Answer<Vec<Finding>> {
+        let (now, roster) = (self.now(), self.roster());
+        let mut findings = vec![
+            finding(
+                "daemon",
+                Level::Ok,
+                format!("liaisond {} of {}, up {}", env!("CARGO_PKG_VERSION"), self.me, span(now.since(self.started))),
+                None,
+            ),
+            check_roster(&roster, node, now),
+            self.check_identity(&roster, now),
+            self.check_prekeys(now),
+            check_clock(node),
+        ];
+        findings.extend(check_links(node, home));
+        findings.push(self.check_store(node));
+        findings.push(self.check_outbox(now)?);
+        Ok(findings)
+    }
+
+    fn check_identity(&self, roster: &Roster, now: Timestamp) -> Finding {
+        let id = "identity-key";
+        let Some(agency) = roster.agency(&self.me) else {
+            let text = format!("{} is not in roster version {}: nobody takes its mail", self.me, roster.version());
+            return finding(id, Level::Fail, text, Some("ask the roster's publishers to enrol this agency"));
+        };
+        let key = self.signer.key_id();
+        let enrol = "ask the roster's publishers to enter the key of a new one";
+        let Some(entry) = agency.sign_keys.iter().find(|entry| entry.id == key) else {
+            let text = format!("signing key {key} is not one that the roster names for {}", self.me);
+            return finding(id, Level::Fail, text, Some("use the key that the roster names, or have this one entered"));
+        };
+        if now > entry.not_after {
+            return finding(id, Level::Fail, format!("signing key {key} has ended"), Some(enrol));
+        }
+        let left = entry.not_after.since(now);
+        let level = if left < SOON { Level::Warn } else { Level::Ok };
+        finding(id, level, format!("signing key {key} ends in {}", span(left)), (level != Level::Ok).then_some(enrol))
+    }
+
+    fn check_prekeys(&self, now: Timestamp) -> Finding {
+        match self.keyring.until() {
+            Some(until) if until > now => {
+                let left = until.since(now);
+                let level = if left < SOON { Level::Warn } else { Level::Ok };
+                finding("prekeys", level, format!("published for {} ahead", span(left)), None)
+            }
+            _ => finding("prekeys", Level::Fail, "none is published for today: nobody can write to us".into(), None),
+        }
+    }
+
+    fn check_store(&self, node: &NodeStatus) -> Finding {
+        let (used, free, min) = (node.store.used_bytes, node.store.free_bytes, self.policy.min_free_bytes);
+        let text = format!("{} used, {} free; nothing new is taken below {}", size(used), size(free), size(min));
+        let fix = Some("make room, or lower [store] min_free");
+        match free {
+            free if free < min => finding("store", Level::Fail, text, fix),
+            free if free / 2 < min => finding("store", Level::Warn, text, fix),
+            _ => finding("store", Level::Ok, text, None),
+        }
+    }
+
+    fn check_outbox(&self, now: Timestamp) -> Result<Finding, ReadError> {
+        let status = self.outbox_status()?;
+        let Some(oldest) = status.oldest else {
+            return Ok(finding("outbox", Level::Ok, "every message sent has its delivery receipts".into(), None));
+        };
+        let age = now.since(oldest.0);
+        let text = format!("{} messages without all receipts, the oldest for {}", status.open, span(age));
+        let level = if age.as_secs() > DAY { Level::Warn } else { Level::Ok };
+        Ok(finding("outbox", level, text, (level != Level::Ok).then_some("liaison status MSG shows where one is")))
+    }
+}
+
+fn roster_status(roster: &Roster, node: &NodeStatus) -> RosterStatus {
+    RosterStatus {
+        federation: roster.federation().to_string(),
+        version: roster.version().0,
+        hash: roster.hash().to_string(),
+        issued: roster.issued().into(),
+        expires: roster.expires().into(),
+        signatures: node.roster.signed,
+        threshold: node.roster.threshold,
+        roots: u32::try_from(roster.document().roots.keys.len()).unwrap_or(u32::MAX),
+    }
+}
+
+fn link_status(roster: &Roster, node: &NodeStatus, relay: &NodeId) -> LinkStatus {
+    let link = node.links.iter().find(|link| link.peer == *relay);
+    let state = match link {
+        Some(link) if link.up => LinkState::Up,
+        Some(link) if link.next_try_ms.is_none() => LinkState::Connecting,
+        _ => LinkState::Down,
+    };
+    LinkStatus {
+        node: relay.clone(),
+        region: roster.relay(relay).map(|relay| relay.region.to_string()).unwrap_or_default(),
+        state,
+        since: link.and_then(|link| link.since_ms).map(Into::into),
+        rtt_ms: link.and_then(|link| link.rtt_ms),
+        last_receive: link.and_then(|link| link.last_receive_ms).map(Into::into),
+        last_error: link.filter(|link| !link.up).and_then(|link| link.last_error.clone()),
+        next_try: link.and_then(|link| link.next_try_ms).map(Into::into),
+    }
+}
+
+fn check_roster(roster: &Roster, node: &NodeStatus, now: Timestamp) -> Finding {
+    let (signed, roots) = (node.roster.signed, roster.document().roots.keys.len());
+    let what = format!("version {}, signed {signed} of {roots}", roster.version());
+    let renew = Some("get the next roster from the federation's publishers");
+    let left = roster.expires().since(now);
+    match node.roster.standing {
+        node::RosterStanding::Forked => {
+            let text = format!("{what}; another roster of this version is in circulation");
+            finding("roster", Level::Fail, text, Some("ask the federation's publishers which one holds"))
+        }
+        node::RosterStanding::Expired => finding("roster", Level::Fail, format!("{what}, ended"), renew),
+        node::RosterStanding::Grace => finding("roster", Level::Warn, format!("{what}, ended; days of grace"), renew),
+        node::RosterStanding::Current if left < SOON => {
+            finding("roster", Level::Warn, format!("{what}, {} left", span(left)), renew)
+        }
+        node::RosterStanding::Current => finding("roster", Level::Ok, format!("{what}, {} left", span(left)), None),
+    }
+}
+
+fn check_clock(node: &NodeStatus) -> Finding {
+    let Some(offset) = node.clock_offset_ms else {
+        return finding("clock", Level::Ok, "no relay has been compared with".into(), None);
+    };
+    let text = format!("off by {} ms from the relays (limit {} s)", offset, node::CLOCK_OFFSET_MS_MAX / 1000);
+    if offset.unsigned_abs() > node::CLOCK_OFFSET_MS_MAX {
+        return finding("clock", Level::Fail, text, Some("timedatectl set-ntp true"));
+    }
+    finding("clock", Level::Ok, text, None)
+}
+
+/// One home relay that is down is a warning while another is up.
+fn check_links<'a>(node: &'a NodeStatus, home: &'a [NodeId]) -> impl Iterator<Item = Finding> + 'a {
+    let up = |relay: &NodeId| node.links.iter().find(|link| link.peer == *relay && link.up);
+    let any = home.iter().any(|relay| up(relay).is_some());
+    home.iter().map(move |relay| {
+        let id = format!("relay {relay}");
+        if let Some(link) = up(relay) {
+            let rtt = link.rtt_ms.map(|rtt| format!(", {rtt:.1} ms")).unwrap_or_default();
+            return finding(&id, Level::Ok, format!("link up{rtt}"), None);
+        }
+        let link = node.links.iter().find(|link| link.peer == *relay);
+        let why = link.and_then(|link| link.last_error.clone()).unwrap_or_else(|| "no answer yet".into());
+        let level = if any { Level::Warn } else { Level::Fail };
+        finding(&id, level, format!("no link: {why}"), Some("check address and firewall (UDP); mail waits safely here"))
+    })
+}
+
+fn finding(id: &str, level: Level, text: String, fix: Option<&str>) -> Finding {
+    Finding { id: id.into(), level, text, fix: fix.map(Into::into) }
+}
+
+fn span(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds if seconds < 2 * DAY => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / DAY),
+    }
+}
