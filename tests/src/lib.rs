@@ -10,4 +10,5 @@
     reason = "a harness fails loudly, where the test can be read"
 )]
 
+pub mod bench;
 pub mod sim;

@@ -397,7 +397,6 @@ impl Turn {
                     Role::Agency => NodeKind::Daemon,
                     Role::Relay => NodeKind::Relay,
                 };
-                tracing::info!(%peer, roster = hello.roster_version, "link up");
                 let link = key(link);
                 self.peers.insert(peer.clone(), PeerRecord { since: Some(clock::now()), ..PeerRecord::default() });
                 self.links.insert(link, Link { peer: peer.clone(), kind, handle });
@@ -407,7 +406,7 @@ impl Turn {
                 self.progress(OwnEvent::LinkUp { peer });
             }
             LinkEvent::Down { link, peer, reason } => {
-                tracing::info!(%peer, reason, "link down");
+                tracing::debug!(%peer, reason, "link down");
                 self.links.remove(&key(link));
                 self.note_down(&peer, &reason);
                 self.handle(Event::LinkDown { link: key(link) });

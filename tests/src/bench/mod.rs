@@ -1,0 +1,8 @@
+//! The benchmark: two real relay processes, and two agencies' nodes in this process.
+
+mod line;
+mod measure;
+pub mod yardsticks;
+
+pub use line::Line;
+pub use measure::{Load, Measured, Sealing, pipeline};
