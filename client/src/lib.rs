@@ -20,6 +20,8 @@ mod random;
 mod receipts;
 pub mod sequence;
 pub mod shelf;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 use api::model::{Problem, ProblemCode};

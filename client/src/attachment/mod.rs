@@ -68,3 +68,6 @@ fn owner_place(hash: Hash) -> Place {
 fn counted<T>(items: &[T]) -> impl Iterator<Item = (u32, &T)> {
     (0..).zip(items)
 }
+
+#[cfg(test)]
+mod tests;

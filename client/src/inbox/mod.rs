@@ -142,3 +142,6 @@ pub(crate) fn put_thread(thread: MessageId, number: u64, way: Way, id: MessageId
 pub(crate) fn chain_of(sender: &AgencyId, first: MessageId) -> MessageId {
     MessageId(Hash::of(&[b"chain", sender.as_str().as_bytes(), &[0], &first.0.0]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,8 +22,8 @@ pub(crate) enum Fact {
     Cancelled { at: Timestamp },
     /// Sealed anew: from here on this envelope counts for it.
     Resealed { envelope: MessageId, at: Timestamp, times: u8 },
-    /// No key of its is known: it waits.
-    Unkeyed { at: Timestamp },
+    /// No key of its is known but the one that `envelope` was sealed to in vain: it waits for another.
+    Unkeyed { at: Timestamp, envelope: MessageId },
 }
 
 /// A receipt that holds.
@@ -104,6 +104,12 @@ impl Facts {
             _ => None,
         });
         resealed.unwrap_or(first)
+    }
+
+    /// Whether a recipient waits for a key.
+    pub(crate) fn is_unkeyed(&self, index: u16, first: MessageId) -> bool {
+        let current = self.envelope_of(index, first);
+        self.of(index).any(|fact| matches!(fact, Fact::Unkeyed { envelope, .. } if *envelope == current))
     }
 }
 

@@ -121,3 +121,6 @@ impl Office {
         self.shelf.get_clear(&envelope_place(envelope))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! Sealing anew, and sending again.
 
 use liaison_core::op::{Op, Table};
-use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::envelope::{Header, VerifiedEnvelope};
 use liaison_protocol::inner::{Content, Supersedes};
-use liaison_protocol::{MessageId, limits};
+use liaison_protocol::{AgencyId, MessageId, PrekeyId, Timestamp, limits};
 
 use super::fact::Fact;
 use super::sealing::{Sealing, SealingError};
@@ -52,7 +52,11 @@ impl Office {
             Fact::Resealed { times, .. } => Some(*times),
             _ => None,
         });
-        let Some(envelope) = outgoing.branch([index]) else { return Ok(self.wait_for_key(first, index, agency)) };
+        // The key that it was sealed to in vain would be refused again.
+        let same = self.prekey_of(first, previous, index)? == key_of(outgoing.envelope.header(), index);
+        let Some(envelope) = outgoing.branch([index]).filter(|_| !same) else {
+            return Ok(Some(self.wait_for_key(first, previous, index, agency)));
+        };
         let id = envelope.id();
         let event = EventRecord::new(What::Resealed, now).about(first).with_agency(agency);
         let ops = vec![
@@ -65,12 +69,19 @@ impl Office {
         Ok(Some(Submission { envelope: Some(envelope), attempt: 1, ops }))
     }
 
-    fn wait_for_key(&self, first: MessageId, index: u16, agency: &liaison_protocol::AgencyId) -> Option<Submission> {
+    fn wait_for_key(&self, first: MessageId, envelope: MessageId, index: u16, agency: &AgencyId) -> Submission {
         let ops = vec![
             Shelf::put_clear(unkeyed_place(agency, first), &(first, index)),
-            Fact::Unkeyed { at: self.now() }.put(first, index),
+            Fact::Unkeyed { at: self.now(), envelope }.put(first, index),
         ];
-        Some(Submission { envelope: None, attempt: 1, ops })
+        Submission { envelope: None, attempt: 1, ops }
+    }
+
+    /// Which prekey a sealing of a message used for a recipient.
+    fn prekey_of(&self, first: MessageId, envelope: MessageId, index: u16) -> Result<Option<PrekeyId>, ReadError> {
+        let Some(kept) = self.shelf.get::<Kept>(&sealing_place(first, envelope))? else { return Ok(None) };
+        let envelope = kept.envelope(Table::Outbox, &self.roster().federation())?;
+        Ok(key_of(envelope.header(), index))
     }
 
     /// Sends an envelope again, as it is, to one recipient. `None`: it is over, or has been sent as often as allowed.
@@ -91,30 +102,29 @@ impl Office {
     }
 
     fn next_attempt(&self, envelope: MessageId, index: u16) -> Result<Option<u8>, ReadError> {
-        let last: Option<(u8, liaison_protocol::Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+        let last: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
         let next = last.map_or(1, |(attempt, _)| attempt).saturating_add(1);
         Ok((next <= limits::ATTEMPTS_MAX).then_some(next))
     }
 
     /// When an envelope was last sent to a recipient.
-    pub(crate) fn last_sent(
-        &self,
-        first: MessageId,
-        envelope: MessageId,
-        index: u16,
-    ) -> Result<liaison_protocol::Timestamp, ReadError> {
-        let again: Option<(u8, liaison_protocol::Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+    pub(crate) fn last_sent(&self, first: MessageId, envelope: MessageId, index: u16) -> Result<Timestamp, ReadError> {
+        let again: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
         if let Some((_, at)) = again {
             return Ok(at);
         }
         let head: Option<super::SentHead> = self.shelf.get_clear(&head_place(first))?;
-        Ok(head.map_or(liaison_protocol::Timestamp::ZERO, |head| head.created))
+        Ok(head.map_or(Timestamp::ZERO, |head| head.created))
     }
 
     /// Whether the message still waits for a receipt.
     pub(crate) fn is_open(&self, first: MessageId) -> Result<bool, ReadError> {
         self.shelf.has(&open_place(first))
     }
+}
+
+fn key_of(header: &Header, index: u16) -> Option<PrekeyId> {
+    header.recipients.get(usize::from(index)).map(|recipient| recipient.prekey_id)
 }
 
 pub(crate) fn attempt_place(envelope: MessageId, index: u16) -> Place {

@@ -9,7 +9,7 @@ use liaison_protocol::receipt::{Payload, ReceiptBody};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{MessageId, NodeId};
 
-use super::fact::{Fact, Facts, Proven};
+use super::fact::{CustodyFact, Fact, Facts, Proven};
 use super::{SentHead, in_words};
 use crate::api::model::{MessageState, RecipientState, RecipientStatus};
 use crate::office::Office;
@@ -63,15 +63,16 @@ impl Office {
             status.at = Some(head.created.into());
             return Ok(status);
         }
-        let custody =
-            facts.custody.iter().rev().find(|fact| fact.envelope == envelope && fact.indices.contains(&index));
-        if let Some(custody) = custody {
+        if facts.is_unkeyed(index, first) {
+            status.holder = Some(NodeId::from(&self.me));
+            status.detail = format!("waits for a prekey of {}: none is known that it could open with", status.agency);
+            return Ok(status);
+        }
+        let held = |fact: &&CustodyFact| fact.envelope == envelope && fact.indices.contains(&index);
+        if let Some(custody) = facts.custody.iter().rev().find(held) {
             status.state = RecipientState::Custody;
             status.holder = Some(custody.holder.clone());
             status.at = Some(custody.at.into());
-        } else if facts.of(index).any(|fact| matches!(fact, Fact::Unkeyed { .. })) && envelope == first {
-            status.holder = Some(NodeId::from(&self.me));
-            status.detail = format!("waits for a prekey of {}: none is known for today", status.agency);
         } else {
             status.state = RecipientState::Custody;
             status.detail = "handed over; the relay's receipt is not in yet".into();

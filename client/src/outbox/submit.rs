@@ -135,7 +135,7 @@ impl Office {
         for index in &outgoing.unkeyed {
             let Some(agency) = head.recipients.get(usize::from(*index)) else { continue };
             ops.push(Shelf::put_clear(unkeyed_place(agency, id), &(id, *index)));
-            ops.push(Fact::Unkeyed { at: now }.put(id, *index));
+            ops.push(Fact::Unkeyed { at: now, envelope: id }.put(id, *index));
         }
         ops
     }

@@ -48,8 +48,7 @@ impl Office {
                 continue;
             }
             let envelope = standing.facts.envelope_of(index, first);
-            let waits = standing.facts.of(index).any(|fact| matches!(fact, Fact::Unkeyed { .. }));
-            if waits && envelope == first {
+            if standing.facts.is_unkeyed(index, first) {
                 unkeyed.push(index);
             } else if let Some((_, indices)) = envelopes.iter_mut().find(|(known, _)| *known == envelope) {
                 indices.push(index);

@@ -1,0 +1,151 @@
+use bytes::Bytes;
+use liaison_protocol::limits::CHUNK_BYTES;
+
+use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode};
+use crate::testing::{Desk, Federation, submission, until};
+
+async fn pair(federation: &Federation) -> (Desk, Desk) {
+    let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
+    a.learn_keys_of(&b).await;
+    b.learn_keys_of(&a).await;
+    (a, b)
+}
+
+fn file(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at * 31 % 251) as u8).collect()
+}
+
+async fn upload(desk: &Desk, file: &[u8], piece: usize) -> AttachmentRef {
+    let request = NewUpload { name: "file.bin".into(), total_len: file.len() as u64 };
+    let upload = desk.office.new_upload(request).await.unwrap();
+    append(desk, &upload.id, file, 0, piece).await;
+    AttachmentRef { upload: upload.id, name: "file.bin".into() }
+}
+
+async fn append(desk: &Desk, upload: &str, file: &[u8], from: usize, piece: usize) {
+    let mut offset = from as u64;
+    for piece in file[from..].chunks(piece) {
+        let standing = desk.office.append(upload, offset, Bytes::copy_from_slice(piece)).await.unwrap();
+        offset += piece.len() as u64;
+        assert_eq!(standing.offset, offset);
+    }
+}
+
+fn read(desk: &Desk, id: liaison_protocol::MessageId, way: Direction, n: u32) -> Vec<u8> {
+    let mut part = desk.office.part(id, way, n).unwrap();
+    let mut file = Vec::new();
+    while let Some(octets) = part.next(&desk.office).unwrap() {
+        file.extend_from_slice(&octets);
+    }
+    file
+}
+
+#[tokio::test]
+async fn a_file_in_odd_pieces_arrives_whole_and_is_receipted_only_then() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let (big, small) = (file(2 * CHUNK_BYTES + 12_345), file(7));
+    let mut with_files = submission(&[&b], "files");
+    with_files.attachments =
+        vec![upload(&a, &big, 100_001).await, upload(&a, &small, 3).await, upload(&a, &[], 1).await];
+    let id = a.submit(with_files).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 5).await;
+
+    // The text first: it is readable, and says what is still to come.
+    let chunks = a.queued(&b.me()).split_off(1);
+    assert!(chunks.iter().all(|(position, _)| position.rank == liaison_core::op::RANK_BULK));
+    a.deliver_one(&b).await;
+    assert_eq!(b.received(id).state, MessageState::Arriving);
+    assert_eq!(b.received(id).parts[0].bytes_here, 0);
+    assert_eq!(b.office.part(id, Direction::In, 1).err().unwrap().code, ProblemCode::NotReady.as_str());
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(b.queued(&a.me()).is_empty(), "no receipt before everything is here");
+
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    assert_eq!(b.received(id).state, MessageState::Received);
+    assert_eq!(read(&b, id, Direction::In, 1), big);
+    assert_eq!(read(&b, id, Direction::In, 2), small);
+    assert!(read(&b, id, Direction::In, 3).is_empty());
+    // What is delivered is no longer kept for sending.
+    until(|| a.office.part(id, Direction::Out, 1).is_err()).await;
+}
+
+#[tokio::test]
+async fn chunks_may_come_before_their_message() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let big = file(2 * CHUNK_BYTES);
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &big, CHUNK_BYTES).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 3).await;
+    a.deliver_last_first(&b).await;
+    until(|| b.received(id).state == MessageState::Received).await;
+    assert_eq!(read(&b, id, Direction::In, 1), big);
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_after_a_restart_where_it_stopped() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let big = file(CHUNK_BYTES + 1000);
+    let request = NewUpload { name: "file.bin".into(), total_len: big.len() as u64 };
+    let upload = a.office.new_upload(request).await.unwrap().id;
+    append(&a, &upload, &big[..100_000], 0, 100_000).await;
+    a.stop().await;
+    let a = federation.start("ncb.sg").await;
+    assert_eq!(a.office.upload(&upload).await.unwrap().offset, 100_000);
+    let wrong = a.office.append(&upload, 0, Bytes::from_static(b"x")).await.unwrap_err();
+    assert_eq!(wrong.code, ProblemCode::WrongOffset.as_str());
+    append(&a, &upload, &big, 100_000, 150_000).await;
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![AttachmentRef { upload, name: "file.bin".into() }];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    a.exchange(&b, || b.has(id, MessageState::Received)).await;
+    assert_eq!(read(&b, id, Direction::In, 1), big);
+}
+
+#[tokio::test]
+async fn sending_goes_on_after_a_restart_where_it_stopped() {
+    let federation = Federation::new();
+    let b = federation.start("ncb.ee").await;
+    // Its tasks do not run: the message is in the outbox, no chunk has left.
+    let a = federation.start_idle("ncb.sg").await;
+    a.learn_keys_of(&b).await;
+    let big = file(3 * CHUNK_BYTES);
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &big, 1 << 20).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    a.stop().await;
+    let a = federation.start("ncb.sg").await;
+    b.learn_keys_of(&a).await;
+    until(|| a.queued(&b.me()).len() == 4).await;
+    a.exchange(&b, || b.has(id, MessageState::Received)).await;
+}
+
+#[tokio::test]
+async fn an_upload_is_used_once_whole_and_within_bounds() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let whole = upload(&a, &file(10), 10).await;
+    let mut first = submission(&[&b], "first");
+    first.attachments = vec![whole.clone()];
+    let (mut twice, second) = (first.clone(), first.clone());
+    twice.attachments.push(whole);
+    assert_eq!(a.office.submit(twice, None).await.unwrap_err().code, ProblemCode::UnknownUpload.as_str());
+    a.submit(first).await;
+    assert_eq!(a.office.submit(second, None).await.unwrap_err().code, ProblemCode::UnknownUpload.as_str());
+
+    let request = NewUpload { name: "x".into(), total_len: 10 };
+    let half = a.office.new_upload(request).await.unwrap().id;
+    append(&a, &half, &file(5), 0, 5).await;
+    let mut third = submission(&[&b], "third");
+    third.attachments = vec![AttachmentRef { upload: half.clone(), name: "x".into() }];
+    assert_eq!(a.office.submit(third.clone(), None).await.unwrap_err().code, ProblemCode::UploadIncomplete.as_str());
+    let past = a.office.append(&half, 5, Bytes::from(file(6))).await.unwrap_err();
+    assert_eq!(past.code, ProblemCode::BadRequest.as_str());
+    third.attachments[0].name = "../x".into();
+    assert_eq!(a.office.submit(third, None).await.unwrap_err().code, ProblemCode::BadRequest.as_str());
+    let huge = NewUpload { name: "x".into(), total_len: 1 << 40 };
+    assert_eq!(a.office.new_upload(huge).await.unwrap_err().code, ProblemCode::TooLarge.as_str());
+}

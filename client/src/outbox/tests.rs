@@ -1,0 +1,231 @@
+use std::time::Duration;
+
+use liaison_node::local::OwnEvent;
+use liaison_protocol::refusal::RefusalReason;
+
+use crate::api::model::{MessageState, Precedence, ProblemCode, RecipientState, Stage};
+use crate::testing::{Desk, Federation, submission, until};
+
+async fn pair(federation: &Federation) -> (Desk, Desk) {
+    let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
+    a.learn_keys_of(&b).await;
+    b.learn_keys_of(&a).await;
+    (a, b)
+}
+
+async fn problem(desk: &Desk, submission: crate::api::model::Submission) -> (String, Option<String>) {
+    let problem = desk.office.submit(submission, None).await.unwrap_err();
+    (problem.code, problem.hint)
+}
+
+#[tokio::test]
+async fn a_message_arrives_and_its_receipt_comes_back() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    assert_eq!(a.sent(id).state, MessageState::Outbox);
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+
+    let message = b.received(id);
+    assert_eq!((message.subject.as_str(), message.text.as_str()), ("one", "text of one"));
+    assert!(message.unread && !message.acked && message.verification.verified);
+    let receipts = a.office.receipts(id, crate::api::model::Direction::Out).unwrap();
+    assert!(receipts.complete && receipts.receipts.iter().all(|receipt| receipt.verified));
+    until(|| a.office.open_messages(None, 10).unwrap().is_empty()).await;
+}
+
+#[tokio::test]
+async fn reading_is_receipted_once_and_only_after_delivery() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.deliver(&b).await;
+    b.office.mark_read(id).await.unwrap();
+    b.office.mark_read(id).await.unwrap();
+    a.exchange(&b, || a.is(id, MessageState::Read)).await;
+    assert!(!b.received(id).unread);
+    let trace = a.office.trace(id).await.unwrap();
+    let stages: Vec<Stage> = trace.hops.iter().map(|hop| hop.stage).collect();
+    assert_eq!(stages, [Stage::Outbox, Stage::Inbox, Stage::Read]);
+}
+
+#[tokio::test]
+async fn what_breaks_a_rule_is_refused_before_anything_is_kept() {
+    let federation = Federation::new();
+    let a = federation.start("ncb.sg").await;
+    let mut typo = submission(&[], "s");
+    typo.to = vec!["ncb.eee".parse().unwrap()];
+    let (code, hint) = problem(&a, typo).await;
+    assert_eq!(code, ProblemCode::UnknownAgency.as_str());
+    assert_eq!(hint.unwrap(), "did you mean 'ncb.ee'?");
+
+    let good = || {
+        let mut submission = submission(&[], "s");
+        submission.to = vec!["ncb.ee".parse().unwrap()];
+        submission
+    };
+    let mut bare = good();
+    bare.tlp = None;
+    assert_eq!(problem(&a, bare).await.0, ProblemCode::TlpMissing.as_str());
+    let mut twice = good();
+    twice.info = twice.to.clone();
+    assert_eq!(problem(&a, twice).await.0, ProblemCode::BadRequest.as_str());
+    let mut long = good();
+    long.text = "x".repeat(1 << 20);
+    assert_eq!(problem(&a, long).await.0, ProblemCode::TooLarge.as_str());
+    let mut lines = good();
+    lines.subject = "two\nlines".into();
+    assert_eq!(problem(&a, lines).await.0, ProblemCode::BadRequest.as_str());
+    let mut eternal = good();
+    eternal.expires_in_s = Some(31 * 86_400);
+    assert_eq!(problem(&a, eternal).await.0, ProblemCode::BadRequest.as_str());
+    assert!(a.office.open_messages(None, 10).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_agreement_bounds_the_precedence() {
+    let federation = Federation::new();
+    let a = federation.start("ncb.sg").await;
+    let mut flash = submission(&[], "s");
+    flash.to = vec!["ncb.ee".parse().unwrap()];
+    flash.precedence = Some(Precedence::Flash);
+    let roster = federation.roster_with(|roster| {
+        use liaison_protocol::roster::Party;
+        let (from, to) = ("ncb.sg".parse().unwrap(), "ncb.ee".parse().unwrap());
+        certs_dev::agree(roster, Party::Agency(from), Party::Agency(to), liaison_protocol::Precedence::Priority);
+    });
+    a.roster.send_replace(roster);
+    assert_eq!(problem(&a, flash.clone()).await.0, ProblemCode::NoAgreement.as_str());
+    flash.precedence = Some(Precedence::Priority);
+    a.submit(flash).await;
+}
+
+#[tokio::test]
+async fn one_key_names_one_message_also_after_a_restart() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let key = || Some("case-1142".to_owned());
+    let first = a.office.submit(submission(&[&b], "one"), key()).await.unwrap();
+    let again = a.office.submit(submission(&[&b], "one"), key()).await.unwrap();
+    assert!(!first.repeated && again.repeated);
+    assert_eq!(first.id, again.id);
+    a.stop().await;
+    let a = federation.start("ncb.sg").await;
+    assert_eq!(a.office.submit(submission(&[&b], "one"), key()).await.unwrap().id, first.id);
+    let other = a.office.submit(submission(&[&b], "two"), key()).await.unwrap_err();
+    assert_eq!(other.code, ProblemCode::IdempotencyConflict.as_str());
+    assert_eq!(a.queued(&b.me()).len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_are_used_at_once_take_turns() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let submit = || a.office.submit(submission(&[&b], "one"), Some("k".into()));
+    let (x, y, z) = tokio::join!(submit(), submit(), submit());
+    let ids = [x.unwrap().id, y.unwrap().id, z.unwrap().id];
+    assert!(ids.iter().all(|id| *id == ids[0]));
+    assert_eq!(a.queued(&b.me()).len(), 1);
+}
+
+#[tokio::test]
+async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    // The slots are in no backup: after a restore, none of the keys opens any more.
+    b.stop().await;
+    std::fs::remove_file(federation.slot_file("ncb.ee")).unwrap();
+    let b = federation.start("ncb.ee").await;
+    b.learn_keys_of(&a).await;
+    assert_eq!(a.deliver(&b).await, [(id, RefusalReason::KeyUnavailable)]);
+    let refused = OwnEvent::Refused {
+        id,
+        index: 0,
+        by: "ap-1".parse().unwrap(),
+        reason: RefusalReason::KeyUnavailable,
+        detail: String::new(),
+    };
+    a.tell(refused).await;
+    // The key that is known is the lost one: it waits.
+    until(|| a.sent(id).recipients[0].detail.contains("waits for a prekey")).await;
+    assert!(a.queued(&b.me()).is_empty());
+
+    a.learn_keys_of(&b).await;
+    until(|| a.queued(&b.me()).len() == 1).await;
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    assert_eq!(b.subjects(), ["one"]);
+    assert!(a.office.trace(id).await.unwrap().hops.iter().any(|hop| hop.stage == Stage::Resealed));
+    // Whatever envelope of the chain comes again, it is the same message.
+    a.commit(vec![crate::outbox::work::Work::Reseal { first: id, index: 0 }.put(a.office.now())]).await;
+    assert_eq!(b.inbox()[0].thread, id.into());
+}
+
+#[tokio::test]
+async fn a_message_without_a_key_waits_for_one_and_the_others_do_not() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let c = federation.start("ncb.fr").await;
+    let id = a.send(&[&b, &c], "to both").await;
+    assert_eq!((a.queued(&b.me()).len(), a.queued(&c.me()).len()), (1, 0));
+    a.deliver(&b).await;
+    assert_eq!(b.received(id).to, [b.me(), c.me()]);
+    a.learn_keys_of(&c).await;
+    until(|| a.queued(&c.me()).len() == 1).await;
+    assert!(a.queued(&b.me()).is_empty());
+    a.deliver(&c).await;
+    assert_eq!(c.subjects(), ["to both"]);
+}
+
+#[tokio::test]
+async fn what_no_relay_has_can_be_called_back() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let (kept, gone) = (a.send(&[&b], "kept").await, a.send(&[&b], "gone").await);
+    let trace = a.office.cancel(gone).await.unwrap();
+    assert_eq!(trace.state, MessageState::Cancelled);
+    a.exchange(&b, || a.is(kept, MessageState::Delivered)).await;
+    assert_eq!(b.subjects(), ["kept"]);
+    let late = a.office.cancel(kept).await.unwrap_err();
+    assert_eq!(late.code, ProblemCode::AlreadySent.as_str());
+}
+
+#[tokio::test]
+async fn a_message_that_expires_is_said_to_be_undeliverable() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.tell(OwnEvent::Expired { id, index: 0 }).await;
+    until(|| a.is(id, MessageState::Undeliverable)).await;
+    assert_eq!(a.sent(id).recipients[0].state, RecipientState::Expired);
+    until(|| {
+        let events = a.office.events(0, 100).unwrap();
+        events.iter().any(|event| event.kind.as_str() == "message.undeliverable")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn silence_past_the_expiry_ends_a_message() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.deliver(&b).await;
+    a.clock.advance(Duration::from_secs(8 * 86_400));
+    let ops = a.office.expire(id, a.office.now()).unwrap();
+    a.commit(ops).await;
+    until(|| a.is(id, MessageState::Undeliverable)).await;
+    // A receipt that comes late still counts.
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+}
+
+#[tokio::test]
+async fn evidence_of_a_sent_message_verifies_from_the_roots_alone() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    let evidence = a.office.evidence(id, crate::api::model::Direction::Out).unwrap();
+    let verdict = liaison_protocol::evidence::verify(evidence.into(), &a.office.anchor).unwrap();
+    assert!(verdict.to_string().contains("ncb.ee signed that it has the message"), "{verdict}");
+}
