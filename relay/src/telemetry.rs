@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use liaison_node::metric::{self, AgencyLabels, FamilyKind, StatusGauges};
 use liaison_node::status::NodeStatus;
@@ -67,10 +67,11 @@ pub fn init_logs(config: &TelemetryConfig) -> Result<LogHandle, TryInitError> {
     Ok(LogHandle(Some(handle)))
 }
 
-/// What `/metrics` shows.
+/// What `/metrics` shows. Clones show the same.
+#[derive(Clone)]
 pub struct Exporter {
     handle: PrometheusHandle,
-    gauges: Mutex<StatusGauges>,
+    gauges: Arc<Mutex<StatusGauges>>,
 }
 
 /// Why there are no metrics.
@@ -104,7 +105,7 @@ impl Exporter {
         metrics::gauge!("liaison_config_last_reload_success").set(1);
         metrics::gauge!("liaison_build_info", "version" => VERSION, "commit" => COMMIT, "protocol" => VERSION_MAX.to_string())
             .set(1);
-        Ok(Self { handle, gauges: Mutex::new(StatusGauges::new(agency_labels)) })
+        Ok(Self { handle, gauges: Arc::new(Mutex::new(StatusGauges::new(agency_labels))) })
     }
 
     /// All metrics in Prometheus' text format, with gauges as `status` has them.

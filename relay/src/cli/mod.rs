@@ -143,7 +143,7 @@ fn load(global: &Global) -> Result<RelayConfig, Failure> {
 fn client(global: &Global) -> Result<Client, Failure> {
     match &global.socket {
         Some(socket) => Ok(Client::new(socket)),
-        None => Ok(Client::new(load(global)?.listen.admin_socket)),
+        None => Ok(Client::new(RelayConfig::admin_socket(&global.config)?)),
     }
 }
 
@@ -165,3 +165,6 @@ pub async fn main(cli: Cli) -> Exit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

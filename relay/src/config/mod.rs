@@ -61,6 +61,23 @@ impl RelayConfig {
         config::parse(file, text, Self::read)
     }
 
+    /// The admin socket that `file` names, whatever else is wrong with it: an operator in the middle of an edit must
+    /// still reach the relay that runs.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not TOML.
+    pub fn admin_socket(file: &Path) -> Result<PathBuf, ConfigError> {
+        let mut found = None;
+        let loaded = config::load(file, |root| {
+            found = root.table("listen", |listen| Some(tables::read_admin_socket(listen)));
+            found.clone()
+        });
+        match (loaded, found) {
+            (Ok(socket), _) | (Err(_), Some(socket)) => Ok(socket),
+            (Err(error), None) => Err(error),
+        }
+    }
+
     fn read(root: &mut Reader<'_>) -> Option<Self> {
         let id = root.required::<NodeId>("id");
         let region = root.required::<Region>("region");

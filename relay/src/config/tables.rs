@@ -73,10 +73,14 @@ impl ListenConfig {
             );
         }
         let modes = [("0600", SocketMode::User), ("0660", SocketMode::Group)];
-        let admin_socket = table.path("admin_socket").unwrap_or_else(|| table.folder().join("relay.sock"));
+        let admin_socket = read_admin_socket(table);
         let admin_socket_mode = table.word("admin_socket_mode", &modes).unwrap_or(SocketMode::User);
         Some(Self { quic: quic?, admin, admin_token, admin_socket, admin_socket_mode })
     }
+}
+
+pub(super) fn read_admin_socket(listen: &mut Reader<'_>) -> PathBuf {
+    listen.path("admin_socket").unwrap_or_else(|| listen.folder().join("relay.sock"))
 }
 
 /// `[tls]`: how this relay proves who it is on a link.

@@ -163,3 +163,15 @@ fn an_admin_listener_beyond_loopback_takes_a_token() {
     let text = WHOLE.replace("admin = \"127.0.0.1:9464\"", "admin = \"0.0.0.0:9464\"\nadmin_token = \"file:token\"");
     assert!(parse(&text).unwrap().listen.admin_token.is_some());
 }
+
+#[test]
+fn the_admin_socket_is_found_in_a_file_that_is_being_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("relay.toml");
+    std::fs::write(&file, "id = 7\n[listen]\nadmn = 1\nadmin_socket = 'x.sock'\n").unwrap();
+    assert_eq!(RelayConfig::admin_socket(&file).unwrap(), folder.path().join("x.sock"));
+    std::fs::write(&file, "id = 'eu-1'\n").unwrap();
+    assert_eq!(RelayConfig::admin_socket(&file).unwrap(), folder.path().join("relay.sock"));
+    std::fs::write(&file, "id = \n").unwrap();
+    assert!(RelayConfig::admin_socket(&file).is_err());
+}
