@@ -128,7 +128,7 @@ impl Office {
         for (index, recipient) in (0..).zip(&standing.recipients) {
             if recipient.state == RecipientState::Outbox && standing.facts.is_unkeyed(index, first) {
                 // Tomorrow's key may do where today's was lost.
-                ops.push(Work::Reseal { first, index }.put(now));
+                ops.push(Work::Keyed { first, index }.put(now));
             }
             if recipient.state != RecipientState::Custody {
                 continue;

@@ -56,9 +56,12 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
         for (key, work) in list {
             match work {
                 Work::Announce(_) | Work::Settle { .. } => light.push((key, work)),
-                Work::Reseal { first, index } => {
-                    let for_worker = Arc::clone(office);
-                    let made = office.costly(move || for_worker.reseal(first, index)).await?;
+                Work::Keyed { first, index } | Work::Reseal { first, index } => {
+                    let (for_worker, waits) = (Arc::clone(office), matches!(work, Work::Keyed { .. }));
+                    let seal = move || {
+                        if waits { for_worker.seal_waiting(first, index) } else { for_worker.reseal(first, index) }
+                    };
+                    let made = office.costly(seal).await?;
                     let made = made.unwrap_or_else(|error| {
                         tracing::error!(message = %first.short(), %error, "a message cannot be sealed anew");
                         None
@@ -105,7 +108,7 @@ async fn lightly(office: &Arc<Office>, light: Vec<(Vec<u8>, Work)>) -> Answer<()
                 tickets.push(ticket);
             }
             Work::Settle { first } => drop(settle.insert(first)),
-            Work::Reseal { .. } | Work::Resubmit { .. } => {}
+            Work::Keyed { .. } | Work::Reseal { .. } | Work::Resubmit { .. } => {}
         }
     }
     let for_worker = Arc::clone(office);

@@ -116,7 +116,7 @@ impl Office {
         for record in self.shelf.scan(Table::Outbox, &prefix) {
             let (_, value) = record?;
             let (first, index): (MessageId, u16) = crate::shelf::decode(Table::Outbox, &value)?;
-            ops.push(Work::Reseal { first, index }.put(now));
+            ops.push(Work::Keyed { first, index }.put(now));
         }
         Ok(ops)
     }

@@ -69,6 +69,13 @@ impl Office {
         Ok(Some(Submission { envelope: Some(envelope), attempt: 1, ops }))
     }
 
+    /// As [`Office::reseal`], if the message still waits for a key: more than one thing may wake it.
+    pub(crate) fn seal_waiting(&self, first: MessageId, index: u16) -> Result<Option<Submission>, SealingError> {
+        let Some(head) = self.sent_head(first)? else { return Ok(None) };
+        let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(None) };
+        if self.shelf.has(&unkeyed_place(agency, first))? { self.reseal(first, index) } else { Ok(None) }
+    }
+
     fn wait_for_key(&self, first: MessageId, envelope: MessageId, index: u16, agency: &AgencyId) -> Submission {
         let ops = vec![
             Shelf::put_clear(unkeyed_place(agency, first), &(first, index)),

@@ -10,6 +10,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 use super::check::{Checked, check};
 use super::fact::Fact;
 use super::sealing::{Outgoing, Sealing, SealingError};
+use super::work::Work;
 use super::{
     EnvelopePart, EnvelopeRef, SentHead, envelope_place, head_place, kept_place, line_place, open_place, unkeyed_place,
 };
@@ -136,6 +137,8 @@ impl Office {
             let Some(agency) = head.recipients.get(usize::from(*index)) else { continue };
             ops.push(Shelf::put_clear(unkeyed_place(agency, id), &(id, *index)));
             ops.push(Fact::Unkeyed { at: now, envelope: id }.put(id, *index));
+            // The key may come between the look for it and this commit, with nobody waiting for it yet.
+            ops.push(Work::Keyed { first: id, index: *index }.put(now));
         }
         ops
     }

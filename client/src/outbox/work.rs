@@ -14,7 +14,9 @@ use crate::shelf::{Place, ReadError, Shelf, decode};
 pub(crate) enum Work {
     /// Give an event its number.
     Announce(EventRecord),
-    /// Seal a message anew for a recipient that has lost, or now has, a key.
+    /// Seal a message for a recipient whose key has come, if it still waits for one.
+    Keyed { first: MessageId, index: u16 },
+    /// Seal a message anew for a recipient that has lost a key.
     Reseal { first: MessageId, index: u16 },
     /// Send an envelope again to a recipient: its last holder has lost it, or nothing was heard for long.
     Resubmit { envelope: MessageId, index: u16 },
