@@ -95,11 +95,6 @@ pub const RELAY: &[Family] = &[
         HOLD_SECONDS,
         "How long custody was held until its release, by precedence.",
     ),
-    histogram(
-        "liaison_hop_latency_seconds",
-        HOLD_SECONDS,
-        "From the message's creation to custody here, by precedence.",
-    ),
     histogram("liaison_store_commit_seconds", COMMIT_SECONDS, "Duration of one durable commit, by engine."),
     histogram("liaison_store_commit_messages", COMMIT_MESSAGES, "Envelopes taken by one commit, by engine."),
     gauge("liaison_store_free_bytes", "Bytes free on the store's file system."),

@@ -23,7 +23,7 @@ pub const HANDSHAKE_FAILURES: &[&str] =
 /// The role of a peer that proved none.
 const UNPROVEN: &str = "unproven";
 /// Store operations that can fail.
-pub const STORE_OPERATIONS: &[&str] = &["commit", "open", "read"];
+pub const STORE_OPERATIONS: &[&str] = &["commit", "read"];
 /// What operators do.
 pub const ADMIN_ACTIONS: &[&str] = &["drain", "undrain", "reload", "retry-links"];
 /// How it ends.
@@ -86,11 +86,6 @@ pub fn custody_accepted(precedence: Precedence, n: u64) {
 pub fn custody_released(precedence: Precedence, held: Duration) {
     counter!("liaison_custody_released_total", "precedence" => precedence.as_str()).increment(1);
     histogram!("liaison_custody_hold_seconds", "precedence" => precedence.as_str()).record(held);
-}
-
-/// From a sender's `created` to custody here: needs clocks that agree.
-pub fn hop_latency(precedence: Precedence, latency: Duration) {
-    histogram!("liaison_hop_latency_seconds", "precedence" => precedence.as_str()).record(latency);
 }
 
 /// Custody refused for one recipient.

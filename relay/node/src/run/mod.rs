@@ -341,11 +341,15 @@ impl Turn {
                 self.handle(Event::Committed(CommitResult::Durable));
             }
             Err(StoreError::Full { .. }) => {
+                metric::store_error("commit");
                 tracing::error!("the disk is full: no new custody until there is room");
                 self.handle(Event::Committed(CommitResult::Full));
             }
             // [ERR-2]
-            Err(error) => self.fault = Some(error.into()),
+            Err(error) => {
+                metric::store_error("commit");
+                self.fault = Some(error.into());
+            }
         }
         self.signed = None;
     }
@@ -384,8 +388,12 @@ impl Turn {
     }
 
     fn fail(&mut self, error: impl Into<RunError>) {
+        let error = error.into();
+        if matches!(error, RunError::Store(_)) {
+            metric::store_error("read");
+        }
         if self.fault.is_none() {
-            self.fault = Some(error.into());
+            self.fault = Some(error);
         }
     }
 
