@@ -24,18 +24,48 @@ pub(crate) struct Flight {
     deadline: Timestamp,
 }
 
+/// How long a lane gives way to more urgent ones that have something in flight: urgent envelopes then are durable at the
+/// next holder before less urgent ones leave, and a stream of flash still does not starve routine.
+pub(crate) const GIVE_WAY: Duration = Duration::from_millis(100);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Lane {
     last_seq: u64,
     flights: BTreeMap<u64, Flight>,
     bytes: usize,
+    /// Since when it gives way.
+    gives_way_since: Option<Timestamp>,
 }
 
 impl Lane {
     /// Whether a transfer of so many bytes may be sent now. One always may.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.flights.is_empty() || self.flights.len() < FLIGHTS_MAX && self.bytes + bytes <= FLIGHT_BYTES_MAX
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flights.is_empty()
+    }
+
+    /// Whether it still gives way at `now`, to lanes that are `busy`.
+    pub(crate) fn gives_way(&mut self, busy: bool, now: Timestamp) -> bool {
+        if !busy {
+            self.gives_way_since = None;
+            return false;
+        }
+        let since = *self.gives_way_since.get_or_insert(now);
+        now < since.after(GIVE_WAY)
+    }
+
+    /// It has used its turn: it gives way anew.
+    pub(crate) const fn end_turn(&mut self) {
+        self.gives_way_since = None;
+    }
+
+    /// Until when it gives way.
+    pub(crate) fn waits_until(&self) -> Option<Timestamp> {
+        self.gives_way_since.map(|since| since.after(GIVE_WAY))
     }
 
     /// Gives the transfer's number.

@@ -124,6 +124,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
+        self.stop.cancel();
         for relay in &mut self.relays {
             // It may have ended by itself; then there is nothing to end.
             drop(relay.kill());
@@ -197,5 +198,5 @@ fn build_relay() -> Result<PathBuf> {
 fn start_relay(binary: &Path, config: &Path) -> Result<Child> {
     let mut command = Command::new(binary);
     command.arg("--config").arg(config).arg("run");
-    Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    Ok(command.stdout(Stdio::null()).stderr(Stdio::inherit()).spawn()?)
 }

@@ -145,17 +145,32 @@ impl Node {
         let mut lanes: Vec<LaneKey> = self.ready.keys().copied().collect();
         lanes.sort_unstable_by_key(|(link, rank)| (*rank, *link));
         for lane in lanes {
-            while let Some(queue) = self.ready.get(&lane).and_then(|list| list.front().cloned()) {
-                if !self.lane_has_room_for(lane, &queue) {
-                    break;
-                }
-                self.ready.get_mut(&lane).map(std::collections::VecDeque::pop_front);
-                self.send_next(lane, &queue, now, actions);
+            if self.gives_way(lane, now) {
+                continue;
             }
+            self.fill(lane, now, actions);
             if self.ready.get(&lane).is_some_and(std::collections::VecDeque::is_empty) {
                 self.ready.remove(&lane);
             }
         }
+    }
+
+    /// Whether a more urgent lane of the same link has something in flight, and this one has not waited long.
+    fn gives_way(&mut self, lane: LaneKey, now: Timestamp) -> bool {
+        let more_urgent = (lane.0, 0)..lane;
+        let busy = self.lanes.range(more_urgent).any(|(_, lane)| !lane.is_empty());
+        self.lanes.entry(lane).or_default().gives_way(busy, now)
+    }
+
+    fn fill(&mut self, lane: LaneKey, now: Timestamp, actions: &mut Vec<Action>) {
+        while let Some(queue) = self.ready.get(&lane).and_then(|list| list.front().cloned()) {
+            if !self.lane_has_room_for(lane, &queue) {
+                break;
+            }
+            self.ready.get_mut(&lane).map(std::collections::VecDeque::pop_front);
+            self.send_next(lane, &queue, now, actions);
+        }
+        self.lanes.entry(lane).or_default().end_turn();
     }
 
     fn lane_has_room_for(&mut self, lane: LaneKey, queue: &AgencyId) -> bool {

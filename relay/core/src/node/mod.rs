@@ -206,8 +206,10 @@ impl Node {
         let expiry = if self.loading_expired { None } else { self.next_expiry };
         let held = self.holds.values().copied();
         let acks = self.lanes.values().filter_map(Lane::deadline);
+        let waiting = self.lanes.iter().filter(|(key, _)| self.ready.contains_key(key));
+        let turns = waiting.filter_map(|(_, lane)| lane.waits_until());
         let ends = self.end_retries.first().map(|(at, _)| *at);
-        held.chain(acks).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
+        held.chain(acks).chain(turns).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
     }
 
     fn handle_timer(&mut self, now: Timestamp, actions: &mut Vec<Action>) {

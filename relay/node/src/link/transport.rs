@@ -59,9 +59,12 @@ fn transport(timing: &LinkTiming, streams: u8) -> TransportConfig {
     transport
 }
 
-/// For links that we dial.
+/// For links that we dial. Whoever dials probes: a peer that has restarted answers the next packet with a reset, and
+/// mail that waits there for us moves within that time, not within the keep-alive's.
 pub(super) fn dialing(timing: &LinkTiming) -> Arc<TransportConfig> {
-    Arc::new(transport(timing, LANES))
+    let mut transport = transport(timing, LANES);
+    transport.keep_alive_interval(Some(timing.keep_alive.min(timing.probe)));
+    Arc::new(transport)
 }
 
 /// For links that peers dial.
