@@ -42,7 +42,7 @@ pub fn rank_of(header: &Header) -> u8 {
 /// Rules for the envelope as a whole ([CUST-6] [CUST-8]).
 ///
 /// # Errors
-/// The first rule broken: clock, expiry, sender, loop.
+/// The first rule broken: suite, clock, expiry, sender, loop.
 pub fn check_envelope(
     header: &Header,
     peer: &NodeId,
@@ -51,6 +51,7 @@ pub fn check_envelope(
     roster: &Roster,
     now: Timestamp,
 ) -> Result<(), Refusal> {
+    check_suite(header.suite, roster.min_suite())?;
     if header.created > now.after(CLOCK_AHEAD_MAX) {
         let ahead = header.created.since(now).as_secs();
         return Err(Refusal::last(RefusalReason::Clock, format!("created {ahead} s ahead of this node's clock")));
@@ -63,6 +64,15 @@ pub fn check_envelope(
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
     }
     Ok(())
+}
+
+/// A federation that has left a suite behind is not talked back into it ([ROSTER-13]).
+fn check_suite(suite: u16, min: u16) -> Result<(), Refusal> {
+    if suite >= min {
+        return Ok(());
+    }
+    let detail = format!("suite {suite} is no longer used here, {min} is the lowest");
+    Err(Refusal::last(RefusalReason::UnsupportedSuite, detail))
 }
 
 /// An agency hands over its own envelopes only; relays hand over anybody's, and notices of their own ([CUST-7]).
@@ -178,6 +188,13 @@ mod tests {
     #[test]
     fn an_inbox_takes_an_id_once_whatever_the_attempt() {
         assert_eq!(classify(seen(1, Held::Released), 9, NodeKind::Daemon), Copy::Passed);
+    }
+
+    // [ROSTER-13]
+    #[test]
+    fn a_suite_below_the_rosters_lowest_is_refused_though_known() {
+        assert_eq!(check_suite(1, 1), Ok(()));
+        assert_eq!(check_suite(1, 2).unwrap_err().reason, RefusalReason::UnsupportedSuite);
     }
 
     #[test]
