@@ -93,6 +93,15 @@ pub enum Fault {
         /// The failure, in words.
         cause: Arc<str>,
     },
+    /// Batches that were committed follow damaged ones, so that the engine would drop them. Nothing was changed. What
+    /// helps is a copy of the disk, or a new directory: peers submit again what this node does not know.
+    #[error("corrupt store: {} is damaged at byte {start}, with committed batches behind it", journal.display())]
+    Journal {
+        /// The file.
+        journal: PathBuf,
+        /// Where the damage begins, or the batch that it is in.
+        start: u64,
+    },
     /// The thread that commits is gone.
     #[error("the store's writer has stopped: {cause}")]
     WriterGone {

@@ -13,6 +13,8 @@
 //! there while, and only while, an entry names it; after a [`Fault`] nothing is written again.
 
 mod config;
+#[cfg(test)]
+mod conformance;
 mod directory;
 mod engine;
 mod error;

@@ -131,3 +131,77 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Commit>) -> Result<(), Fault
 fn gone(cause: &str) -> Fault {
     Fault::WriterGone { cause: cause.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{Failure, FaultyStore, MemoryStore};
+    use bytes::Bytes;
+    use liaison_core::op::Table;
+
+    fn put(key: u8) -> Vec<Op> {
+        vec![Op::Put { table: Table::Meta, key: vec![key], value: Bytes::new() }]
+    }
+
+    fn faulty() -> Arc<FaultyStore<MemoryStore>> {
+        Arc::new(FaultyStore::new(MemoryStore::default()))
+    }
+
+    #[tokio::test]
+    async fn batches_are_committed_in_the_order_in_which_they_were_submitted() {
+        let store = faulty();
+        let writer = Writer::spawn(store.clone(), 2).unwrap();
+        let committer = writer.committer();
+        let mut pending = Vec::new();
+        for key in 1..=20 {
+            pending.push(committer.submit(put(key)).await.unwrap());
+        }
+        for (commit, pending) in (1..).zip(pending) {
+            assert_eq!(pending.durable().await.unwrap().commit(), commit);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_submitted_is_committed_before_the_writer_ends() {
+        let store = faulty();
+        let writer = Writer::spawn(store.clone(), 64).unwrap();
+        let committer = writer.committer();
+        for key in 1..=50 {
+            // Nobody waits for the answer.
+            drop(committer.submit(put(key)).await.unwrap());
+        }
+        drop(committer);
+        assert_eq!(writer.ended().await, Ok(()));
+        assert!(store.get(Table::Meta, &[50]).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_an_answer_and_the_writer_goes_on() {
+        let store = faulty();
+        store.fail_commit(1, Failure::Full);
+        let writer = Writer::spawn(store, 1).unwrap();
+        let committer = writer.committer();
+        assert!(matches!(committer.commit(put(1)).await, Err(StoreError::Full { .. })));
+        assert!(committer.commit(put(2)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_fault_ends_the_writer_and_reaches_its_owner_and_all_who_wait() {
+        for failure in [Failure::BeforeSync, Failure::AfterWrite, Failure::Panic] {
+            let store = faulty();
+            store.fail_commit(1, failure);
+            let writer = Writer::spawn(store, 8).unwrap();
+            let committer = writer.committer();
+            let first = committer.submit(put(1)).await.unwrap();
+            let second = committer.submit(put(2)).await;
+            let Err(StoreError::Fault(fault)) = first.durable().await else { panic!("{failure:?} is no fault") };
+            assert_eq!(writer.ended().await, Err(fault));
+            let second = match second {
+                Ok(pending) => pending.durable().await,
+                Err(gone) => Err(gone),
+            };
+            assert!(matches!(second, Err(StoreError::Fault(Fault::WriterGone { .. }))), "{second:?}");
+            assert!(matches!(committer.commit(put(3)).await, Err(StoreError::Fault(Fault::WriterGone { .. }))));
+        }
+    }
+}

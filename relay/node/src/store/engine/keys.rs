@@ -155,7 +155,7 @@ mod tests {
             position("aaa", 0, 1),
             position("aaa", 0, 256),
             position("aaa", 1, 2),
-            position("aaa-", 0, 0),
+            position("aaa-a", 0, 0),
             position("aaa.b", 4, u64::MAX),
             position("aaaa", 0, 0),
         ];

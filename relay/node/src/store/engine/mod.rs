@@ -6,16 +6,19 @@
 mod keys;
 mod plan;
 mod read;
+mod reclaim;
 mod spaces;
 mod stage;
 mod state;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
@@ -23,6 +26,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 
 use self::plan::Before;
 use self::read::{Sweep, View, decoded, parsed};
+use self::reclaim::{RECLAIM_BYTES_MIN, Reclaimer, Removed};
 use self::spaces::{Space, Spaces, corrupt, failed};
 use self::state::State;
 use super::directory::{self, Directory};
@@ -39,13 +43,16 @@ const SWEEP_ROWS: usize = 32 * 1024;
 
 /// A store in a directory of the local file system, of one process.
 pub struct DiskStore {
+    /// Dropped first: its thread uses the keyspaces.
+    reclaimer: Reclaimer,
     spaces: Spaces,
     state: Mutex<State>,
     /// Held through a commit: one at a time.
     committer: Mutex<Progress>,
-    fault: OnceLock<Fault>,
+    fault: Arc<OnceLock<Fault>>,
     directory: PathBuf,
     free_bytes_min: u64,
+    reclaim_bytes_min: u64,
     /// Dropped last: the lock outlives the engine's threads.
     _claim: Directory,
 }
@@ -54,6 +61,10 @@ pub struct DiskStore {
 struct Progress {
     commits: u64,
     bytes_since_beat: u64,
+    removed_envelopes: Removed,
+    removed_records: Removed,
+    /// The last batch that would have added found no room.
+    disk_is_low: bool,
 }
 
 impl DiskStore {
@@ -64,6 +75,10 @@ impl DiskStore {
     /// # Errors
     /// [`OpenError`]; in none of them has anything that was committed been touched.
     pub fn open(config: &StoreConfig) -> Result<Self, OpenError> {
+        Self::open_reclaiming(config, RECLAIM_BYTES_MIN)
+    }
+
+    fn open_reclaiming(config: &StoreConfig, reclaim_bytes_min: u64) -> Result<Self, OpenError> {
         let mut claim = Directory::claim(&config.directory)?;
         if !claim.is_fresh() {
             recover::check_journals(&claim.data(), claim.path())?;
@@ -76,41 +91,58 @@ impl DiskStore {
         if claim.is_fresh() {
             claim.complete()?;
         }
+        let fault = Arc::default();
         Ok(Self {
+            reclaimer: Reclaimer::spawn(Arc::clone(&fault))?,
             spaces,
             state: Mutex::new(state),
             committer: Mutex::default(),
-            fault: OnceLock::new(),
+            fault,
             directory: config.directory.clone(),
             free_bytes_min: config.free_bytes_min,
+            reclaim_bytes_min,
             _claim: claim,
         })
     }
 
-    fn try_commit(&self, committer: &mut Progress, ops: &[Op]) -> Result<(), StoreError> {
-        self.check_space(ops)?;
+    fn try_commit(&self, progress: &mut Progress, ops: &[Op]) -> Result<(), StoreError> {
+        if adds_much(ops) {
+            let room = self.check_room(ops);
+            progress.disk_is_low = room.is_err();
+            room?;
+        }
         let (stage, effects) = plan::plan(&self.spaces, &Known(&self.state), ops)?;
-        committer.bytes_since_beat += ops.iter().map(Op::weight).sum::<usize>() as u64;
-        let beat = committer.bytes_since_beat >= BEAT_BYTES;
+        progress.bytes_since_beat += ops.iter().map(Op::weight).sum::<usize>() as u64;
+        let beat = progress.bytes_since_beat >= BEAT_BYTES;
         stage.write(beat).map_err(|error| failed("committing", &error))?;
         if beat {
-            committer.bytes_since_beat = 0;
+            progress.bytes_since_beat = 0;
         }
+        progress.commits += 1;
+        progress.removed_envelopes.add(effects.freed_envelopes);
+        progress.removed_records.add(effects.freed_records);
         lock(&self.state).apply(effects);
-        committer.commits += 1;
+        self.reclaim(progress);
         Ok(())
+    }
+
+    fn reclaim(&self, progress: &mut Progress) {
+        let (low, bytes_min) = (progress.disk_is_low, self.reclaim_bytes_min);
+        let kinds =
+            [(Space::Envelopes, &mut progress.removed_envelopes), (Space::Records, &mut progress.removed_records)];
+        for (space, removed) in kinds {
+            let keyspace = self.spaces.keyspace(space);
+            if removed.take_if_due(keyspace, bytes_min, low) {
+                self.reclaimer.request(keyspace);
+            }
+        }
     }
 
     /// Whether there is room for what `ops` add, with the reserve left. Once the engine itself meets the end of the
     /// disk, it is in the middle of a write, and the only way on is to open the store anew: so it must not come to that.
-    fn check_space(&self, ops: &[Op]) -> Result<(), StoreError> {
-        let added: u64 = ops.iter().filter(|op| adds(op)).map(|op| op.weight() as u64).sum();
-        let small = added <= SMALL_BYTES && !ops.iter().any(|op| matches!(op, Op::PutEnvelope { .. }));
-        if small {
-            return Ok(());
-        }
+    fn check_room(&self, ops: &[Op]) -> Result<(), StoreError> {
         // Once in the journal, once in the tables.
-        let needed_bytes = self.free_bytes_min.saturating_add(2 * added);
+        let needed_bytes = self.free_bytes_min.saturating_add(2 * added_bytes(ops));
         let free_bytes = self.free_bytes()?;
         if free_bytes < needed_bytes { Err(StoreError::Full { free_bytes, needed_bytes }) } else { Ok(()) }
     }
@@ -142,12 +174,12 @@ impl DiskStore {
 
 impl Store for DiskStore {
     fn commit(&self, ops: &[Op]) -> Result<Durable, StoreError> {
-        let mut committer = lock(&self.committer);
+        let mut progress = lock(&self.committer);
         self.guarded("committing", || {
             if !ops.is_empty() {
-                self.try_commit(&mut committer, ops)?;
+                self.try_commit(&mut progress, ops)?;
             }
-            Ok(Durable { commit: committer.commits })
+            Ok(Durable { commit: progress.commits })
         })
     }
 
@@ -274,6 +306,14 @@ fn read_state(spaces: &Spaces) -> Result<State, StoreError> {
         totals.insert(lane, held);
     }
     Ok(State::new(totals, last_seq))
+}
+
+fn adds_much(ops: &[Op]) -> bool {
+    added_bytes(ops) > SMALL_BYTES || ops.iter().any(|op| matches!(op, Op::PutEnvelope { .. }))
+}
+
+fn added_bytes(ops: &[Op]) -> u64 {
+    ops.iter().filter(|op| adds(op)).map(|op| op.weight() as u64).sum()
 }
 
 fn adds(op: &Op) -> bool {

@@ -23,6 +23,10 @@ pub(super) struct Effects {
     pub(super) totals: BTreeMap<(AgencyId, u8), Totals>,
     /// Unchanged if `None`.
     pub(super) last_seq: Option<u64>,
+    /// Bytes of bodies that were freed.
+    pub(super) freed_envelopes: u64,
+    /// Bytes of records that were deleted.
+    pub(super) freed_records: u64,
     /// The soonest expiry among the entries added.
     pub(super) soonest_expiry: Option<Timestamp>,
 }
@@ -44,7 +48,7 @@ pub(super) fn plan<'a>(
         before,
         effects: Effects::default(),
         unnamed: BTreeSet::new(),
-        dequeued: BTreeSet::new(),
+        dequeued: BTreeMap::new(),
     };
     for op in ops {
         plan.apply(op)?;
@@ -58,14 +62,14 @@ struct Plan<'a, 'b> {
     effects: Effects,
     /// Envelopes that this batch brought and no entry has named yet.
     unnamed: BTreeSet<MessageId>,
-    /// Envelopes that lost an entry.
-    dequeued: BTreeSet<MessageId>,
+    /// Envelopes that lost an entry, and their size.
+    dequeued: BTreeMap<MessageId, u32>,
 }
 
 impl<'a> Plan<'a, '_> {
     fn apply(&mut self, op: &Op) -> Result<(), StoreError> {
         match op {
-            Op::Delete { table, key } => self.stage.remove(Space::Records, record_key(keys::record(*table, key))?),
+            Op::Delete { table, key } => self.delete(record_key(keys::record(*table, key))?)?,
             Op::Dequeue { position, id, expires } => self.dequeue(position, id, *expires)?,
             Op::Enqueue { position, entry } => self.enqueue(position, entry)?,
             Op::Forget { key } => self.forget(key)?,
@@ -75,6 +79,12 @@ impl<'a> Plan<'a, '_> {
             Op::PutEnvelope { id, bytes } => self.put_envelope(id, bytes)?,
             Op::Remember { key, record } => self.remember(key, record)?,
         }
+        Ok(())
+    }
+
+    fn delete(&mut self, key: Vec<u8>) -> Result<(), StoreError> {
+        self.effects.freed_records += self.stage.size_of(Space::Records, &key)?;
+        self.stage.remove(Space::Records, key);
         Ok(())
     }
 
@@ -141,7 +151,7 @@ impl<'a> Plan<'a, '_> {
         self.set_known(&dedupe, &Known { position: None, ..known });
         self.stage.remove(Space::Expiry, keys::expiry(expires, &key));
         self.stage.remove(Space::Queue, key);
-        self.dequeued.insert(*id);
+        self.dequeued.insert(*id, entry.bytes);
         let subtracted = self.totals(position).subtract(position.seq, entry.bytes);
         subtracted.ok_or_else(|| {
             corrupt(Space::Records, &keys::totals(&position.queue, position.rank), "less than the queue holds")
@@ -178,8 +188,8 @@ impl<'a> Plan<'a, '_> {
         if let Some(id) = self.unnamed.first() {
             return Err(Misuse::EnvelopeUnnamed { id: *id }.into());
         }
-        for id in std::mem::take(&mut self.dequeued) {
-            self.free(&id)?;
+        for (id, bytes) in std::mem::take(&mut self.dequeued) {
+            self.free(&id, bytes)?;
         }
         for ((queue, rank), totals) in &self.effects.totals {
             let key = keys::totals(queue, *rank);
@@ -196,7 +206,7 @@ impl<'a> Plan<'a, '_> {
 
     /// Frees an envelope that lost an entry, if that was its last. Only a shared one needs the search: for the others,
     /// which are nearly all, a filter in memory answers that there is no such record.
-    fn free(&mut self, id: &MessageId) -> Result<(), StoreError> {
+    fn free(&mut self, id: &MessageId, bytes: u32) -> Result<(), StoreError> {
         let shared = keys::shared(id);
         if self.stage.contains(Space::Records, &shared)? {
             let named = |value: &[u8]| Ok(values::decode_known(value)?.position.is_some());
@@ -206,6 +216,7 @@ impl<'a> Plan<'a, '_> {
             self.stage.remove(Space::Records, shared);
         }
         self.stage.remove(Space::Envelopes, keys::envelope(id));
+        self.effects.freed_envelopes += u64::from(bytes);
         Ok(())
     }
 

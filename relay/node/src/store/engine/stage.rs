@@ -52,6 +52,17 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Bytes of the value at `key`; zero without one.
+    pub(super) fn size_of(&self, space: Space, key: &[u8]) -> Result<u64, StoreError> {
+        match self.change(space, key) {
+            Some(change) => Ok(change.as_ref().map_or(0, |value| value.len() as u64)),
+            None => {
+                let size = self.spaces.keyspace(space).size_of(key).map_err(|error| failed("reading", &error))?;
+                Ok(size.map_or(0, u64::from))
+            }
+        }
+    }
+
     /// Whether `wanted` says so of any value whose key begins with `prefix`.
     pub(super) fn any(
         &self,

@@ -18,6 +18,8 @@ pub enum Failure {
     AfterWrite,
     /// The disk is full: nothing is written, and the store goes on.
     Full,
+    /// The commit panics, which no store should: nothing is written.
+    Panic,
 }
 
 /// Another store, whose commits fail where a test wants it. After a fault it answers nothing but the fault; the inner
@@ -75,6 +77,8 @@ impl<S: Store> Store for FaultyStore<S> {
         let fault = match state.failures.remove(&commit) {
             None => return inner.commit(ops),
             Some(Failure::Full) => return Err(StoreError::Full { free_bytes: 0, needed_bytes: 1 }),
+            #[expect(clippy::panic, reason = "a test asked for it")]
+            Some(Failure::Panic) => panic!("commit {commit} panics"),
             Some(Failure::BeforeSync) => "write",
             Some(Failure::AfterWrite) => {
                 let _never_acknowledged = inner.commit(ops)?;

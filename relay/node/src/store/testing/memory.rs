@@ -299,3 +299,22 @@ impl Content {
 fn check_attempt(attempt: u8) -> Result<(), Misuse> {
     if (1..=limits::ATTEMPTS_MAX).contains(&attempt) { Ok(()) } else { Err(Misuse::Attempt { attempt }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::conformance::{Place, conformance};
+
+    #[derive(Default)]
+    struct InMemory(Arc<MemoryStore>);
+
+    impl Place for InMemory {
+        fn open(&self) -> Arc<dyn Store> {
+            self.0.clone()
+        }
+    }
+
+    conformance!(InMemory::default());
+}
