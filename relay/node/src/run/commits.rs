@@ -1,60 +1,57 @@
-//! The thread that commits: one batch at a time, away from everything that must not wait for a disk.
+//! The commit under way: one at a time, on the store's own thread.
 
-use std::sync::Arc;
-use std::sync::mpsc as threads;
-use std::thread::JoinHandle;
+use std::future::Future;
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use liaison_core::op::Op;
-use tokio::sync::mpsc;
 
-use crate::store::{Store, StoreError};
+use crate::store::{Committer, StoreError, Writer};
 
 /// What became of a batch, and how long it took.
 pub(super) struct Committed {
     pub(super) result: Result<(), StoreError>,
     pub(super) took: Duration,
-    /// How many envelopes were stored.
+    /// How many envelopes it stored.
     pub(super) envelopes: u64,
 }
 
-/// See the module. Dropped, it waits for the commit that is under way.
+/// See the module.
 pub(super) struct Commits {
-    batches: Option<threads::SyncSender<Vec<Op>>>,
-    thread: Option<JoinHandle<()>>,
+    committer: Committer,
+    flying: Option<Flying>,
+}
+
+struct Flying {
+    started: Instant,
+    envelopes: u64,
+    commit: Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>,
 }
 
 impl Commits {
-    /// Starts the thread; results come in order.
-    pub(super) fn start(store: Arc<dyn Store>) -> std::io::Result<(Self, mpsc::Receiver<Committed>)> {
-        let (batches, work) = threads::sync_channel::<Vec<Op>>(1);
-        let (results, committed) = mpsc::channel(2);
-        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || {
-            while let Ok(ops) = work.recv() {
-                let started = Instant::now();
-                let envelopes = ops.iter().filter(|op| matches!(op, Op::PutEnvelope { .. })).count() as u64;
-                let result = store.commit(&ops).map(drop);
-                let done = Committed { result, took: started.elapsed(), envelopes };
-                if results.blocking_send(done).is_err() {
-                    return;
-                }
-            }
-        })?;
-        Ok((Self { batches: Some(batches), thread: Some(thread) }, committed))
+    pub(super) fn new(writer: &Writer) -> Self {
+        Self { committer: writer.committer(), flying: None }
     }
 
-    /// Hands over a batch. False if the thread is gone.
-    pub(super) fn commit(&self, ops: Vec<Op>) -> bool {
-        self.batches.as_ref().is_some_and(|batches| batches.try_send(ops).is_ok())
+    /// Starts a commit. The core starts the next one only when it has heard of this one.
+    pub(super) fn start(&mut self, ops: Vec<Op>) {
+        debug_assert!(self.flying.is_none(), "one commit at a time");
+        let envelopes = ops.iter().filter(|op| matches!(op, Op::PutEnvelope { .. })).count() as u64;
+        let committer = self.committer.clone();
+        let commit = Box::pin(async move { committer.commit(ops).await.map(drop) });
+        self.flying = Some(Flying { started: Instant::now(), envelopes, commit });
     }
-}
 
-impl Drop for Commits {
-    fn drop(&mut self) {
-        drop(self.batches.take());
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has sent no result: the run loop has seen its channel close.
-            drop(thread.join());
-        }
+    pub(super) const fn is_flying(&self) -> bool {
+        self.flying.is_some()
+    }
+
+    /// Waits for the commit under way; for ever, if there is none. Dropped before it ends, it loses nothing.
+    pub(super) async fn ended(&mut self) -> Committed {
+        let Some(flying) = &mut self.flying else { return std::future::pending().await };
+        let result = flying.commit.as_mut().await;
+        let (took, envelopes) = (flying.started.elapsed(), flying.envelopes);
+        self.flying = None;
+        Committed { result, took, envelopes }
     }
 }

@@ -45,7 +45,7 @@ use crate::link::{BindError, Endpoint, EndpointConfig, LinkEvent, LinkId, LinkId
 use crate::local::{LocalAgency, OwnEvent, Requests};
 use crate::metric;
 use crate::operator::OperatorRequests;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Writer};
 use commits::{Commits, Committed};
 use control::BundleChecked;
 use custody::Origins;
@@ -113,7 +113,6 @@ pub struct Runner {
     turn: Turn,
     endpoint: Endpoint,
     events: mpsc::Receiver<LinkEvent>,
-    committed: mpsc::Receiver<Committed>,
     requests: Requests,
     operator: OperatorRequests,
     inbound: Inbound,
@@ -140,8 +139,6 @@ pub(crate) struct Turn {
     origins: Origins,
     /// Records of the receipt chain that the next commit carries.
     records: Vec<Op>,
-    /// A commit is under way.
-    committing: bool,
     /// The receipt for the commit under way.
     unsigned: Option<UnsignedReceipt>,
     /// The receipt for the commit that has just ended: its acknowledgements share it.
@@ -185,7 +182,7 @@ impl Runner {
         let (sender, events) = mpsc::channel(LINK_EVENTS_MAX);
         let (me, kind) = (options.core.me.clone(), options.core.kind);
         let endpoint = Endpoint::bind(endpoint_config(&options, roster.subscribe()), sender)?;
-        let (commits, committed) = Commits::start(Arc::clone(&store)).map_err(|e| RunError::Thread(e.to_string()))?;
+        let writer = Writer::spawn(Arc::clone(&store), 1).map_err(StoreError::from)?;
         let receipts = Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store)?;
         let now_roster = Arc::clone(&roster.borrow());
         let core = Node::new(options.core, Arc::clone(&now_roster), restored(&*store)?);
@@ -198,7 +195,7 @@ impl Runner {
             me,
             kind,
             store,
-            commits,
+            commits: Commits::new(&writer),
             receipts,
             signer: options.signer,
             agency,
@@ -212,7 +209,6 @@ impl Runner {
             recent: Recent::default(),
             origins: Origins::default(),
             records: Vec::new(),
-            committing: false,
             unsigned: None,
             signed: None,
             offered: BTreeMap::new(),
@@ -229,7 +225,7 @@ impl Runner {
         // So that peers can be sent it, and a restart without its file's update does not fall back.
         let mut turn = turn;
         turn.commit_records(vec![rosters::record(&turn.roster)]);
-        Ok(Self { turn, endpoint, events, committed, requests, operator, inbound })
+        Ok(Self { turn, endpoint, events, requests, operator, inbound })
     }
 
     /// The address that links come in by.
@@ -261,7 +257,7 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
-                committed = self.committed.recv() => self.turn.handle_committed(committed),
+                committed = self.turn.commits.ended() => self.turn.handle_committed(committed),
                 () = sleep_until(self.turn.core.next_deadline()) => self.turn.handle(Event::Timer),
                 checked = poll_fn(|context| self.inbound.poll_next(context)), if room => self.turn.handle_checked(checked),
                 Some(checked) = self.turn.bundle_checks.join_next() => self.turn.handle_bundle_checked(checked),
@@ -298,9 +294,9 @@ impl Runner {
     /// Finishes the commits under way, so that their acknowledgements leave, and closes the links.
     async fn drain(mut self) -> Result<(), RunError> {
         let deadline = tokio::time::Instant::now() + DRAIN;
-        while self.turn.committing {
+        while self.turn.commits.is_flying() {
             tokio::select! {
-                committed = self.committed.recv() => self.turn.handle_committed(committed),
+                committed = self.turn.commits.ended() => self.turn.handle_committed(committed),
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }
@@ -324,14 +320,10 @@ impl Turn {
         self.flush_proofs();
     }
 
-    fn handle_committed(&mut self, committed: Option<Committed>) {
-        let Some(Committed { result, took, envelopes }) = committed else {
-            self.fault = Some(RunError::Thread("commit".into()));
-            return;
-        };
+    fn handle_committed(&mut self, committed: Committed) {
+        let Committed { result, took, envelopes } = committed;
         metric::commit(took, envelopes);
         self.commit_times.note(took);
-        self.committing = false;
         let unsigned = self.unsigned.take();
         match result {
             Ok(()) => {

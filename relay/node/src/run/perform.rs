@@ -121,10 +121,7 @@ impl Turn {
         }
         ops.append(&mut self.records);
         self.recent.note(&ops);
-        self.committing = true;
-        if !self.commits.commit(ops) {
-            self.fail(RunError::Thread("commit".into()));
-        }
+        self.commits.start(ops);
     }
 
     fn acknowledge(&mut self, link: LinkKey, rank: u8, acks: Vec<Acknowledgement>) {
