@@ -53,10 +53,9 @@ pub(super) struct Inbox {
 
 impl LocalAgency for Inbox {
     fn receive(&self, envelope: &VerifiedEnvelope, _index: u16, _now: Timestamp) -> Received {
-        if *self.opens.lock().unwrap_or_else(PoisonError::into_inner) {
-            if let Err(error) = open(envelope, &self.me, &self.prekey) {
-                return Received::Refuse { reason: error.reason(), detail: error.to_string(), ops: Vec::new() };
-            }
+        let opens = *self.opens.lock().unwrap_or_else(PoisonError::into_inner);
+        if opens && let Err(error) = open(envelope, &self.me, &self.prekey) {
+            return Received::Refuse { reason: error.reason(), detail: error.to_string(), ops: Vec::new() };
         }
         let (key, value) = (envelope.id().0.0.to_vec(), envelope.envelope().body.clone());
         Received::Deliver { ops: vec![Op::Put { table: Table::Inbox, key, value }], chain: None }
@@ -93,6 +92,7 @@ impl Line {
         let agency: Arc<dyn LocalAgency> = inbox.clone();
         let (to, _) = node(&federation, &roster, &recipient.id, Some(agency))?;
         let outbox = from.handle.clone();
+        #[expect(clippy::disallowed_methods, reason = "the line keeps both handles until it stops")]
         let nodes = [from.runner, to.runner].map(|runner| tokio::spawn(runner.run(stop.clone()))).into();
         let line = Self {
             text_bytes,

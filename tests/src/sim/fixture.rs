@@ -39,10 +39,10 @@ impl Federation {
         let (mut signers, mut prekeys) = (BTreeMap::new(), BTreeMap::new());
         let mut relays: Vec<NodeId> = (0..plan.regions).map(|region| name(&format!("relay-{region}"))).collect();
         let mut agencies = Vec::new();
-        for region in 0..plan.regions {
+        for (region, relay) in relays.iter().enumerate() {
             for index in 0..plan.agencies {
                 let agency: AgencyId = name(&format!("agency-{region}-{index}"));
-                agencies.push((agency, vec![relays[region].clone()]));
+                agencies.push((agency, vec![relay.clone()]));
             }
         }
         if plan.spare_relay {

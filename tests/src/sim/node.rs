@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use liaison_core::event::{Ended, Local};
-use liaison_core::op::{DedupeKey, Op, Position, Table};
+use liaison_core::op::{DedupeKey, Entry, Op, Position, Table};
 use liaison_core::{Config, LinkKey, Node, NodeKind};
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::inner::{Content, SignedStatement};
@@ -106,18 +106,18 @@ impl SimNode {
     pub(super) fn end(
         &self,
         position: &Position,
-        key: DedupeKey,
-        sender: &NodeId,
+        entry: &Entry,
         reason: RefusalReason,
         federation: &Federation,
         now: Timestamp,
         rng: &mut SimRng,
     ) -> Ended {
+        let key = DedupeKey { id: entry.id, index: entry.index };
         let record = end_record(key, reason);
         if self.kind == NodeKind::Daemon {
             return Ended::Records(vec![record]);
         }
-        let Some(prekey) = federation.prekeys.get(&sender.to_agency()) else { return Ended::Records(Vec::new()) };
+        let Some(prekey) = federation.prekeys.get(&entry.sender.to_agency()) else { return Ended::Records(Vec::new()) };
         let signer = &federation.signers[&self.id];
         let issuer = Issuer {
             federation: federation.roster.federation(),
@@ -138,7 +138,7 @@ impl SimNode {
         let request = SealRequest {
             federation: federation.roster.federation(),
             sender: &self.id,
-            recipients: &[(sender.to_agency(), prekey.public())],
+            recipients: &[(entry.sender.to_agency(), prekey.public())],
             created: now,
             expires: now.after(std::time::Duration::from_secs(7 * 86_400)),
             precedence: Precedence::Routine,

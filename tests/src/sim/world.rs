@@ -475,9 +475,8 @@ impl World {
             Action::End { position, entry, reason, detail } => {
                 let (holder, queue) = (self.nodes[node].id.clone(), NodeId::from(&position.queue));
                 self.note(Trace::Ended(holder, queue, entry.id, reason, detail));
-                let key = DedupeKey { id: entry.id, index: entry.index };
                 let (federation, rng) = (&self.federation, &mut self.rng);
-                let outcome = self.nodes[node].end(&position, key, &entry.sender, reason, federation, now, rng);
+                let outcome = self.nodes[node].end(&position, &entry, reason, federation, now, rng);
                 events.push(Event::Ended { position, outcome });
             }
             Action::Load { queue, rank, after, limit } => {
