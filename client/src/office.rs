@@ -22,6 +22,7 @@ use crate::attachment::arrive::Arrivals;
 use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
 use crate::once::Turns;
+use crate::outbox::keys::KeyCache;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
 use crate::sequence::Sequence;
@@ -90,6 +91,7 @@ pub struct Office {
     pub(crate) wake: Wake,
     pub(crate) chains: Chains,
     pub(crate) turns: Turns,
+    pub(crate) keys: KeyCache,
     pub(crate) uploads: UploadDesk,
     pub(crate) arrivals: Arrivals,
     /// As many as there are cores: sealing and hashing.
@@ -126,7 +128,7 @@ impl Office {
         let sequence = Sequence::after(last_number(&shelf)?);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();
-        Ok(Self {
+        let office = Self {
             me: parts.agency,
             shelf,
             node: parts.node,
@@ -141,13 +143,21 @@ impl Office {
             wake: Wake::default(),
             chains: Chains::default(),
             turns: Turns::default(),
+            keys: KeyCache::default(),
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),
             started,
-        })
+        };
+        if office.keyring.is_restored(started) {
+            tracing::warn!("the prekeys' slots are gone: mail sealed to lost keys is sealed anew by its senders");
+            let skip = office.skip_receipts()?;
+            // The run loop does not run yet.
+            drop(office.node.store().commit(&[skip]).map_err(ReadError::from)?);
+        }
+        Ok(office)
     }
 
     /// The roster in force.

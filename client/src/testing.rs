@@ -304,7 +304,7 @@ impl Desk {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the desk awaits it when it stops")]
-fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
     tokio::spawn(work)
 }
 

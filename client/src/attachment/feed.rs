@@ -8,7 +8,7 @@ use liaison_protocol::{MessageId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::office::Office;
-use crate::outbox::{EnvelopePart, EnvelopeRef, SentHead, envelope_place};
+use crate::outbox::{EnvelopePart, EnvelopeRef, SentHead, chunk_envelope_place, envelope_place};
 use crate::random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
@@ -107,6 +107,7 @@ impl Office {
         let part = EnvelopePart::Chunk { attachment: next.attachment, index: next.index, only: None };
         let ops = vec![
             Shelf::put_clear(envelope_place(envelope.id()), &EnvelopeRef { first: feed.first, part }),
+            Shelf::put_clear(chunk_envelope_place(feed.first, envelope.id()), &()),
             Shelf::put_clear(place, &(feed.first, Next { index: next.index + 1, ..next })),
         ];
         Ok(Step::Send(Box::new(envelope), ops))

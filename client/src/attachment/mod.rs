@@ -15,6 +15,7 @@
 //! is what travels. No more than one chunk of a file is in memory at a time.
 
 pub(crate) mod arrive;
+pub(crate) mod attach;
 pub(crate) mod complete;
 pub(crate) mod feed;
 mod part;

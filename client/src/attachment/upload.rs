@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
@@ -14,32 +13,30 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{body_place, tail_place, upload_place};
-use crate::api::model::{AttachmentRef, NewUpload, Problem, ProblemCode, Upload};
+use crate::api::model::{NewUpload, Problem, ProblemCode, Upload};
 use crate::office::Office;
-use crate::outbox::{SentHead, UploadId};
+use crate::outbox::UploadId;
 use crate::problem::Answer;
 use crate::random;
 use crate::shelf::ReadError;
 
 /// Octets of one piece.
 pub(crate) const PIECE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// An upload that nobody continues is removed after this.
-const ABANDONED: Duration = Duration::from_secs(86_400);
 /// Uploads that are open at a time.
-const UPLOADS_MAX: usize = 256;
+pub(super) const UPLOADS_MAX: usize = 256;
 
 #[derive(Clone, Serialize, Deserialize)]
-struct UploadRecord {
+pub(super) struct UploadRecord {
     name: String,
-    total_len: u64,
-    offset: u64,
+    pub(super) total_len: u64,
+    pub(super) offset: u64,
     key: AttachmentKey,
     hashes: Vec<Hash>,
-    touched: Timestamp,
+    pub(super) touched: Timestamp,
 }
 
 impl UploadRecord {
-    fn chunk_count(&self) -> Option<u32> {
+    pub(super) fn chunk_count(&self) -> Option<u32> {
         u32::try_from(self.total_len.div_ceil(limits::CHUNK_BYTES as u64)).ok()
     }
 
@@ -48,7 +45,7 @@ impl UploadRecord {
     }
 
     /// The attachment that it is to become; whole only once all is here.
-    fn attachment(&self, name: &str, sha256: Hash) -> Attachment {
+    pub(super) fn attachment(&self, name: &str, sha256: Hash) -> Attachment {
         Attachment {
             name: name.into(),
             total_len: self.total_len,
@@ -65,45 +62,22 @@ impl UploadRecord {
 pub(crate) struct UploadDesk {
     /// One piece of an upload at a time, and its hash so far.
     open: Mutex<BTreeMap<UploadId, Arc<tokio::sync::Mutex<Running>>>>,
-    claimed: Arc<Mutex<BTreeSet<UploadId>>>,
+    pub(super) claimed: Arc<Mutex<BTreeSet<UploadId>>>,
 }
 
 /// The hash of what is here; `None` after a restart, until it is read again.
 #[derive(Default)]
 pub(crate) struct Running(Option<(u64, Sha256)>);
 
-/// Uploads that a submission is about to consume: no other one can.
-pub(crate) struct Claims {
-    claimed: Arc<Mutex<BTreeSet<UploadId>>>,
-    ids: Vec<UploadId>,
-}
-
-impl Drop for Claims {
-    fn drop(&mut self) {
-        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in &self.ids {
-            claimed.remove(id);
-        }
-    }
-}
-
 impl UploadDesk {
-    fn running(&self, id: UploadId) -> Arc<tokio::sync::Mutex<Running>> {
+    pub(super) fn running(&self, id: UploadId) -> Arc<tokio::sync::Mutex<Running>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(open.entry(id).or_default())
     }
 
-    fn close(&self, id: UploadId) {
+    pub(super) fn close(&self, id: UploadId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
-}
-
-/// A submission's attachments, and what its commit does about their uploads.
-pub(crate) struct Attached {
-    pub(crate) attachments: Vec<Attachment>,
-    pub(crate) uploads: Vec<UploadId>,
-    pub(crate) ops: Vec<Op>,
-    pub(crate) claims: Claims,
 }
 
 impl Office {
@@ -224,7 +198,12 @@ impl Office {
     }
 
     /// From memory, or read again from what is here.
-    fn hash_so_far(&self, id: UploadId, record: &UploadRecord, running: &Running) -> Result<Sha256, ReadError> {
+    pub(super) fn hash_so_far(
+        &self,
+        id: UploadId,
+        record: &UploadRecord,
+        running: &Running,
+    ) -> Result<Sha256, ReadError> {
         if let Some((offset, hash)) = &running.0
             && *offset == record.offset
         {
@@ -251,94 +230,6 @@ impl Office {
         let body = self.shelf.store().get(place.table, &place.key)?.ok_or_else(|| malformed.clone())?;
         open_chunk(&body, attachment, index).map_err(|_| malformed)
     }
-
-    /// The attachments that finished uploads become. Their order is the recipients'.
-    pub(crate) fn attach(&self, refs: &[AttachmentRef]) -> Answer<Attached> {
-        if refs.len() > limits::ATTACHMENTS_MAX {
-            let detail = format!("{} attachments, at most {}", refs.len(), limits::ATTACHMENTS_MAX);
-            return Err(Problem::new(ProblemCode::TooLarge, detail));
-        }
-        let mut claims = Claims { claimed: Arc::clone(&self.uploads.claimed), ids: Vec::new() };
-        let (mut attachments, mut ops, mut chunks) = (Vec::new(), Vec::new(), 0u64);
-        for wanted in refs {
-            let id = parse_id(&wanted.upload)?;
-            check_name(&wanted.name)?;
-            if !claims.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
-                return Err(Problem::new(
-                    ProblemCode::UnknownUpload,
-                    format!("upload {} is used twice", wanted.upload),
-                ));
-            }
-            claims.ids.push(id);
-            let record: Option<UploadRecord> = self.shelf.get(&upload_place(id))?;
-            let record = record.ok_or_else(|| unknown(&wanted.upload))?;
-            if record.offset != record.total_len {
-                let detail = format!("{} of {} bytes of '{}' are here", record.offset, record.total_len, wanted.name);
-                return Err(Problem::new(ProblemCode::UploadIncomplete, detail));
-            }
-            chunks += u64::from(record.chunk_count().unwrap_or(u32::MAX));
-            let running = self.uploads.running(id);
-            let hash = self.hash_so_far(id, &record, &running.blocking_lock())?;
-            attachments.push(record.attachment(&wanted.name, Hash(hash.finalize().into())));
-            ops.push(upload_place(id).delete());
-        }
-        if chunks > limits::CHUNKS_MAX as u64 {
-            let detail = format!("{chunks} chunks of 256 KiB together, at most {}", limits::CHUNKS_MAX);
-            return Err(Problem::new(ProblemCode::TooLarge, detail));
-        }
-        let uploads = claims.ids.clone();
-        uploads.iter().for_each(|id| self.uploads.close(*id));
-        Ok(Attached { attachments, uploads, ops, claims })
-    }
-
-    /// Chunks that nobody needs any more, of a message that is over; and its place in the feed.
-    pub(crate) fn drop_uploads(
-        &self,
-        first: liaison_protocol::MessageId,
-        head: &SentHead,
-    ) -> Result<Vec<Op>, ReadError> {
-        let mut ops = vec![super::feed::feed_place(first).delete()];
-        for upload in &head.uploads {
-            let prefix = [&[b'b'], upload.as_slice()].concat();
-            for key in self.keys(&prefix)? {
-                ops.push(Op::Delete { table: Table::Chunks, key });
-            }
-        }
-        Ok(ops)
-    }
-
-    /// Keys of chunks under `prefix`, without holding their values.
-    fn keys(&self, prefix: &[u8]) -> Result<Vec<Vec<u8>>, ReadError> {
-        const AT_ONCE: usize = 16;
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        loop {
-            let page = self.shelf.store().scan(Table::Chunks, prefix, keys.last().map(Vec::as_slice), AT_ONCE)?;
-            let ended = page.len() < AT_ONCE;
-            keys.extend(page.into_iter().map(|(key, _)| key));
-            if ended {
-                return Ok(keys);
-            }
-        }
-    }
-
-    /// Uploads that nobody has continued for a day, with all their octets.
-    pub(crate) fn forget_uploads(&self, now: Timestamp) -> Result<Vec<Op>, ReadError> {
-        let mut ops = Vec::new();
-        for (key, value) in self.shelf.store().scan(Table::Chunks, b"u", None, UPLOADS_MAX)? {
-            let record: UploadRecord = self.shelf.open_record(Table::Chunks, key.clone(), &value)?;
-            let Some(id) = key.get(1..).and_then(|id| UploadId::try_from(id).ok()) else { continue };
-            if record.touched.after(ABANDONED) > now {
-                continue;
-            }
-            self.uploads.close(id);
-            ops.push(Op::Delete { table: Table::Chunks, key });
-            ops.push(tail_place(id).delete());
-            for key in self.keys(&[&[b'b'], id.as_slice()].concat())? {
-                ops.push(Op::Delete { table: Table::Chunks, key });
-            }
-        }
-        Ok(ops)
-    }
 }
 
 struct Piece {
@@ -347,7 +238,7 @@ struct Piece {
     hash: Sha256,
 }
 
-fn check_name(name: &str) -> Answer<()> {
+pub(super) fn check_name(name: &str) -> Answer<()> {
     let bad = name.is_empty()
         || name.len() > limits::ATTACHMENT_NAME_BYTES_MAX
         || name.chars().any(|c| c.is_control() || c == '/' || c == '\\')
@@ -365,7 +256,7 @@ fn name_of(id: UploadId) -> String {
     id.iter().fold(String::with_capacity(32), |name, byte| name + &format!("{byte:02x}"))
 }
 
-fn parse_id(name: &str) -> Answer<UploadId> {
+pub(super) fn parse_id(name: &str) -> Answer<UploadId> {
     let mut id = UploadId::default();
     if name.len() != 32 || !name.bytes().all(|byte| byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase()) {
         return Err(unknown(name));
@@ -377,7 +268,7 @@ fn parse_id(name: &str) -> Answer<UploadId> {
     Ok(id)
 }
 
-fn unknown(name: &str) -> Problem {
+pub(super) fn unknown(name: &str) -> Problem {
     let shown: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
     Problem::new(ProblemCode::UnknownUpload, format!("no upload '{shown}'"))
 }

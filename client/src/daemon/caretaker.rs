@@ -93,7 +93,7 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
             after = next;
         }
     }
-    let jobs: [fn(&Office, Timestamp) -> Result<Vec<Op>, ReadError>; 4] = [
+    let jobs: [Job; 4] = [
         |office, now| office.forget_events(now.before(office.policy.retain_read), TOGETHER),
         Office::forget_keys,
         Office::forget_uploads,
@@ -113,6 +113,9 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
     Ok(())
 }
 
+/// Finds some of what is to be removed, by the time that it is.
+type Job = fn(&Office, Timestamp) -> Result<Vec<Op>, ReadError>;
+
 /// Envelopes to ask after, each for one recipient.
 type Inquiries = Vec<(MessageId, u16)>;
 
@@ -120,7 +123,7 @@ impl Office {
     // [CUST-12]
     fn attend(&self, first: MessageId, ask: bool, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
         let mut ops = self.expire(first, now)?;
-        let (mut inquiries, mut again) = (Vec::new(), false);
+        let mut inquiries = Vec::new();
         if !ops.is_empty() || !ask {
             return Ok((ops, inquiries));
         }
@@ -138,13 +141,9 @@ impl Office {
             let heard = heard.max().unwrap_or(Timestamp::ZERO).max(self.last_sent(first, envelope, index)?);
             if now.since(heard) >= SILENCE {
                 ops.push(Work::Resubmit { envelope, index }.put(now));
-                again = true;
             } else if now.since(heard) >= INQUIRY {
                 inquiries.push((envelope, index));
             }
-        }
-        if again && !standing.head.uploads.is_empty() {
-            ops.extend(self.feed_again(first, &standing.head)?);
         }
         Ok((ops, inquiries))
     }

@@ -89,6 +89,8 @@ async fn submit(office: &Office, made: Option<Submission>, key: Vec<u8>) -> Answ
                 Some(envelope) => office.node.submit(envelope, attempt, ops).await?,
                 None => office.node.commit(ops).await?,
             }
+            // Chunks may have to be sent again, too.
+            office.wake.feed.notify_one();
         }
     }
     Ok(())

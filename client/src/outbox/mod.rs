@@ -11,12 +11,16 @@
 //!                 k id envelope …          CustodyFact: who has or had it, by receipt
 //!                 n agency 0 id            waits for a prekey of that agency
 //!                 w time random            Work: what is to be done
+//!                 f id                     chunks are being sent: which is next
+//!                 y envelope index         how often it was sent, and when last
+//!                 z id envelope            a chunk's envelope, to be forgotten with its message
 //! ```
 //! Facts are written once, each under its own key, by whoever learns them; what state a recipient is in follows from
 //! the facts. So two receipts that come at once cannot overwrite each other.
 
 mod check;
 pub(crate) mod fact;
+pub(crate) mod keys;
 mod progress;
 pub(crate) mod reseal;
 pub(crate) mod sealing;
@@ -103,6 +107,11 @@ pub(crate) fn envelope_place(envelope: MessageId) -> Place {
 
 pub(crate) fn unkeyed_place(agency: &AgencyId, id: MessageId) -> Place {
     Place::new(Table::Outbox, b'n', &[agency.as_str().as_bytes(), &[0], &id.0.0])
+}
+
+/// A chunk's envelope, so that what is known of it goes with its message.
+pub(crate) fn chunk_envelope_place(first: MessageId, envelope: MessageId) -> Place {
+    Place::new(Table::Outbox, b'z', &[&first.0.0, &envelope.0.0])
 }
 
 impl Office {

@@ -111,7 +111,8 @@ impl Office {
 
     /// A key of an agency has come: what waits for one is sealed.
     fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
-        let prefix = [&[b'n'], agency.as_str().as_bytes(), &[0]].concat();
+        self.keys.forget(agency);
+        let prefix = [b"n", agency.as_str().as_bytes(), &[0]].concat();
         let mut ops = Vec::new();
         for record in self.shelf.scan(Table::Outbox, &prefix) {
             let (_, value) = record?;
@@ -153,6 +154,8 @@ pub(crate) fn in_words(reason: RefusalReason, detail: &str) -> String {
         text.push_str(": ");
         text.push_str(detail);
     }
-    text.truncate(text.floor_char_boundary(limits::DETAIL_BYTES_MAX));
+    let ends = text.char_indices().map(|(start, character)| start + character.len_utf8());
+    let end = ends.take_while(|end| *end <= limits::DETAIL_BYTES_MAX).last();
+    text.truncate(end.unwrap_or(0));
     text
 }

@@ -104,7 +104,11 @@ impl Office {
         let Some(attempt) = self.next_attempt(envelope, index)? else { return Ok(None) };
         let Some(kept) = self.shelf.get::<Kept>(&sealing_place(first, envelope))? else { return Ok(None) };
         let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
-        let ops = vec![Shelf::put_clear(attempt_place(envelope, index), &(attempt, self.now()))];
+        let mut ops = vec![Shelf::put_clear(attempt_place(envelope, index), &(attempt, self.now()))];
+        if let Some(head) = self.sent_head(first)? {
+            // Whoever lost the message has lost its chunks as well.
+            ops.extend(self.feed_again(first, &head)?);
+        }
         Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))
     }
 

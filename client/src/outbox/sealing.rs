@@ -1,6 +1,5 @@
 //! Sealing to the keys that are known.
 
-use liaison_node::bundles;
 use liaison_protocol::envelope::{ContentKey, VerifiedEnvelope};
 use liaison_protocol::inner::Content;
 use liaison_protocol::prekey::{PrekeyPublic, PrekeySecret};
@@ -47,11 +46,10 @@ impl Office {
         let mut keys: Vec<(AgencyId, PrekeyPublic)> = Vec::with_capacity(sealing.recipients.len());
         let (mut unkeyed, mut expires) = (Vec::new(), sealing.expires);
         for (index, agency) in (0..).zip(sealing.recipients) {
-            let known = bundles::get(self.shelf.store(), agency).map_err(ReadError::from)?;
-            let key = match known.and_then(|bundle| bundle.select(sealing.created)) {
-                Some((key, expires_max)) => {
-                    expires = expires.min(expires_max);
-                    key
+            let key = match self.keys.select(self.shelf.store(), agency, sealing.created)? {
+                Some(chosen) => {
+                    expires = expires.min(chosen.expires_max);
+                    chosen.key
                 }
                 None => {
                     unkeyed.push(index);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{MessageId, NodeId, Timestamp};
+use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
 
 use super::fact::Fact;
 use super::{Place, Refusal, kept_place, open_place, unkeyed_place};
@@ -82,20 +82,32 @@ impl Office {
             open_place(first).delete(),
             crate::inbox::thread_place(head.thread, head.number).delete(),
         ];
-        let facts = self.facts(first)?;
-        for (_, fact) in &facts.by_recipient {
+        let mut envelopes = vec![first];
+        for (_, fact) in &self.facts(first)?.by_recipient {
             if let Fact::Resealed { envelope, .. } = fact {
-                ops.push(super::resealed_place(*envelope).delete());
-                ops.push(super::envelope_place(*envelope).delete());
+                envelopes.push(*envelope);
             }
         }
-        ops.push(super::envelope_place(first).delete());
+        for envelope in &envelopes {
+            ops.push(super::resealed_place(*envelope).delete());
+            ops.push(super::envelope_place(*envelope).delete());
+            ops.extend(self.delete_all(b'y', *envelope)?);
+        }
+        for record in self.shelf.scan(Table::Outbox, &Place::new(Table::Outbox, b'z', &[&first.0.0]).key) {
+            let (key, _) = record?;
+            let chunk = key.last_chunk().map(|id| MessageId(Hash(*id)));
+            ops.extend(chunk.map(|chunk| super::envelope_place(chunk).delete()));
+            ops.push(Op::Delete { table: Table::Outbox, key });
+        }
         for kind in [b'r', b'k'] {
-            let prefix = Place::new(Table::Outbox, kind, &[&first.0.0]).key;
-            for record in self.shelf.scan(Table::Outbox, &prefix) {
-                ops.push(Op::Delete { table: Table::Outbox, key: record?.0 });
-            }
+            ops.extend(self.delete_all(kind, first)?);
         }
         Ok(ops)
+    }
+
+    fn delete_all(&self, kind: u8, id: MessageId) -> Result<Vec<Op>, ReadError> {
+        let prefix = Place::new(Table::Outbox, kind, &[&id.0.0]).key;
+        let records = self.shelf.scan(Table::Outbox, &prefix);
+        records.map(|record| Ok(Op::Delete { table: Table::Outbox, key: record?.0 })).collect()
     }
 }

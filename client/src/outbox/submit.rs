@@ -15,7 +15,7 @@ use super::{
     EnvelopePart, EnvelopeRef, SentHead, envelope_place, head_place, kept_place, line_place, open_place, unkeyed_place,
 };
 use crate::api::model::{MessageState, Problem, ProblemCode, Submission, Submitted};
-use crate::attachment::upload::{Attached, Claims};
+use crate::attachment::attach::{Attached, Claims};
 use crate::events::{EventRecord, What};
 use crate::inbox::{Line, Way, put_thread, thread_of};
 use crate::office::Office;

@@ -11,6 +11,14 @@ use crate::events::{EventRecord, What};
 use crate::office::Office;
 use crate::problem::Answer;
 
+/// What of a message may still be called back.
+struct Withdrawable {
+    /// Its envelopes, with the recipients that each counts for.
+    envelopes: Vec<(MessageId, Vec<u16>)>,
+    /// Recipients that wait for a key: nothing of them is queued.
+    unkeyed: Vec<u16>,
+}
+
 impl Office {
     /// Calls back what no relay has taken.
     ///
@@ -18,7 +26,7 @@ impl Office {
     /// A problem document; `already_sent` if nothing could be called back.
     pub async fn cancel(self: &Arc<Self>, first: MessageId) -> Answer<CustodyTrace> {
         let office = Arc::clone(self);
-        let (envelopes, unkeyed) = crate::blocking(move || office.withdrawable(first)).await??;
+        let Withdrawable { envelopes, unkeyed } = crate::blocking(move || office.withdrawable(first)).await??;
         let mut withdrawn: Vec<u16> = unkeyed;
         for (envelope, indices) in envelopes {
             let gone = self.node.cancel(envelope, Vec::new()).await?;
@@ -38,8 +46,7 @@ impl Office {
         self.trace(first).await
     }
 
-    /// Its envelopes with the recipients that each counts for, and the recipients that wait for a key.
-    fn withdrawable(&self, first: MessageId) -> Answer<(Vec<(MessageId, Vec<u16>)>, Vec<u16>)> {
+    fn withdrawable(&self, first: MessageId) -> Answer<Withdrawable> {
         let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
         let mut envelopes: Vec<(MessageId, Vec<u16>)> = Vec::new();
         let mut unkeyed = Vec::new();
@@ -56,7 +63,7 @@ impl Office {
                 envelopes.push((envelope, vec![index]));
             }
         }
-        Ok((envelopes, unkeyed))
+        Ok(Withdrawable { envelopes, unkeyed })
     }
 
     /// Tries at once what waits here, and asks relays after what they hold.

@@ -105,6 +105,14 @@ impl Keyring {
         self.secrets.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
+    /// Whether keys that are published have been lost: the sign of a restore from a backup, which holds no slots.
+    #[must_use]
+    pub fn is_restored(&self, now: Timestamp) -> bool {
+        let state = self.lock();
+        let published = state.bundle.as_ref().is_some_and(|bundle| bundle.until > now);
+        published && !state.holds(Window::holding(now))
+    }
+
     /// End of the last window that is published.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {

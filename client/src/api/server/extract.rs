@@ -2,7 +2,7 @@
 
 use axum::extract::rejection::{BytesRejection, JsonRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Request};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
 use crate::api::model::{Problem, ProblemCode};
+use crate::attachment::upload::PIECE_BYTES_MAX;
 
 /// A problem document as an answer.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Failed;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+        check_length(&request, super::JSON_BYTES_MAX)?;
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
             Err(JsonRejection::BytesRejection(rejection)) => Err(unread(&rejection)),
@@ -59,6 +61,7 @@ impl<S: Send + Sync> FromRequest<S> for Octets {
     type Rejection = Failed;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failed> {
+        check_length(&request, PIECE_BYTES_MAX)?;
         Bytes::from_request(request, state).await.map(Self).map_err(|rejection| unread(&rejection))
     }
 }
@@ -86,6 +89,15 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Name<T>
         let path = axum::extract::Path::from_request_parts(parts, state).await;
         path.map(|path| Self(path.0)).map_err(|rejection| bad(rejection.body_text()))
     }
+}
+
+/// A body that says that it is too long is not read.
+fn check_length(request: &Request, bytes_max: usize) -> Result<(), Failed> {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > bytes_max as u64) {
+        return Err(Failed(Problem::new(ProblemCode::TooLarge, format!("the body may have {bytes_max} bytes"))));
+    }
+    Ok(())
 }
 
 fn unread(rejection: &BytesRejection) -> Failed {

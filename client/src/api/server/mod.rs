@@ -53,10 +53,14 @@ pub struct Surface {
 pub(crate) type Shared = axum::extract::State<Arc<Surface>>;
 
 #[derive(OpenApi)]
-#[openapi(info(
-    title = "liaisond",
-    description = "The local API of an agency's daemon, on a Unix socket. Errors are problem documents (RFC 9457)."
-))]
+#[openapi(
+    info(
+        title = "liaisond",
+        description = "The local API of an agency's daemon, on a Unix socket. Errors are problem documents (RFC 9457)."
+    ),
+    // Only queries refer to it, which are not searched for schemas.
+    components(schemas(crate::api::model::ListOrder))
+)]
 struct Api;
 
 fn open_api() -> (Router<Arc<Surface>>, Document) {
@@ -97,7 +101,6 @@ pub fn document() -> Document {
 }
 
 /// All paths.
-#[must_use]
 pub fn router(surface: Arc<Surface>) -> Router {
     open_api().0.fallback(extract::not_found).method_not_allowed_fallback(extract::not_allowed).with_state(surface)
 }

@@ -1,0 +1,62 @@
+//! The prekeys that are sealed to today: read and checked once, not with every message.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use liaison_node::bundles;
+use liaison_node::store::Store;
+use liaison_protocol::prekey::PrekeyPublic;
+use liaison_protocol::{AgencyId, Timestamp};
+
+use crate::shelf::ReadError;
+
+/// By agency: bounded by the roster.
+#[derive(Default)]
+pub(crate) struct KeyCache(Mutex<BTreeMap<AgencyId, Cached>>);
+
+#[derive(Clone)]
+struct Cached {
+    chosen: Chosen,
+    not_before: Timestamp,
+    not_after: Timestamp,
+}
+
+/// A key to seal to.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    pub(super) key: PrekeyPublic,
+    /// The latest expiry under it.
+    pub(super) expires_max: Timestamp,
+}
+
+impl KeyCache {
+    /// The key to seal to at `created`. `None`: none is known that is meant for that time.
+    pub(super) fn select(
+        &self,
+        store: &dyn Store,
+        agency: &AgencyId,
+        created: Timestamp,
+    ) -> Result<Option<Chosen>, ReadError> {
+        let of_window = |cached: &&Cached| cached.not_before <= created && created < cached.not_after;
+        if let Some(cached) = self.lock().get(agency).filter(of_window) {
+            return Ok(Some(cached.chosen.clone()));
+        }
+        let Some(known) = bundles::get(store, agency)? else { return Ok(None) };
+        let Some((key, expires_max)) = known.select(created) else { return Ok(None) };
+        let window = known.bundle.entry(&key).map(|entry| (entry.not_before, entry.not_after));
+        let chosen = Chosen { key, expires_max };
+        if let Some((not_before, not_after)) = window {
+            self.lock().insert(agency.clone(), Cached { chosen: chosen.clone(), not_before, not_after });
+        }
+        Ok(Some(chosen))
+    }
+
+    /// A newer bundle of the agency is in the store.
+    pub(super) fn forget(&self, agency: &AgencyId) {
+        self.lock().remove(agency);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgencyId, Cached>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
