@@ -1,7 +1,7 @@
 //! Whole-system tests and their harness.
 //!
 //! [`sim`] runs many real cores, relays and daemons, in one thread against a simulated network, disk and clock, from one
-//! seed. The end-to-end tests beside it run the real binaries.
+//! seed. [`fed`] runs the real programs; the end-to-end tests are made of it.
 
 #![expect(
     clippy::expect_used,
@@ -11,4 +11,5 @@
 )]
 
 pub mod bench;
+pub mod fed;
 pub mod sim;
