@@ -9,6 +9,7 @@ use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, 
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use super::Turn;
+use crate::clock;
 use crate::local::{Custody, OwnEvent};
 
 /// Messages of which a relay still knows who handed them over, after they have left.
@@ -46,9 +47,28 @@ impl Turn {
         let events = acks.acks.clone();
         self.origins.verified =
             acks.receipt.as_ref().and_then(receipt_time).zip(acks.receipt.clone()).map(|(t, r)| (r, t));
+        self.compare_clocks(link);
         self.origins.acked = Some((link, rank, acks));
         self.handle(Event::Acked { link, rank, acks: events });
         self.origins.acked = None;
+    }
+
+    /// A receipt was made a moment ago, by its issuer's clock.
+    fn compare_clocks(&mut self, link: LinkKey) {
+        let (Some((_, theirs)), Some(link)) = (&self.origins.verified, self.links.get(&link)) else { return };
+        let (ours, theirs) = (clock::now(), *theirs);
+        let ahead = i64::try_from(ours.since(theirs).as_millis()).unwrap_or(i64::MAX);
+        let behind = i64::try_from(theirs.since(ours).as_millis()).unwrap_or(i64::MAX);
+        self.clock_offsets.insert(link.peer.clone(), ahead.saturating_sub(behind));
+    }
+
+    /// By how much this clock is ahead of the linked peers': their median, so that one wrong clock decides nothing.
+    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
+        let linked = |peer: &NodeId| self.links.values().any(|link| link.peer == *peer);
+        let mut offsets: Vec<i64> =
+            self.clock_offsets.iter().filter(|(peer, _)| linked(peer)).map(|(_, offset)| *offset).collect();
+        offsets.sort_unstable();
+        offsets.get(offsets.len() / 2).copied()
     }
 
     /// The next holder has acknowledged: its proof goes back one hop, or is ours.

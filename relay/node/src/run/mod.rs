@@ -155,6 +155,8 @@ pub(crate) struct Turn {
     /// What is known of peers, up or down.
     peers: BTreeMap<NodeId, PeerRecord>,
     commit_times: CommitTimes,
+    /// By how much this clock was ahead of each peer's, by its last receipt.
+    clock_offsets: BTreeMap<NodeId, i64>,
     started: Timestamp,
     low_water_bytes: u64,
     fault: Option<RunError>,
@@ -218,6 +220,7 @@ impl Runner {
             redial: Vec::new(),
             peers: BTreeMap::new(),
             commit_times: CommitTimes::default(),
+            clock_offsets: BTreeMap::new(),
             started: clock::now(),
             low_water_bytes: options.low_water_bytes,
             fault: None,

@@ -156,7 +156,7 @@ impl Turn {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: clock::now().since(self.started).as_secs(),
             draining: self.core.is_draining(),
-            clock_offset_ms: None,
+            clock_offset_ms: self.clock_offset_ms(),
             links: self.link_statuses(),
             queues: queue_statuses(&self.core.queues()),
             alarms: alarms(&roster, &store),

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use liaison_core::Event;
-use liaison_core::LinkKey;
 use liaison_core::op::{Op, Table};
 use liaison_core::roster_state::{Announcement, Decision, Jump};
+use liaison_core::{LinkKey, NodeKind};
 use liaison_protocol::frame::{ControlFrame, Hello, RosterFrame, RosterRequest};
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
 
-use super::Turn;
 use super::requests::Waiter;
+use super::{Peer, Turn};
 use crate::clock;
 use crate::local::OwnEvent;
 use crate::store::{Store, StoreError};
@@ -121,11 +121,28 @@ impl Turn {
         self.rosters.adopted(Arc::clone(&roster));
         self.roster = Arc::clone(&roster);
         self.roster_in_force.send_replace(Arc::clone(&roster));
+        self.follow_relays(&roster);
         let frame = ControlFrame::Roster(RosterFrame { bytes: roster.signed().clone() });
         for link in self.links.values() {
             drop(link.handle.control(&frame));
         }
         self.handle(Event::Roster(roster));
         self.progress(OwnEvent::Roster);
+    }
+
+    /// A relay keeps links with every other relay: it dials those that are new, and no longer those that have left.
+    fn follow_relays(&mut self, roster: &Roster) {
+        if self.kind != NodeKind::Relay {
+            return;
+        }
+        let gone = self.dialed.iter().filter(|peer| roster.relay(&peer.id).is_none()).map(|peer| peer.id.clone());
+        self.redial.extend(gone);
+        self.dialed.retain(|peer| roster.relay(&peer.id).is_some());
+        for relay in roster.relays().filter(|relay| relay.id != self.me) {
+            if !self.dialed.iter().any(|peer| peer.id == relay.id) {
+                self.dialed.push(Peer { id: relay.id.clone(), addresses: relay.addresses.clone() });
+                self.redial.push(relay.id.clone());
+            }
+        }
     }
 }
