@@ -12,6 +12,7 @@ fn assert_sound(seed: u64) {
     assert!(violations.is_empty(), "seed {seed} ({plan:?}) broke the promise: {violations:#?}\n{:?}", report.counts);
 }
 
+// [CUST-1] [CUST-2] [CUST-3] [CUST-5] [CUST-9] [CUST-12]
 #[test]
 fn every_accepted_message_arrives_once_or_its_sender_is_told() {
     for seed in 0..SEEDS {

@@ -35,6 +35,7 @@ async fn a_message_arrives_and_its_receipt_comes_back() {
 }
 
 #[tokio::test]
+// [RCPT-3]
 async fn reading_is_receipted_once_and_only_after_delivery() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;
@@ -83,6 +84,7 @@ async fn what_breaks_a_rule_is_refused_before_anything_is_kept() {
 }
 
 #[tokio::test]
+// [CUST-6]
 async fn an_agreement_bounds_the_precedence() {
     let federation = Federation::new();
     let a = federation.start("ncb.sg").await;
@@ -129,6 +131,7 @@ async fn keys_that_are_used_at_once_take_turns() {
 }
 
 #[tokio::test]
+// [PREKEY-5] [INNER-4]
 async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;
@@ -191,6 +194,7 @@ async fn what_no_relay_has_can_be_called_back() {
 }
 
 #[tokio::test]
+// [CUST-9]
 async fn a_message_that_expires_is_said_to_be_undeliverable() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;

@@ -121,6 +121,7 @@ fn seqs(store: &dyn Store, name: &str, rank: u8, after: u64, limit: usize) -> Ve
     store.head(&queue(name), rank, after, limit).unwrap().into_iter().map(|(seq, _)| seq).collect()
 }
 
+// [CUST-5]
 pub(super) fn a_batch_is_there_whole_or_not_at_all(place: &dyn Place) {
     let store = place.open();
     let ops = [
@@ -233,6 +234,7 @@ pub(super) fn an_empty_batch_is_durable_at_once(place: &dyn Place) {
     assert_eq!(store.commit(&[]).unwrap().commit(), 2);
 }
 
+// [CUST-4]
 pub(super) fn deduplication_lasts_until_it_is_forgotten(place: &dyn Place) {
     let store = place.open();
     let remember = |index, held, until| Op::Remember { key: key(1, index), record: remembered(held, until) };
