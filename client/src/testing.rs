@@ -238,6 +238,13 @@ impl Desk {
         assert_eq!(self.carry(to, self.queued(&to.me()).into_iter().rev().collect()).await, []);
     }
 
+    /// What is queued for `to` leaves, and is never seen again.
+    pub(crate) async fn lose(&self, to: &Self) {
+        for (position, entry) in self.queued(&to.me()) {
+            self.commit(vec![Op::Dequeue { position, id: entry.id, expires: entry.expires }]).await;
+        }
+    }
+
     async fn carry(&self, to: &Self, entries: Vec<(Position, Entry)>) -> Vec<(MessageId, RefusalReason)> {
         let mut refused = Vec::new();
         for (position, entry) in entries {

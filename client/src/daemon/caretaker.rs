@@ -117,11 +117,16 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
 type Job = fn(&Office, Timestamp) -> Result<Vec<Op>, ReadError>;
 
 /// Envelopes to ask after, each for one recipient.
-type Inquiries = Vec<(MessageId, u16)>;
+pub(crate) type Inquiries = Vec<(MessageId, u16)>;
 
 impl Office {
     // [CUST-12]
-    fn attend(&self, first: MessageId, ask: bool, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
+    pub(crate) fn attend(
+        &self,
+        first: MessageId,
+        ask: bool,
+        now: Timestamp,
+    ) -> Result<(Vec<Op>, Inquiries), ReadError> {
         let mut ops = self.expire(first, now)?;
         let mut inquiries = Vec::new();
         if !ops.is_empty() || !ask {

@@ -233,3 +233,56 @@ async fn evidence_of_a_sent_message_verifies_from_the_roots_alone() {
     let verdict = liaison_protocol::evidence::verify(evidence.into(), &a.office.anchor).unwrap();
     assert!(verdict.to_string().contains("ncb.ee signed that it has the message"), "{verdict}");
 }
+
+#[tokio::test]
+async fn what_its_holder_has_lost_is_sent_again() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    let relay: liaison_protocol::NodeId = "ap-1".parse().unwrap();
+    let receipt = super::fact::CustodyFact {
+        envelope: id,
+        indices: vec![0],
+        holder: relay.clone(),
+        from: (&a.me()).into(),
+        at: a.office.now(),
+        receipt: bytes::Bytes::from_static(b"receipt"),
+        proof: bytes::Bytes::new(),
+    };
+    a.lose(&b).await;
+    a.commit(vec![receipt.put(id)]).await;
+    let answer = |by: &str| OwnEvent::Answer {
+        id,
+        index: 0,
+        by: by.parse().unwrap(),
+        state: liaison_protocol::frame::CustodyState::Unknown,
+    };
+    // One that never had it does not know it either.
+    a.tell(answer("ap-2")).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(a.queued(&b.me()).is_empty());
+    a.tell(answer(relay.as_str())).await;
+    until(|| a.queued(&b.me()).len() == 1).await;
+    assert_eq!(a.queued(&b.me())[0].1.attempt, 2);
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    assert_eq!(b.subjects(), ["one"]);
+}
+
+#[tokio::test]
+async fn a_day_of_silence_sends_a_message_again() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.lose(&b).await;
+    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    assert!(ops.is_empty() && asked.is_empty(), "it has just been sent");
+    a.clock.advance(Duration::from_secs(2 * 3600));
+    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    assert_eq!((ops.len(), asked), (0, vec![(id, 0)]), "an hour later it is asked after");
+    a.clock.advance(Duration::from_secs(86_400));
+    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    assert_eq!((ops.len(), asked.len()), (1, 0));
+    a.commit(ops).await;
+    until(|| a.queued(&b.me()).len() == 1).await;
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+}
