@@ -26,6 +26,7 @@ struct Sent {
     to: &'static [&'static str],
 }
 
+// [CUST-1] [CUST-2] [CUST-5] [CUST-12]
 #[test]
 fn every_accepted_message_arrives_once_though_every_node_is_killed_meanwhile() {
     let messages = setting("LIAISON_E2E_MESSAGES", 150);

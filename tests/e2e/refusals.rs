@@ -75,6 +75,7 @@ fn an_agreement_bounds_the_precedence_and_without_one_nothing_is_sent() {
     assert!(fed.inbox("ncb.fr").is_empty());
 }
 
+// [ROSTER-12]
 #[test]
 fn an_agency_that_is_removed_from_the_roster_loses_its_link_at_once() {
     let fed = Federation::start(&Plan::default());
@@ -97,6 +98,7 @@ fn an_agency_that_is_removed_from_the_roster_loses_its_link_at_once() {
     assert_ne!(status["links"][0]["state"], "up", "{status}");
 }
 
+// [CUST-9]
 #[test]
 fn an_expired_message_ends_in_a_signed_notice_and_never_arrives() {
     let fed = Federation::start(&Plan { agencies: 2, ..Plan::default() });
