@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use liaison_tests::fed::{Federation, Plan, eventually, eventually_within};
 
@@ -33,6 +33,7 @@ fn every_accepted_message_arrives_once_though_every_node_is_killed_meanwhile() {
     let seed = setting("LIAISON_E2E_SEED", 7);
     eprintln!("LIAISON_E2E_MESSAGES={messages} LIAISON_E2E_SEED={seed}");
     let fed = Federation::start(&Plan::default());
+    let started = Instant::now();
     let sending = AtomicUsize::new(usize::try_from(SENDERS).unwrap());
     let (sent, kills) = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..SENDERS)
@@ -48,13 +49,14 @@ fn every_accepted_message_arrives_once_though_every_node_is_killed_meanwhile() {
         let sent: Vec<Sent> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
         (sent, kills)
     });
-    eprintln!("{} messages, {kills} kills", sent.len());
+    eprintln!("{} messages and {kills} kills in {:?}", sent.len(), started.elapsed());
     let patience = Duration::from_secs(60 + messages / 10);
     for agency in fed.agencies() {
         eventually_within(patience, &format!("the last delivery receipt at {agency}"), || {
             (fed.get(&agency, "/v1/status").ok()?["outbox"]["open"] == 0).then_some(())
         });
     }
+    eprintln!("all delivered after {:?}", started.elapsed());
     check(&fed, &sent);
 }
 

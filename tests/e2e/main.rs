@@ -1,6 +1,7 @@
 //! The real programs, end to end: what was accepted arrives, once, whatever is killed on the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod aging;
 mod chaos;
 mod delivery;
 mod outage;
