@@ -26,7 +26,7 @@ use crate::outbox::keys::KeyCache;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
 use crate::sequence::Sequence;
-use crate::shelf::{ReadError, Shelf, last_u64};
+use crate::shelf::{Place, ReadError, Shelf, last_u64};
 
 /// What an [`Office`] is opened with.
 pub struct OfficeParts {
@@ -100,6 +100,8 @@ pub struct Office {
     free_bytes: AtomicU64,
     /// When the last envelope came, in milliseconds.
     last_taken_ms: AtomicU64,
+    /// The latest time that others have stated, in milliseconds.
+    witnessed_ms: AtomicU64,
     pub(crate) started: Timestamp,
 }
 
@@ -128,6 +130,7 @@ impl Office {
         let sequence = Sequence::after(last_number(&shelf)?);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();
+        let witnessed = shelf.get_clear(&witness_place())?.unwrap_or(Timestamp::ZERO);
         let office = Self {
             me: parts.agency,
             shelf,
@@ -149,6 +152,7 @@ impl Office {
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),
+            witnessed_ms: AtomicU64::new(witnessed.as_millis()),
             started,
         };
         if office.keyring.is_restored(started) {
@@ -176,6 +180,16 @@ impl Office {
     /// When the last envelope came; the start, if none has.
     pub(crate) fn last_taken(&self) -> Timestamp {
         Timestamp::from_millis(self.last_taken_ms.load(Ordering::Relaxed))
+    }
+
+    /// Somebody else's signature says that it is at least so late.
+    pub(crate) fn note_witness(&self, at: Timestamp) {
+        self.witnessed_ms.fetch_max(at.as_millis(), Ordering::Relaxed);
+    }
+
+    /// The latest time that others have stated.
+    pub(crate) fn witnessed(&self) -> Timestamp {
+        Timestamp::from_millis(self.witnessed_ms.load(Ordering::Relaxed))
     }
 
     /// Runs costly work on one of as many workers as there are cores.
@@ -229,6 +243,11 @@ fn last_number(shelf: &Shelf) -> Result<u64, ReadError> {
         last = last.max(number.unwrap_or(0));
     }
     Ok(last)
+}
+
+/// The latest time that others have stated, as of a minute ago.
+pub(crate) fn witness_place() -> Place {
+    Place::new(Table::Meta, b'w', &[])
 }
 
 /// 32 secret bytes in a record.

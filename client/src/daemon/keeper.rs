@@ -10,7 +10,7 @@ use liaison_protocol::{NodeId, Timestamp, limits};
 
 use super::bear;
 use crate::api::model::{Problem, ProblemCode};
-use crate::office::Office;
+use crate::office::{Office, witness_place};
 use crate::prekeys::PrekeyError;
 use crate::problem::Answer;
 use crate::shelf::{Place, ReadError, Shelf};
@@ -22,8 +22,6 @@ const LINKED: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_secs(60);
 /// One that has been linked for so long has sent what it held at the beginning, however busy it is.
 const LINKED_LONG: Duration = Duration::from_secs(86_400);
-/// Keys are not erased by a clock that is further off than this from the relays'.
-const CLOCK_OFFSET_MS_MAX: u64 = 300_000;
 
 pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec<NodeId>) -> Answer<()> {
     let mut roster = office.roster.clone();
@@ -54,14 +52,13 @@ async fn turn(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) 
     let status = operator.status().await?;
     let now = office.now();
     let drained: Vec<NodeId> = home.iter().filter(|relay| office.is_drained(&status, relay, now)).cloned().collect();
-    let ops: Vec<Op> = drained.iter().map(|relay| office.drained(relay, now)).collect();
+    // By others' word as well: a clock that has jumped ahead has drained nothing then.
+    let witnessed = office.witnessed();
+    let mut ops: Vec<Op> = drained.iter().map(|relay| office.drained(relay, now.min(witnessed))).collect();
+    ops.push(Shelf::put_clear(witness_place(), &witnessed));
     office.node.commit(ops).await?;
-    if status.clock_offset_ms.is_some_and(|offset| offset.unsigned_abs() > CLOCK_OFFSET_MS_MAX) {
-        tracing::warn!("the clock is off: no prekey is erased by it");
-        return Ok(());
-    }
     let (for_worker, home) = (Arc::clone(office), home.to_vec());
-    let ops = crate::blocking(move || for_worker.erase_keys(&home, now)).await?.map_err(problem)?;
+    let ops = crate::blocking(move || for_worker.erase_keys(&home, witnessed, now)).await?.map_err(problem)?;
     Ok(office.node.commit(ops).await?)
 }
 
@@ -83,12 +80,12 @@ impl Office {
         Shelf::put_clear(drain_place(relay), &now)
     }
 
-    fn erase_keys(&self, home: &[NodeId], now: Timestamp) -> Result<Vec<Op>, PrekeyError> {
+    fn erase_keys(&self, home: &[NodeId], witnessed: Timestamp, now: Timestamp) -> Result<Vec<Op>, PrekeyError> {
         let drained = |relay| self.shelf.get_clear::<Timestamp>(&drain_place(relay));
         let drained = home.iter().map(drained).collect::<Result<Vec<_>, ReadError>>()?;
         // One that was never drained keeps every key.
         let earliest = drained.into_iter().collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().min());
-        self.keyring.erase_spent(earliest, now)
+        self.keyring.erase_spent(earliest, witnessed, now)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
+use liaison_node::bundles;
 use liaison_node::local::{Custody, OwnEvent};
 use liaison_protocol::frame::CustodyState;
 use liaison_protocol::refusal::RefusalReason;
@@ -101,6 +102,7 @@ impl Office {
             return Ok(Vec::new());
         };
         let Custody { id: envelope, indices, holder, from, at, receipt, proof } = custody;
+        self.note_witness(at);
         let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
         if self.shelf.has(&fact.place(first))? {
             return Ok(Vec::new());
@@ -112,6 +114,9 @@ impl Office {
     /// A key of an agency has come: what waits for one is sealed.
     fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         self.keys.forget(agency);
+        if let Some(known) = bundles::get(self.shelf.store(), agency)? {
+            self.note_witness(known.bundle.issued);
+        }
         let prefix = [b"n", agency.as_str().as_bytes(), &[0]].concat();
         let mut ops = Vec::new();
         for record in self.shelf.scan(Table::Outbox, &prefix) {

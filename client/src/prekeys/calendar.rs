@@ -47,12 +47,20 @@ impl Window {
     /// Whether the private key of this window is to be erased: past the last expiry of what may be sealed to it and a
     /// margin, and every home relay has been drained since that expiry (at `drained`, the earliest of them); or past
     /// the cap.
-    // [PREKEY-4]
+    ///
+    /// `witnessed` is the latest time that others have stated: a clock that jumps ahead erases nothing before its time.
+    /// Only the cap goes by this machine's clock alone.
     #[must_use]
-    pub fn is_spent(self, lifetime_max: Duration, drained: Option<Timestamp>, now: Timestamp) -> bool {
+    pub fn is_spent(
+        self,
+        lifetime_max: Duration,
+        drained: Option<Timestamp>,
+        witnessed: Timestamp,
+        now: Timestamp,
+    ) -> bool {
         let last_expiry = self.not_after().after(lifetime_max);
         let drained_since = drained.is_some_and(|drained| drained > last_expiry);
-        (now > last_expiry.after(MARGIN) && drained_since) || now > self.not_after().after(KEPT_MAX)
+        (witnessed.min(now) > last_expiry.after(MARGIN) && drained_since) || now > self.not_after().after(KEPT_MAX)
     }
 }
 
@@ -78,8 +86,16 @@ mod tests {
     #[test]
     fn a_key_lives_nine_days_where_relays_are_drained() {
         let (window, lifetime) = (Window::holding(at(100, 7)), Duration::from_secs(7 * 86_400));
-        assert!(!window.is_spent(lifetime, Some(at(109, 0)), at(109, 0)));
-        assert!(window.is_spent(lifetime, Some(at(108, 1)), at(109, 1)));
+        assert!(!window.is_spent(lifetime, Some(at(109, 0)), at(109, 0), at(109, 0)));
+        assert!(window.is_spent(lifetime, Some(at(108, 1)), at(109, 1), at(109, 1)));
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_erases_nothing_that_others_have_not_seen_end() {
+        let (window, lifetime) = (Window::holding(at(100, 0)), Duration::from_secs(7 * 86_400));
+        let jumped = at(140, 0);
+        assert!(!window.is_spent(lifetime, Some(jumped), at(100, 5), jumped));
+        assert!(window.is_spent(lifetime, Some(jumped), at(109, 1), jumped));
     }
 
     // [PREKEY-4]
@@ -87,8 +103,8 @@ mod tests {
     fn an_undrained_relay_keeps_a_key_until_the_cap() {
         let (window, lifetime) = (Window::holding(at(100, 0)), Duration::from_secs(7 * 86_400));
         for drained in [None, Some(at(108, 0))] {
-            assert!(!window.is_spent(lifetime, drained, at(191, 0)));
-            assert!(window.is_spent(lifetime, drained, at(191, 1)));
+            assert!(!window.is_spent(lifetime, drained, at(191, 0), at(191, 0)));
+            assert!(window.is_spent(lifetime, drained, at(191, 1), at(191, 1)));
         }
     }
 }

@@ -133,7 +133,8 @@ impl Keyring {
         let mut state = self.lock();
         let missing: Vec<Window> = Window::published(now).filter(|window| !state.holds(*window)).collect();
         let lifetime_s = u32::try_from(lifetime_max.as_secs()).unwrap_or(u32::MAX);
-        if missing.is_empty() && state.bundle.as_ref().is_some_and(|bundle| bundle.lifetime_s == lifetime_s) {
+        let stands = |bundle: &BundleRecord| bundle.lifetime_s == lifetime_s && bundle.is_signed_by(signer.key_id());
+        if missing.is_empty() && state.bundle.as_ref().is_some_and(stands) {
             return Ok(None);
         }
         // Keys that are published and lost: senders must not go on with them, so the whole history starts anew.
@@ -163,19 +164,18 @@ impl Keyring {
         state.bundle = Some(top_up.bundle);
     }
 
-    /// Its own bundle's record, to be written again over whatever a peer may have sent back.
-    #[must_use]
-    pub fn restate(&self) -> Option<Op> {
-        self.lock().bundle.as_ref().map(|bundle| bundles::put(&self.agency, &bundle.frame))
-    }
-
     /// Erases what is spent: on return no copy opens any more. The operations only tidy up.
     ///
     /// # Errors
     /// [`PrekeyError`].
-    pub fn erase_spent(&self, drained: Option<Timestamp>, now: Timestamp) -> Result<Vec<Op>, PrekeyError> {
+    pub fn erase_spent(
+        &self,
+        drained: Option<Timestamp>,
+        witnessed: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Op>, PrekeyError> {
         let mut state = self.lock();
-        let is_spent = |key: &KeyRecord| key.window.is_spent(key.lifetime(), drained, now);
+        let is_spent = |key: &KeyRecord| key.window.is_spent(key.lifetime(), drained, witnessed, now);
         let spent: Vec<Window> = state.held.iter().filter(|key| is_spent(key)).map(|key| key.window).collect();
         if spent.is_empty() {
             return Ok(Vec::new());

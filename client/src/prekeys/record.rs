@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
 use liaison_protocol::frame::Bundle;
-use liaison_protocol::prekey::PrekeySecret;
-use liaison_protocol::{PrekeyId, Timestamp};
+use liaison_protocol::prekey::{PrekeySecret, SignedBundle};
+use liaison_protocol::{KeyId, PrekeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -89,6 +89,11 @@ pub(super) struct BundleRecord {
 impl BundleRecord {
     pub(super) fn read(shelf: &Shelf) -> Result<Option<Self>, ReadError> {
         shelf.get_clear(&Self::place())
+    }
+
+    /// A bundle that another key signed is no longer taken once that key has ended.
+    pub(super) fn is_signed_by(&self, key: KeyId) -> bool {
+        SignedBundle::decode(&self.frame.bundle).is_ok_and(|signed| signed.key == key)
     }
 
     pub(super) fn put(&self) -> Op {

@@ -63,9 +63,9 @@ async fn a_spent_key_opens_nothing_any_more_and_leaves_no_slot() {
     let (key, _) = published(&a).select(today).unwrap();
     a.clock.advance(DAY * 10);
     let now = a.office.now();
-    let kept = a.office.keyring.erase_spent(None, now).unwrap();
+    let kept = a.office.keyring.erase_spent(None, now, now).unwrap();
     assert!(kept.is_empty(), "an undrained relay keeps it");
-    let ops = a.office.keyring.erase_spent(Some(now), now).unwrap();
+    let ops = a.office.keyring.erase_spent(Some(now), now, now).unwrap();
     assert!(!ops.is_empty());
     a.commit(ops).await;
     assert!(a.office.keyring.secret(key.prekey_id()).is_none());
