@@ -26,7 +26,7 @@ pub(crate) struct Flight {
 
 /// How long a lane gives way to more urgent ones that have something in flight: urgent envelopes then are durable at the
 /// next holder before less urgent ones leave, and a stream of flash still does not starve routine.
-pub(crate) const GIVE_WAY: Duration = Duration::from_millis(500);
+pub(crate) const GIVE_WAY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]

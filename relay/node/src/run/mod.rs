@@ -116,6 +116,7 @@ pub struct Runner {
     requests: Requests,
     operator: OperatorRequests,
     inbound: Inbound,
+    writer: Writer,
 }
 
 /// What one turn of the loop works with.
@@ -228,7 +229,7 @@ impl Runner {
         // So that peers can be sent it, and a restart without its file's update does not fall back.
         let mut turn = turn;
         turn.commit_records(vec![rosters::record(&turn.roster)]);
-        Ok(Self { turn, endpoint, events, requests, operator, inbound })
+        Ok(Self { turn, endpoint, events, requests, operator, inbound, writer })
     }
 
     /// The address that links come in by.
@@ -249,7 +250,16 @@ impl Runner {
         thread.await.unwrap_or_else(|error| Err(RunError::Thread(error.to_string())))
     }
 
+    /// Serves, and then waits for the store's thread: whoever opens the store next finds it free.
     async fn drive(mut self, stop: CancellationToken) -> Result<(), RunError> {
+        let served = self.serve(stop).await;
+        let Self { turn, writer, .. } = self;
+        drop(turn);
+        let ended = writer.ended().await.map_err(|fault| RunError::Store(fault.into()));
+        served.and(ended)
+    }
+
+    async fn serve(&mut self, stop: CancellationToken) -> Result<(), RunError> {
         let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
         let mut requests_open = true;
         let mut operator_open = true;
@@ -295,7 +305,7 @@ impl Runner {
     }
 
     /// Finishes the commits under way, so that their acknowledgements leave, and closes the links.
-    async fn drain(mut self) -> Result<(), RunError> {
+    async fn drain(&mut self) -> Result<(), RunError> {
         let deadline = tokio::time::Instant::now() + DRAIN;
         while self.turn.commits.is_flying() {
             tokio::select! {
