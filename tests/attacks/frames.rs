@@ -32,6 +32,7 @@ fn honest_mail_passes(fed: &Federation, sender: &str, relay: &str) {
 }
 
 #[tokio::test]
+// [FRAME-1] [FRAME-2] [ERR-1]
 async fn frames_that_no_correct_peer_sends_close_the_link_under_their_code() {
     let fed = victims();
     let too_large = u32::try_from(LANE_FRAME_BYTES_MAX + 1).unwrap();
