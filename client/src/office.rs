@@ -210,8 +210,13 @@ impl Office {
 
     /// Whether anything new may be taken.
     pub(crate) fn check_room(&self) -> Answer<()> {
+        self.check_room_for(0)
+    }
+
+    /// Whether `bytes` may be taken.
+    pub(crate) fn check_room_for(&self, bytes: u64) -> Answer<()> {
         let free = self.free_bytes.load(Ordering::Relaxed);
-        if free >= self.policy.min_free_bytes {
+        if free.saturating_sub(bytes) >= self.policy.min_free_bytes {
             return Ok(());
         }
         let detail = format!(

@@ -149,3 +149,16 @@ async fn an_upload_is_used_once_whole_and_within_bounds() {
     let huge = NewUpload { name: "x".into(), total_len: 1 << 40 };
     assert_eq!(a.office.new_upload(huge).await.unwrap_err().code, ProblemCode::TooLarge.as_str());
 }
+
+#[tokio::test]
+async fn calling_a_message_back_calls_its_chunks_back() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &file(2 * CHUNK_BYTES), CHUNK_BYTES).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 3).await;
+    a.office.cancel(id).await.unwrap();
+    assert!(a.queued(&b.me()).is_empty());
+    until(|| a.office.part(id, Direction::Out, 1).is_err()).await;
+}

@@ -93,7 +93,7 @@ impl Office {
             return Err(Problem::new(ProblemCode::TooLarge, detail));
         }
         check_name(&request.name)?;
-        self.check_room()?;
+        self.check_room_for(request.total_len)?;
         let office = Arc::clone(self);
         let open = crate::blocking(move || office.shelf.store().scan(Table::Chunks, b"u", None, UPLOADS_MAX)).await??;
         if open.len() >= UPLOADS_MAX {

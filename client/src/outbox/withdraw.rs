@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use liaison_protocol::MessageId;
+use liaison_core::op::Table;
+use liaison_protocol::{Hash, MessageId};
 
 use super::fact::Fact;
 use super::work::Work;
-use crate::api::model::{CustodyTrace, Problem, ProblemCode, RecipientState, Retried};
+use crate::api::model::{CustodyTrace, Problem, ProblemCode, RecipientState, RecipientStatus, Retried};
 use crate::events::{EventRecord, What};
 use crate::office::Office;
 use crate::problem::Answer;
+use crate::shelf::{Place, ReadError};
 
 /// What of a message may still be called back.
 struct Withdrawable {
@@ -33,7 +35,8 @@ impl Office {
             withdrawn.extend(gone.into_iter().filter(|index| indices.contains(index)));
         }
         if withdrawn.is_empty() {
-            let problem = Problem::new(ProblemCode::AlreadySent, "every recipient's copy has been taken by a relay");
+            let problem =
+                Problem::new(ProblemCode::AlreadySent, "every recipient's copy is with a relay, or on its way to one");
             return Err(problem.with_hint("a sealed copy cannot be unsent; liaison status shows where it is"));
         }
         let now = self.now();
@@ -43,7 +46,28 @@ impl Office {
         ops.push(Work::Settle { first }.put(now));
         self.node.commit(ops).await?;
         self.wake.work.notify_one();
+        let office = Arc::clone(self);
+        for chunk in crate::blocking(move || office.idle_chunks(first)).await?? {
+            self.node.cancel(chunk, Vec::new()).await?;
+        }
         self.trace(first).await
+    }
+
+    /// Chunks that are queued here of a message that goes to nobody any more.
+    fn idle_chunks(&self, first: MessageId) -> Result<Vec<MessageId>, ReadError> {
+        let called_back = |recipient: &RecipientStatus| recipient.state == RecipientState::Cancelled;
+        if !self.standing(first)?.is_some_and(|standing| standing.recipients.iter().all(called_back)) {
+            return Ok(Vec::new());
+        }
+        let mut chunks = Vec::new();
+        for record in self.shelf.scan(Table::Outbox, &Place::new(Table::Outbox, b'z', &[&first.0.0]).key) {
+            let chunk = record?.0.last_chunk().map(|id| MessageId(Hash(*id)));
+            let Some(chunk) = chunk else { continue };
+            if !self.shelf.store().positions_of(&chunk)?.is_empty() {
+                chunks.push(chunk);
+            }
+        }
+        Ok(chunks)
     }
 
     fn withdrawable(&self, first: MessageId) -> Answer<Withdrawable> {
