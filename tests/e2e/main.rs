@@ -4,6 +4,8 @@
 mod aging;
 mod chaos;
 mod delivery;
+mod endurance;
+mod network;
 mod outage;
 mod refusals;
 mod shared;

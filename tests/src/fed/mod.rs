@@ -15,6 +15,7 @@
 
 mod ask;
 mod binaries;
+mod cable;
 mod mail;
 mod process;
 mod wait;
@@ -30,6 +31,7 @@ use tempfile::TempDir;
 
 pub use ask::Ended;
 pub use binaries::folder as binaries;
+pub use cable::Cable;
 pub use process::Process;
 pub use wait::{PATIENCE, eventually, eventually_within};
 
@@ -68,10 +70,18 @@ impl Federation {
     #[must_use]
     pub fn start(plan: &Plan) -> Self {
         let fed = Self::make(plan);
-        fed.nodes().iter().for_each(|node| fed.launch(node));
-        fed.nodes().iter().for_each(|node| fed.await_answers(node));
-        fed.await_keys();
+        fed.start_all();
         fed
+    }
+
+    /// Starts every node, and waits until every agency has every other's keys.
+    ///
+    /// # Panics
+    /// It does not come up.
+    pub fn start_all(&self) {
+        self.nodes().iter().for_each(|node| self.launch(node));
+        self.nodes().iter().for_each(|node| self.await_answers(node));
+        self.await_keys();
     }
 
     /// Makes it and starts nothing.
@@ -168,6 +178,37 @@ impl Federation {
     /// It does not run.
     pub fn reload(&self, node: &str) {
         self.running().get(node).unwrap_or_else(|| panic!("{node} does not run")).hang_up();
+    }
+
+    /// SIGSTOP: the process is there, and does nothing.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn pause(&self, node: &str) {
+        self.running().get(node).unwrap_or_else(|| panic!("{node} does not run")).pause();
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Panics
+    /// It does not run.
+    pub fn resume(&self, node: &str) {
+        self.running().get(node).unwrap_or_else(|| panic!("{node} does not run")).resume();
+    }
+
+    /// Lays a cable over which the relay `from` dials the relay `to`. Before they are started.
+    ///
+    /// # Panics
+    /// One of them is no relay, or the configuration cannot be written.
+    #[must_use]
+    pub fn lay_cable(&self, from: &str, to: &str) -> Cable {
+        let target = self.files.relays.iter().find(|files| files.id.as_str() == to).expect("a relay");
+        let cable = Cable::to(target.quic);
+        let config = self.files.relay_config(&relay(from));
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let peer = format!("\n[[peer]]\nid = \"{to}\"\naddr = \"{}\"\n", cable.address());
+        std::fs::write(&config, text + &peer).expect("a configuration");
+        cable
     }
 
     /// Whether the process is there.

@@ -36,6 +36,16 @@ impl Process {
         self.signal(Signal::HUP);
     }
 
+    /// SIGSTOP.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
     /// SIGTERM, and its exit code.
     ///
     /// # Panics
