@@ -42,13 +42,8 @@ impl Source {
         self.opened.len()
     }
 
-    /// The name that the recipient sees.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// The same file, untouched, has the same key.
-    pub(crate) fn key(&self) -> String {
+    fn key(&self) -> String {
         let m = &self.opened;
         format!("{}:{}:{}:{}.{:09}", m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec())
     }
