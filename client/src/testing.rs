@@ -115,7 +115,7 @@ impl Desk {
         let (signing, at_rest) = secrets(federation, &agency);
         let directory = federation.folder.path().join(format!("{agency}.store"));
         let config = StoreConfig { free_bytes_min: 0, ..StoreConfig::new(directory) };
-        let store: Arc<dyn Store> = Arc::new(DiskStore::open(&config).unwrap());
+        let store: Arc<dyn Store> = Arc::new(open_free(&config).await);
         let roster = Arc::new(federation.roster());
         let (roster_sender, roster) = watch::channel(roster);
         let (node, requests) = NodeHandle::new(Arc::clone(&store));
@@ -371,4 +371,15 @@ impl Federation {
     pub(crate) fn store_folder(&self, agency: &str) -> PathBuf {
         self.folder.path().join(format!("{agency}.store"))
     }
+}
+
+/// A desk that was stopped a moment ago may still have a worker that holds its store.
+async fn open_free(config: &StoreConfig) -> DiskStore {
+    for _ in 0..200 {
+        match DiskStore::open(config) {
+            Err(liaison_node::store::OpenError::Locked { .. }) => tokio::time::sleep(Duration::from_millis(100)).await,
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("the store is still locked after 20 s")
 }
