@@ -22,7 +22,8 @@ pub(crate) type Shared = Arc<Mutex<World>>;
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) submissions: Vec<(Submission, Option<String>)>,
-    pub(crate) uploads: BTreeMap<String, (Upload, Vec<u8>)>,
+    /// Each with its octets, and whether a submission has used it up.
+    pub(crate) uploads: BTreeMap<String, (Upload, Vec<u8>, bool)>,
     pub(crate) messages: Vec<Message>,
     pub(crate) octets: BTreeMap<u32, Vec<u8>>,
     pub(crate) inbox: Vec<MessageSummary>,
@@ -111,7 +112,11 @@ async fn submit(State(world): State<Shared>, headers: HeaderMap, Json(submission
         return problem(ProblemCode::TlpMissing, "no TLP given");
     };
     let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
-    let known = world.submissions.iter().any(|(_, earlier)| key.is_some() && *earlier == key);
+    let earlier = world.submissions.iter().find(|(_, earlier)| key.is_some() && *earlier == key);
+    if earlier.is_some_and(|(earlier, _)| *earlier != submission) {
+        return problem(ProblemCode::IdempotencyConflict, "the key was used with other content");
+    }
+    let known = earlier.is_some();
     let submitted = Submitted {
         id: (!submission.dry_run).then(|| id('a')),
         state: MessageState::Outbox,
@@ -126,6 +131,12 @@ async fn submit(State(world): State<Shared>, headers: HeaderMap, Json(submission
         expires: "2027-01-01T00:00:00Z".parse().unwrap(),
     };
     if !submission.dry_run && !known {
+        if submission.attachments.iter().any(|attachment| world.uploads[&attachment.upload].2) {
+            return problem(ProblemCode::UnknownUpload, "no such upload");
+        }
+        for attachment in &submission.attachments {
+            world.uploads.get_mut(&attachment.upload).unwrap().2 = true;
+        }
         world.submissions.push((submission, key));
         if std::mem::take(&mut world.lose_next_answer) {
             // A body that breaks off ends the connection.
@@ -180,14 +191,14 @@ async fn new_upload(State(world): State<Shared>, Json(request): Json<NewUpload>)
     let mut world = world.lock().unwrap();
     let id = format!("up-{}", world.uploads.len());
     let upload = Upload { id: id.clone(), name: request.name, offset: 0, total_len: request.total_len };
-    world.uploads.insert(id, (upload.clone(), Vec::new()));
+    world.uploads.insert(id, (upload.clone(), Vec::new(), false));
     (StatusCode::CREATED, Json(upload)).into_response()
 }
 
 async fn upload(State(world): State<Shared>, UrlPath(id): UrlPath<String>) -> Response {
     match world.lock().unwrap().uploads.get(&id) {
-        Some((upload, _)) => Json(upload.clone()).into_response(),
-        None => problem(ProblemCode::UnknownUpload, "no such upload"),
+        Some((upload, _, false)) => Json(upload.clone()).into_response(),
+        _ => problem(ProblemCode::UnknownUpload, "no such upload"),
     }
 }
 
@@ -199,7 +210,7 @@ async fn append(
 ) -> Response {
     let mut world = world.lock().unwrap();
     let stop_at = world.stop_upload_at;
-    let Some((upload, stored)) = world.uploads.get_mut(&id) else {
+    let Some((upload, stored, false)) = world.uploads.get_mut(&id) else {
         return problem(ProblemCode::UnknownUpload, "no such upload");
     };
     if headers["upload-offset"].to_str().unwrap() != upload.offset.to_string() {

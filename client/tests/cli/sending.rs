@@ -57,6 +57,20 @@ fn a_key_is_passed_on() {
 }
 
 #[test]
+fn the_same_files_under_the_same_key_are_the_same_message_and_move_once() {
+    let desk = Desk::new();
+    let hits = desk.file("hits.csv", b"a,b");
+    let send =
+        ["send", "--to", "ncb.ee", "-s", "x", "--tlp", "amber", "--body", "y", "--id-key", "k", "-a", text(&hits)];
+    assert_eq!(desk.run(&send).code, 0);
+    assert!(desk.run(&send).stdout.contains("already in outbox"));
+    let moved = desk.daemon.world().uploads.len();
+    assert_eq!((moved, desk.daemon.world().submissions.len()), (1, 1));
+    desk.file("hits.csv", b"c,d,e");
+    assert_eq!(desk.run(&send).code, 65);
+}
+
+#[test]
 fn an_unmarked_message_takes_the_profiles_mark_or_is_refused() {
     let desk = Desk::new();
     desk.daemon.world().unmarked_is_refused = true;

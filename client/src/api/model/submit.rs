@@ -7,7 +7,8 @@ use utoipa::ToSchema;
 use super::{ContentType, Id, MessageState, Precedence, Time, Tlp};
 
 /// `POST /v1/messages`. With the header `Idempotency-Key`, the same key and content name the same message (200 in
-/// place of 201), the same key with another content is a conflict. Remembered until the expiry plus 24 h.
+/// place of 201), the same key with another content is a conflict. Content is the same if the document is: attachments
+/// count by the ids of their uploads. Remembered until the expiry plus 24 h.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {

@@ -4,12 +4,13 @@ use std::cell::{RefCell, RefMut};
 
 use liaison_client::api::client::Client;
 use liaison_client::api::model::{Agencies, Id};
+use liaison_protocol::Hash;
 
 use crate::cli::{ColorWhen, Global};
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::selector::Selector;
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 use crate::state::State;
 use crate::when::Clock;
 
@@ -33,7 +34,7 @@ impl Context {
         Ok(Self {
             client: Client::new(&settings.socket.value),
             out: Out { format: global.format(), quiet: global.quiet, verbose: global.verbose },
-            state: RefCell::new(State::open(&settings.places.state, &settings.profile.value)),
+            state: RefCell::new(State::open(&settings.places.state, &memory_name(&settings))),
             settings,
         })
     }
@@ -62,5 +63,20 @@ impl Context {
 
     pub(crate) async fn agencies(&self) -> Result<Agencies, Failure> {
         Ok(self.client.agencies().await?)
+    }
+}
+
+/// Each daemon's messages are remembered apart: by the profile, and by a socket that was named past it.
+fn memory_name(settings: &Settings) -> String {
+    let profile = &settings.profile.value;
+    match settings.socket.origin {
+        Origin::Flag(_) | Origin::Env(_) => {
+            let socket = std::path::absolute(&settings.socket.value).unwrap_or_else(|_| settings.socket.value.clone());
+            format!(
+                "{profile}-{}",
+                Hash::of(&[socket.as_os_str().as_encoded_bytes()]).to_string().get(..16).unwrap_or_default()
+            )
+        }
+        Origin::File(_) | Origin::Default => profile.clone(),
     }
 }

@@ -23,11 +23,14 @@ struct Memory {
     last: Option<Id>,
     /// What `@1`, `@2` … name.
     listing: Vec<Id>,
-    /// Uploads that were not finished, or finished and not sent, by [`UploadKey`].
+    /// Uploads that were not finished, or finished and not sent, by their file's key.
     uploads: BTreeMap<String, String>,
+    /// What was sent under an idempotency key: each attachment's file key and upload, so that the same send names
+    /// the same uploads.
+    sent: BTreeMap<String, Vec<(String, String)>>,
 }
 
-/// Uploads that are remembered at most; the daemon forgets them after a day anyway.
+/// Uploads, and keys, that are remembered at most; the daemon forgets them after a day anyway.
 const UPLOADS_MAX: usize = 256;
 
 impl State {
@@ -74,6 +77,21 @@ impl State {
         }
     }
 
+    /// The uploads that were sent under `id_key`, if they were of the same files.
+    pub(crate) fn sent_uploads(&self, id_key: &str, files: &[String]) -> Option<Vec<String>> {
+        let sent = self.memory.sent.get(id_key)?;
+        let same = sent.len() == files.len() && sent.iter().zip(files).all(|((file, _), wanted)| file == wanted);
+        same.then(|| sent.iter().map(|(_, upload)| upload.clone()).collect())
+    }
+
+    pub(crate) fn remember_sent(&mut self, id_key: String, uploads: Vec<(String, String)>) {
+        if self.memory.sent.len() >= UPLOADS_MAX {
+            self.memory.sent.clear();
+        }
+        self.memory.sent.insert(id_key, uploads);
+        self.save();
+    }
+
     fn save(&self) {
         // Convenience only: a read-only home must not stop anybody from sending.
         let _ = self.try_save();
@@ -117,6 +135,16 @@ mod tests {
         assert_eq!(again.listed(0), None);
         assert_eq!(again.upload("key"), Some("up"));
         assert_eq!(State::open(&dir.path().join("new"), "test").last(), None);
+    }
+
+    #[test]
+    fn uploads_under_a_key_are_those_of_the_same_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut state = State::open(dir.path(), "live");
+        state.remember_sent("k".into(), vec![("file 1".into(), "up-1".into())]);
+        assert_eq!(state.sent_uploads("k", &["file 1".into()]), Some(vec!["up-1".into()]));
+        assert_eq!(state.sent_uploads("k", &["file 2".into()]), None);
+        assert_eq!(state.sent_uploads("k", &[]), None);
     }
 
     #[test]

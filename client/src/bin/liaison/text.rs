@@ -64,7 +64,7 @@ pub(crate) fn bytes(count: u64) -> String {
 /// A span in its two largest units: `6d 23h`, `3m 10s`, `42s`, `380ms`.
 pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    if seconds == 0 {
+    if seconds == 0 && !duration.is_zero() {
         return format!("{}ms", duration.as_millis());
     }
     let (large, small) = match seconds {
@@ -146,6 +146,7 @@ mod tests {
         assert_eq!(span(Duration::from_secs(190)), "3m 10s");
         assert_eq!(span(Duration::from_secs(86_400)), "1d");
         assert_eq!(span(Duration::from_millis(380)), "380ms");
+        assert_eq!(span(Duration::ZERO), "0s");
     }
 
     #[test]

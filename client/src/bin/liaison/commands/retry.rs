@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::failure::Failure;
 use crate::outgoing::submit::agency;
 use crate::selector::Selector;
-use crate::text::{count, safe_line};
+use crate::text::safe_line;
 use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
@@ -34,8 +34,7 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
     if cx.out.is_json() {
         cx.out.object(&retried)?;
     } else {
-        let messages = count(retried.messages, "message", "messages");
-        cx.out.data(&format!("{messages}: {}\n", safe_line(&retried.detail)))?;
+        cx.out.data(&format!("{}\n", safe_line(&retried.detail)))?;
     }
     Ok(Exit::Done)
 }

@@ -60,7 +60,7 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
     let (verified, text) = match evidence::verify(bundle, &anchor) {
         Ok(verdict) => (valid(&verdict), render(&verdict)),
         Err(EvidenceError::Archive(error)) => {
-            let message = format!("{}: no evidence file: {error}", args.subject);
+            let message = format!("{}: not valid evidence: {error}", args.subject);
             return Err(Failure::new(Exit::Data, "not_evidence", message));
         }
         Err(error) => (invalid(&error), format!("{}: {}\n", paint(BAD, "NOT VALID"), safe_line(&error.to_string()))),

@@ -34,10 +34,36 @@ pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Resu
     {
         confirm::ask(&reason, word).await?;
     }
+    if let Some(submitted) = repeat(cx, &submission, &sources, how).await? {
+        return finish(cx, submitted, how).await;
+    }
     let (attachments, keys) = upload_all(cx, how, sources, &draft).await?;
+    let uploads = keys.iter().cloned().zip(attachments.iter().map(|attachment| attachment.upload.clone())).collect();
     let submitted = submit(cx, &Submission { attachments, ..submission }, how.id_key.as_deref()).await?;
     upload::forget(cx, &keys);
+    if let Some(key) = how.id_key.clone().filter(|_| !keys.is_empty()) {
+        cx.state().remember_sent(key, uploads);
+    }
     finish(cx, submitted, how).await
+}
+
+/// The same files under the same key have been sent from here before: naming the uploads of then makes it the same
+/// message, and saves uploading them again. `None` if it was not, or if the daemon no longer knows.
+async fn repeat(
+    cx: &Context,
+    submission: &Submission,
+    sources: &[Source],
+    how: &Delivery,
+) -> Result<Option<Submitted>, Failure> {
+    let Some(key) = &how.id_key else { return Ok(None) };
+    let files: Vec<String> = sources.iter().map(Source::key).collect();
+    let Some(uploads) = cx.state().sent_uploads(key, &files) else { return Ok(None) };
+    let named = uploads.into_iter().zip(sources);
+    let attachments = named.map(|(upload, source)| AttachmentRef { upload, name: source.name().to_owned() }).collect();
+    match submit(cx, &Submission { attachments, ..submission.clone() }, Some(key)).await {
+        Err(failure) if failure.code == "unknown_upload" => Ok(None),
+        submitted => submitted.map(Some),
+    }
 }
 
 /// Names checked against the roster, for the best possible answer to a slip.

@@ -42,8 +42,13 @@ impl Source {
         self.opened.len()
     }
 
+    /// The name that the recipient sees.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The same file, untouched, has the same key.
-    fn key(&self) -> String {
+    pub(crate) fn key(&self) -> String {
         let m = &self.opened;
         format!("{}:{}:{}:{}.{:09}", m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec())
     }
