@@ -141,6 +141,8 @@ pub(crate) enum Command {
     Completion(commands::completion::Args),
     /// Print the manual page, or write one for each command
     Man(commands::man::Args),
+    /// Show the whole of it on this machine: a federation, an outage, tampering; under 20 s
+    Demo(crate::demo::Args),
     /// Print versions
     Version,
     /// Print help on a command or a topic (exit-codes)

@@ -35,6 +35,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
     let command = match command {
         Command::Completion(args) => return completion::run(&args),
         Command::Config(args) => return config::run(&args, &cli.global),
+        Command::Demo(args) => return crate::demo::run(&args, &cli.global).await,
         Command::Help(args) => return help::run(&args),
         Command::Man(args) => return man::run(&args),
         Command::Profile(args) => return profile::run(&args, &cli.global),
@@ -61,8 +62,11 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Verify(args) => verify::run(&cx, &args).await,
         Command::Version => version::run(&cx).await,
         // Done above: they need no context.
-        Command::Completion(_) | Command::Config(_) | Command::Help(_) | Command::Man(_) | Command::Profile(_) => {
-            Ok(Exit::Done)
-        }
+        Command::Completion(_)
+        | Command::Config(_)
+        | Command::Demo(_)
+        | Command::Help(_)
+        | Command::Man(_)
+        | Command::Profile(_) => Ok(Exit::Done),
     }
 }
