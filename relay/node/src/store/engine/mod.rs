@@ -26,7 +26,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 
 use self::plan::Before;
 use self::read::{Sweep, View, decoded, parsed};
-use self::reclaim::{RECLAIM_BYTES_MIN, Reclaimer, Removed};
+use self::reclaim::{Pressure, RECLAIM_BYTES_MIN, Reclaimer, Removed};
 use self::spaces::{Space, Spaces, corrupt, failed};
 use self::state::State;
 use super::directory::{self, Directory};
@@ -127,14 +127,16 @@ impl DiskStore {
     }
 
     fn reclaim(&self, progress: &mut Progress) {
-        let (low, bytes_min) = (progress.disk_is_low, self.reclaim_bytes_min);
-        let kinds =
-            [(Space::Envelopes, &mut progress.removed_envelopes), (Space::Records, &mut progress.removed_records)];
-        for (space, removed) in kinds {
-            let keyspace = self.spaces.keyspace(space);
-            if removed.take_if_due(keyspace, bytes_min, low) {
-                self.reclaimer.request(keyspace);
-            }
+        let held_bytes = Some(lock(&self.state).held_bytes());
+        let pressure = Pressure { bytes_min: self.reclaim_bytes_min, disk_is_low: progress.disk_is_low, held_bytes };
+        let envelopes = self.spaces.keyspace(Space::Envelopes);
+        if progress.removed_envelopes.take_if_due(|| envelopes.disk_space(), pressure) {
+            self.reclaimer.request(envelopes);
+        }
+        let pressure = Pressure { held_bytes: None, ..pressure };
+        let records = self.spaces.keyspace(Space::Records);
+        if progress.removed_records.take_if_due(|| records.disk_space(), pressure) {
+            self.reclaimer.request(records);
         }
     }
 

@@ -13,10 +13,12 @@ use std::time::{Duration, Instant};
 use fjall::{AbstractTree, Keyspace};
 
 use super::caught;
+use super::keys;
 use super::spaces::failed;
 use crate::store::{Fault, StoreError};
 
-/// Removed bytes that are worth a compaction; a quarter of what the keyspace has on disk, if that is more.
+/// Removed bytes that are worth a compaction, if they are a quarter of what the keyspace has on disk, or if more than
+/// half of that is dead.
 pub(super) const RECLAIM_BYTES_MIN: u64 = 128 * 1024 * 1024;
 /// The same while the disk is low.
 const RECLAIM_BYTES_LOW: u64 = 16 * 1024 * 1024;
@@ -32,20 +34,38 @@ pub(super) struct Reclaimer {
 
 /// How much was removed from one keyspace since it was compacted for it.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Removed(u64);
+pub(super) struct Removed {
+    bytes: u64,
+    /// Asking for sizes costs: not for every commit.
+    asked_at: u64,
+}
+
+/// What [`Removed`] is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pressure {
+    pub(super) bytes_min: u64,
+    pub(super) disk_is_low: bool,
+    /// Bytes of what is held in the keyspace, at most; `None` if that is not known.
+    pub(super) held_bytes: Option<u64>,
+}
 
 impl Removed {
     pub(super) fn add(&mut self, bytes: u64) {
-        self.0 = self.0.saturating_add(bytes);
+        self.bytes = self.bytes.saturating_add(bytes);
     }
 
     /// Whether it is time; then counts from zero.
-    pub(super) fn take_if_due(&mut self, keyspace: &Keyspace, bytes_min: u64, disk_is_low: bool) -> bool {
-        let bytes_min = if disk_is_low { bytes_min.min(RECLAIM_BYTES_LOW) } else { bytes_min };
-        // Asking for the size walks the list of tables: not for every commit.
-        let due = self.0 >= bytes_min && (disk_is_low || self.0 >= keyspace.disk_space() / 4);
+    pub(super) fn take_if_due(&mut self, disk_bytes: impl FnOnce() -> u64, pressure: Pressure) -> bool {
+        let step = if pressure.disk_is_low { RECLAIM_BYTES_LOW.min(pressure.bytes_min) } else { pressure.bytes_min };
+        if self.bytes < step || self.bytes < self.asked_at + step / 8 {
+            return false;
+        }
+        self.asked_at = self.bytes;
+        let disk_bytes = disk_bytes();
+        let dead_bytes = pressure.held_bytes.map_or(0, |held| disk_bytes.saturating_sub(held));
+        let due = pressure.disk_is_low || self.bytes >= disk_bytes / 4 || dead_bytes > disk_bytes / 2;
         if due {
-            self.0 = 0;
+            *self = Self::default();
         }
         due
     }
@@ -92,14 +112,29 @@ fn run(queue: &Receiver<Keyspace>, fault: &OnceLock<Fault>) {
 fn reclaim(keyspace: &Keyspace) -> Result<(), StoreError> {
     let before = keyspace.disk_space();
     let started = Instant::now();
-    keyspace.rotate_memtable().map_err(|error| failed("flushing", &error))?;
-    while keyspace.tree.sealed_memtable_count() > 0 && started.elapsed() < FLUSH_MAX {
-        thread::sleep(FLUSH_POLL);
-    }
+    flush(keyspace)?;
     keyspace.major_compact().map_err(|error| failed("compacting", &error))?;
+    if keyspace.fragmented_blob_bytes() > 0 {
+        // What the first one found dead, the second one frees.
+        keyspace.major_compact().map_err(|error| failed("compacting", &error))?;
+    }
+    // Files go with the last version of the tree that names them, and a version goes when there is a write after the one
+    // that replaced it and a memory table is rotated: an idle store would keep them.
+    keyspace.insert(keys::HEARTBEAT, []).map_err(|error| failed("writing", &error))?;
+    flush(keyspace)?;
     tracing::debug!(
         keyspace = %keyspace.name(), before, after = keyspace.disk_space(), took = ?started.elapsed(),
         "space reclaimed"
     );
+    Ok(())
+}
+
+/// Brings what is in memory to tables, and waits for that.
+fn flush(keyspace: &Keyspace) -> Result<(), StoreError> {
+    let started = Instant::now();
+    keyspace.rotate_memtable().map_err(|error| failed("flushing", &error))?;
+    while keyspace.tree.sealed_memtable_count() > 0 && started.elapsed() < FLUSH_MAX {
+        thread::sleep(FLUSH_POLL);
+    }
     Ok(())
 }

@@ -25,10 +25,14 @@ const INDEX_MEMTABLE_BYTES: u64 = 4 * MIB;
 const INDEX_TABLE_BYTES: u64 = 16 * MIB;
 /// Sealed journals beyond this make the engine flush whatever still needs the oldest. They are read at start.
 const JOURNAL_BYTES: u64 = 64 * MIB;
-/// Larger values are kept beside the tables, so that compaction does not copy them.
+/// Larger values are kept beside the tables, so that compaction does not copy them. Measured with 500,000 envelopes of
+/// 2 KiB for 1,000 agencies: filling took 37 us of processor time a message, and 46 with the values in the tables;
+/// draining 49 and 53; resident were 86 and 150 MiB.
 const SEPARATE_BYTES: u32 = 1024;
 /// File of separated values: freed when most of what is in it is.
 const BLOB_FILE_BYTES: u64 = 32 * MIB;
+/// Compaction rewrites a file of values of which more than this is dead, whatever its age.
+const STALE_MAX: f32 = 0.5;
 /// Open files of the engine.
 const FILES_MAX: usize = 512;
 const WORKERS: usize = 2;
@@ -76,7 +80,11 @@ impl Space {
 }
 
 fn separation() -> KvSeparationOptions {
-    KvSeparationOptions::default().separation_threshold(SEPARATE_BYTES).file_target_size(BLOB_FILE_BYTES)
+    KvSeparationOptions::default()
+        .separation_threshold(SEPARATE_BYTES)
+        .file_target_size(BLOB_FILE_BYTES)
+        .staleness_threshold(STALE_MAX)
+        .age_cutoff(1.0)
 }
 
 /// The database, open.

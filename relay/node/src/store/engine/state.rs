@@ -74,6 +74,8 @@ impl Floor {
 #[derive(Debug, Default)]
 pub(super) struct State {
     totals: BTreeMap<(AgencyId, u8), Totals>,
+    /// The sum over the totals.
+    held_bytes: u64,
     last_seq: u64,
     expiry: Floor,
     /// Where the sweep for what may be forgotten goes on: a key of the dedupe memory; empty: at the beginning.
@@ -82,24 +84,29 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(totals: BTreeMap<(AgencyId, u8), Totals>, last_seq: u64) -> Self {
-        Self { totals, last_seq, ..Self::default() }
+        let held_bytes = totals.values().map(|totals| totals.bytes).sum();
+        Self { totals, held_bytes, last_seq, ..Self::default() }
     }
 
     /// After a batch is written.
     pub(super) fn apply(&mut self, effects: Effects) {
         for (lane, mut totals) in effects.totals {
-            if totals.entries == 0 {
-                self.totals.remove(&lane);
-                continue;
+            let before = self.totals.remove(&lane).unwrap_or_default();
+            self.held_bytes = self.held_bytes - before.bytes + totals.bytes;
+            totals.floor = totals.floor.max(before.floor);
+            if totals.entries > 0 {
+                self.totals.insert(lane, totals);
             }
-            let floor = self.totals.get(&lane).map_or(0, |before| before.floor);
-            totals.floor = totals.floor.max(floor);
-            self.totals.insert(lane, totals);
         }
         self.last_seq = effects.last_seq.unwrap_or(self.last_seq);
         if let Some(at) = effects.soonest_expiry {
             self.expiry.lower(at);
         }
+    }
+
+    /// Sum of the entries' bytes: a body that several queues share counts in each.
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
     }
 
     /// Every queue that holds anything.
