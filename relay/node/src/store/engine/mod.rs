@@ -266,12 +266,13 @@ impl Store for DiskStore {
 
     fn usage(&self) -> Result<Usage, StoreError> {
         self.guarded("measuring", || {
-            // A background thread that failed shows here, even while nothing is committed.
-            let database = self.spaces.database();
-            database
-                .persist(fjall::PersistMode::Buffer)
-                .map_err(|error| failed("writing in the background", &error))?;
-            let used_bytes = database.disk_space().map_err(|error| failed("measuring", &error))?;
+            // A background thread that failed shows here, even while nothing is committed. A commit that is under way
+            // will see it itself, and holds what the question would wait for.
+            if let Ok(_idle) = self.committer.try_lock() {
+                let persisted = self.spaces.database().persist(fjall::PersistMode::Buffer);
+                persisted.map_err(|error| failed("writing in the background", &error))?;
+            }
+            let used_bytes = self.spaces.disk_bytes().map_err(|error| failed("measuring", &error))?;
             Ok(Usage { used_bytes, free_bytes: self.free_bytes()? })
         })
     }

@@ -4,7 +4,10 @@
 //! it: [`CACHE_BYTES`], memory tables (the active one of each keyspace and, for the busiest, one more on its way to
 //! disk), filters and block indexes.
 
-use std::path::Path;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::compaction::Leveled;
@@ -90,6 +93,7 @@ fn separation() -> KvSeparationOptions {
 /// The database, open.
 pub(super) struct Spaces {
     db: Database,
+    path: PathBuf,
     keyspaces: [Keyspace; Space::ALL.len()],
 }
 
@@ -105,7 +109,7 @@ impl Spaces {
         let [envelopes, expiry, ids, queue, records] =
             Space::ALL.map(|space| db.keyspace(space.name(), || space.options()));
         let keyspaces = [envelopes?, expiry?, ids?, queue?, records?];
-        Ok(Self { db, keyspaces })
+        Ok(Self { db, path: path.into(), keyspaces })
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -121,6 +125,23 @@ impl Spaces {
             Space::Queue => queue,
             Space::Records => records,
         }
+    }
+
+    /// Bytes on disk. The engine would count itself, and wait for a commit that is under way.
+    pub(super) fn disk_bytes(&self) -> io::Result<u64> {
+        let tables: u64 = self.keyspaces.iter().map(Keyspace::disk_space).sum();
+        let mut journals = 0;
+        for entry in fs::read_dir(&self.path)? {
+            // A journal is made larger than it is yet: its blocks count.
+            journals += match entry?.metadata() {
+                Ok(file) if file.is_file() => file.blocks() * 512,
+                Ok(_) => 0,
+                // Dropped since.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error),
+            };
+        }
+        Ok(tables + journals)
     }
 
     /// A batch whose commit returns after `fdatasync`.

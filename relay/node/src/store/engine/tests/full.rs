@@ -28,6 +28,7 @@ fn a_disk_that_ends_is_a_fault_and_loses_nothing() {
     assert!((said.durable..=said.durable + 1).contains(&verified), "{verified} is there, {} was said", said.durable);
 }
 
+// [CUST-10]
 #[test]
 fn a_disk_at_its_reserve_refuses_what_adds_and_takes_what_removes() {
     let Some(disk) = SmallDisk::new(240) else { return };

@@ -15,6 +15,7 @@ fn strace_works() -> bool {
     works
 }
 
+// [CUST-1]
 #[test]
 fn no_batch_is_called_durable_before_a_sync_that_follows_its_write() {
     if !strace_works() {
