@@ -94,6 +94,9 @@ pub struct Office {
     pub(crate) keys: KeyCache,
     pub(crate) uploads: UploadDesk,
     pub(crate) arrivals: Arrivals,
+    /// Marking a message read, and making its delivery receipt: each looks at what the other commits. Whoever marks
+    /// holds it shared, whoever makes receipts alone.
+    pub(crate) reading: tokio::sync::RwLock<()>,
     /// As many as there are cores: sealing and hashing.
     workers: Arc<Semaphore>,
     /// Free bytes of the store's disk, as last looked up.
@@ -149,6 +152,7 @@ impl Office {
             keys: KeyCache::default(),
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
+            reading: tokio::sync::RwLock::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),

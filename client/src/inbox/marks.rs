@@ -33,8 +33,10 @@ impl Office {
     pub async fn mark_read(self: &Arc<Self>, id: MessageId) -> Answer<()> {
         let head = self.received_head(id).await?;
         let office = Arc::clone(self);
+        let reading = self.reading.read().await;
         let ops = crate::blocking(move || office.read_ops(id, &head)).await??;
         self.node.commit(ops).await?;
+        drop(reading);
         self.wake.receipts.notify_one();
         Ok(())
     }

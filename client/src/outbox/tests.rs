@@ -51,6 +51,20 @@ async fn reading_is_receipted_once_and_only_after_delivery() {
 }
 
 #[tokio::test]
+// [RCPT-3]
+async fn no_delivery_receipt_is_made_while_a_message_is_being_marked_read() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let marking = b.office.reading.read().await;
+    let id = a.send(&[&b], "one").await;
+    a.deliver(&b).await;
+    tokio::time::sleep(4 * crate::receipts::maker::GATHER).await;
+    assert!(b.queued(&a.me()).is_empty(), "the mark would not see this receipt, nor be seen by it");
+    drop(marking);
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+}
+
+#[tokio::test]
 async fn what_breaks_a_rule_is_refused_before_anything_is_kept() {
     let federation = Federation::new();
     let a = federation.start("ncb.sg").await;

@@ -58,6 +58,8 @@ pub(crate) async fn make_receipts(
         }
         for (sender, owed) in by_sender {
             let (for_worker, to) = (Arc::clone(office), sender.clone());
+            // Until the commit: a message that is marked read meanwhile must find its delivery receipt, or be found.
+            let _alone = office.reading.write().await;
             let paid = office.costly(move || for_worker.pay(&to, &owed)).await?;
             match paid {
                 Ok(Paid { outgoing, ops }) => match outgoing.branch([0]) {
