@@ -136,6 +136,9 @@ pub enum Event {
         envelope: VerifiedEnvelope,
         /// 1, and one more for each time that it is submitted again.
         attempt: u8,
+        /// What is stored of this envelope already, for other recipients: its wraps are kept. Looked up in the same turn
+        /// as this event is handled, as in [`Received`].
+        stored: Option<Box<VerifiedEnvelope>>,
         /// Committed with it.
         ops: Vec<Op>,
     },

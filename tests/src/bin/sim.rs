@@ -1,18 +1,22 @@
 //! Replays one seed of the simulator with its trace, or runs a range of them and says what was seen.
 //!
-//! `cargo run -p liaison-tests --bin sim -- --seed 68` · `cargo run --release -p liaison-tests --bin sim -- --seeds 0..10000`
+//! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Instant;
 
-use liaison_tests::sim::{Plan, check, run};
+use liaison_tests::sim::{Figures, Plan, check, run, shrink};
+
+/// A plan that needs more runs than this to shrink is small enough.
+const SHRINK_RUNS_MAX: usize = 3_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["--seed", seed] => seed.parse().map_or_else(|_| usage(), replay),
+        ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&Plan::draw(seed))),
+        ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), shrunk),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
             Some((Ok(from), Ok(to))) => search(from, to),
             _ => usage(),
@@ -22,34 +26,47 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    println!("usage: sim --seed N | sim --seeds FROM..TO");
+    println!("usage: sim --seed N [--shrink] | sim --seeds FROM..TO");
     ExitCode::from(2)
 }
 
-fn replay(seed: u64) -> ExitCode {
-    let plan = Plan::draw(seed);
-    let report = run(&plan);
+fn replay(plan: &Plan) -> ExitCode {
+    let report = run(plan);
     println!("{plan:#?}");
-    report.lines.iter().for_each(|line| println!("{line}"));
-    println!("{:?}", report.counts);
+    report.names.iter().enumerate().for_each(|(number, name)| println!("node {number}: {name}"));
+    report.trace.lines().for_each(|line| println!("{line}"));
+    println!("trace {:016x}, {} steps, {} ms", report.trace.digest(), report.trace.steps.len(), report.simulated_ms);
     let violations = check(&report);
-    violations.iter().for_each(|violation| println!("{}", violation.0));
+    for violation in &violations {
+        println!("{} at {} ms: {}", violation.invariant, violation.at_ms, violation.detail);
+    }
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+fn shrunk(seed: u64) -> ExitCode {
+    let plan = Plan::draw(seed);
+    let Some(first) = check(&run(&plan)).into_iter().next() else {
+        println!("seed {seed} breaks nothing");
+        return ExitCode::SUCCESS;
+    };
+    let (small, runs) = shrink(&plan, first.invariant, SHRINK_RUNS_MAX);
+    let code = replay(&small);
+    println!("shrunk in {runs} runs: {} faults, {} messages", small.faults.len(), small.mail.len());
+    code
+}
+
 fn search(from: u64, to: u64) -> ExitCode {
-    let (mut counts, mut simulated_ms, mut broken) = (BTreeMap::<&str, u64>::new(), 0, 0u64);
+    let (mut figures, began) = (Figures::default(), Instant::now());
     for seed in from..to {
         let report = run(&Plan::draw(seed));
-        simulated_ms += report.simulated_ms;
-        report.counts.iter().for_each(|(kind, count)| *counts.entry(kind).or_default() += count);
         let violations = check(&report);
-        if !violations.is_empty() {
-            broken += 1;
-            println!("seed {seed}: {} violations; replay: sim --seed {seed}", violations.len());
+        figures.add(&report, &violations);
+        if let Some(first) = violations.first() {
+            let more = violations.len() - 1;
+            println!("seed {seed}: {} at {} ms: {} (and {more} more)", first.invariant, first.at_ms, first.detail);
+            println!("  replay: cargo run -p liaison-tests --bin sim -- --seed {seed} --shrink");
         }
     }
-    println!("{} seeds, {} simulated hours, {broken} broken", to.saturating_sub(from), simulated_ms / 3_600_000);
-    println!("{counts:?}");
-    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    print!("{}", figures.table(began.elapsed()));
+    if figures.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -10,12 +10,20 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 /// One node's durable state.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Disk {
-    pub(super) entries: BTreeMap<Position, Entry>,
+    entries: BTreeMap<Position, Entry>,
     envelopes: BTreeMap<MessageId, Bytes>,
     remembered: BTreeMap<DedupeKey, Remembered>,
-    pub(super) records: BTreeMap<(Table, Vec<u8>), Bytes>,
+    records: BTreeMap<(Table, Vec<u8>), Bytes>,
     last_seq: u64,
+    /// The last batch that is in here.
+    pub(super) batch: u64,
+    /// Stored bytes have changed: whoever reads them learns of it by their checksum.
+    rotten: bool,
 }
+
+/// A checksum does not match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rotten;
 
 impl Disk {
     /// All of them, as one.
@@ -47,8 +55,37 @@ impl Disk {
         self.entries.range(first..=last).take(limit).map(|(position, entry)| (position.seq, entry.clone())).collect()
     }
 
-    pub(super) fn envelope(&self, id: &MessageId) -> Option<Bytes> {
-        self.envelopes.get(id).cloned()
+    pub(super) const fn rot(&mut self) {
+        self.rotten = true;
+    }
+
+    pub(super) const fn is_rotten(&self) -> bool {
+        self.rotten
+    }
+
+    pub(super) fn envelope(&self, id: &MessageId) -> Result<Option<Bytes>, Rotten> {
+        let found = self.envelopes.get(id).cloned();
+        if self.rotten && found.is_some() { Err(Rotten) } else { Ok(found) }
+    }
+
+    pub(super) fn entries_of(&self, id: &MessageId) -> Vec<(Position, Entry)> {
+        let of = self.entries.iter().filter(|(_, entry)| entry.id == *id);
+        of.map(|(position, entry)| (position.clone(), entry.clone())).collect()
+    }
+
+    pub(super) fn record(&self, (table, key): &(Table, Vec<u8>)) -> Option<&Bytes> {
+        self.records.get(&(*table, key.clone()))
+    }
+
+    pub(super) fn records(&self, table: Table) -> impl Iterator<Item = (&[u8], &Bytes)> {
+        let all = self.records.range((table, Vec::new())..);
+        all.take_while(move |((other, _), _)| *other == table).map(|((_, key), value)| (key.as_slice(), value))
+    }
+
+    /// Ids that may be forgotten at `now`, and when the next one may.
+    pub(super) fn forgettable(&self, now: Timestamp) -> (Vec<DedupeKey>, Option<Timestamp>) {
+        let (old, rest): (Vec<_>, Vec<_>) = self.remembered.iter().partition(|(_, record)| record.until <= now);
+        (old.into_iter().map(|(key, _)| *key).collect(), rest.iter().map(|(_, record)| record.until).min())
     }
 
     pub(super) fn remembered(&self, key: &DedupeKey) -> Option<Remembered> {

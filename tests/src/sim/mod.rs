@@ -1,22 +1,37 @@
-//! Many real cores in one thread: network, disk, clock and crashes come from one seed.
+//! Many real cores in one thread: network, disks, clocks, operators and crashes come from one seed.
 //!
 //! ```text
-//!  Plan (swarm: each seed draws its own sizes and faults)
-//!    └─► World: nodes with real cores and simulated disks ── events in order of time ──► Trace
-//!                                                                                        └─► Checker
+//!  seed ─► Plan (swarm: each seed draws its own sizes, mail and faults)
+//!           └─► World: nodes with real cores and simulated disks ── events in order of time ──► Trace
+//!                                                                                               └─► check
+//!  a Plan that breaks something ─► shrink ─► a smaller one that still does
 //! ```
 //!
-//! The cores, the codecs, sealing, signatures and verification are the product's own. A seed gives the same trace every
-//! time.
+//! The cores, the codecs, sealing, signatures, verification, receipts and roster rules are the product's own. A seed
+//! gives the same trace every time, byte for byte.
 
+mod agency;
 mod checker;
 mod disk;
+mod draw;
+mod faults;
+mod figures;
 mod fixture;
+mod hostile;
+mod mail;
+mod network;
 mod node;
+mod perform;
 mod plan;
+mod records;
 mod rng;
+mod shrink;
+mod trace;
 mod world;
 
 pub use checker::{Violation, check};
-pub use plan::Plan;
-pub use world::{Report, Submitted, run};
+pub use figures::Figures;
+pub use plan::{Change, Fault, FaultKind, Mail, Offer, Pace, Place, Plan, Shape, Trick};
+pub use shrink::shrink;
+pub use trace::{AckFacts, Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told, Trace};
+pub use world::{Report, run};

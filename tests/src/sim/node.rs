@@ -1,64 +1,132 @@
 //! One simulated node: a real core, a disk, and what a crash takes away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use liaison_core::event::{Ended, Local};
-use liaison_core::op::{DedupeKey, Entry, Op, Position, Table};
-use liaison_core::{Config, LinkKey, Node, NodeKind};
-use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::inner::{Content, SignedStatement};
-use liaison_protocol::open::open;
-use liaison_protocol::receipt::{Issuer, Payload, ReceiptChain, RefusalFacts, SignedReceipt};
-use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::seal::{SealRequest, seal};
-use liaison_protocol::{NodeId, Precedence, Timestamp};
+use liaison_core::op::Op;
+use liaison_core::roster_state::RosterState;
+use liaison_core::{Config, LinkKey, Node, NodeKind, Ticket};
+use liaison_protocol::frame::Transfer;
+use liaison_protocol::receipt::{Issuer, ReceiptChain};
+use liaison_protocol::sign::Signer;
+use liaison_protocol::{MessageId, NodeId, Roster, Timestamp};
 
 use super::disk::Disk;
-use super::fixture::Federation;
-use super::rng::SimRng;
-
-/// What happens when an inbox record is written: the message, or a notice about one.
-pub(super) const INBOX: Table = Table::Inbox;
-/// Records about own messages that ended.
-pub(super) const OUTBOX: Table = Table::Outbox;
+use super::fixture::{Federation, START};
+use super::plan::Trick;
+use super::trace::NodeNo;
 
 pub(super) struct SimNode {
     pub(super) id: NodeId,
     pub(super) kind: NodeKind,
-    /// `None`: crashed.
+    /// `None`: it is down.
     pub(super) core: Option<Node>,
     /// Counts lives: what was under way in an earlier one is void.
     pub(super) life: u64,
     pub(super) disk: Disk,
     /// The batch that is being synced.
-    pub(super) syncing: Option<Vec<Op>>,
-    pub(super) links: BTreeMap<LinkKey, NodeId>,
-    /// When the core's timer is set.
-    pub(super) timer: Option<Timestamp>,
-    home: Vec<NodeId>,
-    received: u64,
+    pub(super) syncing: Option<(u64, Vec<Op>)>,
+    pub(super) last_batch: u64,
+    /// Whom each open link leads to.
+    pub(super) links: BTreeMap<LinkKey, NodeNo>,
+    /// When the core's timer is set, in true milliseconds.
+    pub(super) timer_ms: Option<u64>,
+    /// When the agency's own round, and the store's, are due.
+    pub(super) round_ms: Option<u64>,
+    /// By how much its clock is ahead.
+    pub(super) clock_ms: i64,
+    pub(super) rosters: RosterState,
+    pub(super) faults: Afflictions,
+    pub(super) home: Vec<NodeId>,
+    /// What local requests are about.
+    pub(super) tickets: BTreeMap<Ticket, Request>,
+    pub(super) last_ticket: u64,
+    /// Who took over what this agency sent, as far as this life knows.
+    pub(super) holders: BTreeMap<(MessageId, u16), NodeNo>,
+    /// Counts what was received, over all lives.
+    pub(super) received: u64,
+    /// Which envelope each transfer that arrived carries.
+    pub(super) carried: BTreeMap<(LinkKey, u8, u64), MessageId>,
+    chain: ReceiptChain,
+    /// What a hostile relay has passed on, to be sent again.
+    pub(super) hoard: VecDeque<(u8, Transfer)>,
+}
+
+/// What a local request was.
+#[derive(Clone, Debug)]
+pub(super) enum Request {
+    Cancel(MessageId),
+    Submit(MessageId),
+    /// Nobody waits.
+    Records,
+}
+
+/// Faults that a node suffers from, each until some true millisecond.
+#[derive(Debug, Default)]
+pub(super) struct Afflictions {
+    pub(super) full: (u64, u64),
+    pub(super) slow: (u64, u64),
+    pub(super) low_until: u64,
+    pub(super) drain_until: u64,
+    /// The next sync fails; the node then stays down until.
+    pub(super) sync_fails: Option<u64>,
+    pub(super) rot_down_ms: u64,
+    pub(super) tricks: Vec<(Trick, u64, u64)>,
+    pub(super) backup: Option<Disk>,
+    /// Numbers of transfers that its core knows nothing of.
+    pub(super) false_seqs: BTreeSet<(LinkKey, u8, u64)>,
 }
 
 impl SimNode {
-    pub(super) fn new(id: NodeId, kind: NodeKind, home: Vec<NodeId>) -> Self {
+    pub(super) fn new(number: NodeNo, federation: &Federation) -> Self {
+        let relays = federation.names.len() - federation.homes.len();
+        let is_relay = federation.is_relay(number);
+        let home = if is_relay { &[][..] } else { &federation.homes[number - relays] };
         Self {
-            id,
-            kind,
+            id: federation.names[number].clone(),
+            kind: if is_relay { NodeKind::Relay } else { NodeKind::Daemon },
             core: None,
             life: 0,
             disk: Disk::default(),
             syncing: None,
+            last_batch: 0,
             links: BTreeMap::new(),
-            timer: None,
-            home,
+            timer_ms: None,
+            round_ms: None,
+            clock_ms: 0,
+            rosters: RosterState::new(Arc::clone(&federation.rosters[0]), None),
+            faults: Afflictions::default(),
+            home: home.iter().map(|relay| federation.names[*relay].clone()).collect(),
+            tickets: BTreeMap::new(),
+            last_ticket: 0,
+            holders: BTreeMap::new(),
             received: 0,
+            carried: BTreeMap::new(),
+            chain: ReceiptChain::default(),
+            hoard: VecDeque::new(),
         }
     }
 
+    pub(super) fn roster(&self) -> &Arc<Roster> {
+        self.rosters.trusted()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// This node's clock at a true millisecond.
+    pub(super) fn clock(&self, now_ms: u64) -> Timestamp {
+        Timestamp::from_millis((START.as_millis() + now_ms).saturating_add_signed(self.clock_ms))
+    }
+
+    /// The true millisecond at which this node's clock shows `at`.
+    pub(super) fn true_ms(&self, at: Timestamp) -> u64 {
+        at.as_millis().saturating_add_signed(-self.clock_ms).saturating_sub(START.as_millis())
+    }
+
     /// Starts from what the disk holds.
-    pub(super) fn start(&mut self, federation: &Federation, seed: u64) {
+    pub(super) fn start(&mut self, seed: u64, rate: Option<u32>) {
         let config = Config {
             me: self.id.clone(),
             kind: self.kind,
@@ -66,108 +134,54 @@ impl SimNode {
             costs: BTreeMap::new(),
             agency_bytes_max: 1 << 30,
             flash_reserve_percent: 5,
-            agency_rate: None,
+            agency_rate: rate,
             seed,
         };
-        self.core = Some(Node::new(config, Arc::clone(&federation.roster), self.disk.restored()));
+        self.core = Some(Node::new(config, Arc::clone(self.roster()), self.disk.restored()));
     }
 
-    /// Everything that is not on the disk is gone. `synced` says whether the batch that was being synced got there.
-    pub(super) fn crash(&mut self, synced: bool) {
+    /// Everything that is not on the disk is gone. `kept`: the batch that was being synced got there nevertheless.
+    pub(super) fn stop(&mut self, kept: bool) {
         self.core = None;
         self.life += 1;
         self.links.clear();
-        self.timer = None;
-        if let Some(ops) = self.syncing.take().filter(|_| synced) {
+        (self.timer_ms, self.round_ms) = (None, None);
+        self.tickets.clear();
+        self.holders.clear();
+        self.carried.clear();
+        self.faults.false_seqs.clear();
+        if let Some((batch, ops)) = self.syncing.take().filter(|_| kept) {
             self.disk.apply(ops);
+            self.disk.batch = batch;
         }
     }
 
-    /// What an agency makes of an envelope: a record for each time that it is delivered, so that twice would show.
-    pub(super) fn open(&mut self, envelope: &VerifiedEnvelope, federation: &Federation) -> Local {
-        let me = self.id.to_agency();
-        match open(envelope, &me, &federation.prekeys[&me]) {
-            Ok(opened) => {
-                self.received += 1;
-                let key =
-                    [envelope.id().0.0.as_slice(), &self.life.to_be_bytes(), &self.received.to_be_bytes()].concat();
-                let value = match opened.inner.content {
-                    Content::Message(message) => Bytes::from(message.text),
-                    Content::Notice(statement) => notice_record(&statement),
-                    Content::Receipts(_) => Bytes::new(),
-                };
-                Local::Deliver { ops: vec![Op::Put { table: INBOX, key, value }], chain: None }
-            }
-            Err(error) => Local::Refuse { reason: error.reason(), detail: error.to_string(), ops: Vec::new() },
-        }
+    pub(super) fn ticket(&mut self, request: Request) -> Ticket {
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.tickets.insert(ticket, request);
+        ticket
     }
 
-    /// What ends an entry: a record at the sender's daemon, a notice at a relay.
-    pub(super) fn end(
-        &self,
-        position: &Position,
-        entry: &Entry,
-        reason: RefusalReason,
-        federation: &Federation,
-        now: Timestamp,
-        rng: &mut SimRng,
-    ) -> Ended {
-        let key = DedupeKey { id: entry.id, index: entry.index };
-        let record = end_record(key, reason);
-        if self.kind == NodeKind::Daemon {
-            return Ended::Records(vec![record]);
-        }
-        let Some(prekey) = federation.prekeys.get(&entry.sender.to_agency()) else { return Ended::Records(Vec::new()) };
-        let signer = &federation.signers[&self.id];
+    /// The next receipts of this node, under the roster that it follows.
+    pub(super) fn chain(&mut self, signer: &dyn Signer) -> (Issuer, &mut ReceiptChain) {
+        let roster = self.rosters.trusted();
         let issuer = Issuer {
-            federation: federation.roster.federation(),
+            federation: roster.federation(),
             id: self.id.clone(),
-            key: liaison_protocol::sign::Signer::key_id(signer),
-            roster_version: federation.roster.version(),
+            key: signer.key_id(),
+            roster_version: roster.version(),
         };
-        let facts = RefusalFacts {
-            id: key.id,
-            recipient: position.queue.clone(),
-            reason,
-            detail: key.index.to_string(),
-            retry_after_ms: 0,
-        };
-        let receipt =
-            ReceiptChain::default().next_refusal(&issuer, facts, now).sign(signer).expect("keys in memory sign");
-        let statement = SignedStatement { receipt: receipt.encode().into(), proofs: Vec::new() };
-        let request = SealRequest {
-            federation: federation.roster.federation(),
-            sender: &self.id,
-            recipients: &[(entry.sender.to_agency(), prekey.public())],
-            created: now,
-            expires: now.after(std::time::Duration::from_secs(7 * 86_400)),
-            precedence: Precedence::Routine,
-            content: &Content::Notice(statement),
-        };
-        Ended::Notice(Box::new(seal(&request, signer, rng).expect("a notice seals").envelope))
+        (issuer, &mut self.chain)
+    }
+
+    /// How often, in percent, it plays this trick now.
+    pub(super) fn trick(&self, trick: Trick, now_ms: u64) -> u64 {
+        let active = self.faults.tricks.iter().filter(|(other, _, until)| *other == trick && now_ms < *until);
+        active.map(|(_, percent, _)| *percent).max().unwrap_or(0)
+    }
+
+    pub(super) fn is_hostile(&self, now_ms: u64) -> bool {
+        self.faults.tricks.iter().any(|(_, _, until)| now_ms < *until)
     }
 }
-
-/// The same record for a notice received and for an end at home: message, recipient's index, reason.
-fn end_record(key: DedupeKey, reason: RefusalReason) -> Op {
-    let value = Bytes::copy_from_slice(&reason.code().to_be_bytes());
-    Op::Put { table: OUTBOX, key: end_key(key), value }
-}
-
-/// Key of an end's record.
-pub(super) fn end_key(key: DedupeKey) -> Vec<u8> {
-    [key.id.0.0.as_slice(), &key.index.to_be_bytes()].concat()
-}
-
-/// What a notice says, as an inbox value: a mark, then the end's key.
-fn notice_record(statement: &SignedStatement) -> Bytes {
-    let receipt = SignedReceipt::decode(&statement.receipt).expect("our own notice decodes");
-    let Payload::Refusal(facts) = receipt.decode_body().expect("our own receipt decodes").payload else {
-        panic!("a notice carries a refusal");
-    };
-    let index = facts.detail.parse().expect("the simulated relay writes the index there");
-    Bytes::from([NOTICE, &end_key(DedupeKey { id: facts.id, index })].concat())
-}
-
-/// Marks an inbox record as a notice.
-pub(super) const NOTICE: &[u8] = b"notice:";

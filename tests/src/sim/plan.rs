@@ -1,64 +1,266 @@
-//! What one seed does to its federation. Swarm testing (Groce et al. 2012): each seed draws its own mix, so that some
-//! runs have faults that others leave out.
+//! What one seed does to its federation: sizes, mail and faults, each written out, so that a plan can be shrunk.
 
-use super::rng::SimRng;
+use liaison_protocol::Precedence;
 
-/// Sizes and faults of one run.
+/// Everything that follows from a seed. The world draws nothing but delays beside it.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Everything else follows from it.
+    /// Where it comes from; seeds the delays, too.
     pub seed: u64,
-    /// Regions, one relay each, and one more where `spare_relay` is set.
+    /// Who takes part.
+    pub shape: Shape,
+    /// How fast the world is.
+    pub pace: Pace,
+    /// What is sent.
+    pub mail: Vec<Mail>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Who takes part, and under which rules.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// Regions, a relay each.
     pub regions: usize,
     /// The first region has a second relay, which is home to its agencies too.
     pub spare_relay: bool,
-    /// Agencies of each region.
+    /// Agencies: number `a` is at home in region `a % regions`.
     pub agencies: usize,
-    /// Messages submitted.
-    pub messages: usize,
-    /// Longest lifetime, in seconds.
-    pub lifetime_s: u64,
-    /// How long faults go on, in milliseconds.
-    pub trouble_ms: u64,
-    /// Crashes in that time.
-    pub crashes: usize,
-    /// Cut links in that time.
-    pub cuts: usize,
-    /// Whether all relays are linked with each other, or only neighbours.
+    /// Whether all relays are linked with each other, or only neighbours in a ring.
     pub meshed: bool,
+    /// Bytes that a relay holds for one agency; `None` for plenty.
+    pub quota_bytes: Option<u64>,
+    /// Envelopes a second that one agency may submit.
+    pub rate: Option<u32>,
+    /// Whether only some agencies may write to some others, and not all to all.
+    pub strict: bool,
+}
+
+/// How fast the world is when nothing is wrong.
+#[derive(Clone, Debug)]
+pub struct Pace {
     /// Longest delay of a frame, in milliseconds.
     pub delay_ms_max: u64,
     /// Longest commit, in milliseconds.
     pub commit_ms_max: u64,
-    /// Chance of a full disk, in percent of the commits.
-    pub full_percent: u64,
+    /// Envelopes of this many bytes and more of text, for quotas.
+    pub text_bytes: usize,
+}
+
+/// One message.
+#[derive(Clone, Debug)]
+pub struct Mail {
+    /// When it is submitted.
+    pub at_ms: u64,
+    /// The sending agency's number.
+    pub from: usize,
+    /// The recipients' numbers.
+    pub to: Vec<usize>,
+    /// How urgent.
+    pub precedence: Precedence,
+    /// Its lifetime.
+    pub lifetime_s: u64,
+    /// When its sender withdraws it, after it was submitted.
+    pub cancel_after_ms: Option<u64>,
+}
+
+/// Who.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// The daemon of the agency of this number.
+    Agency(usize),
+    /// The relay of this number: regions first, then the spare one.
+    Relay(usize),
+}
+
+/// One fault, from `at_ms` on for `for_ms`.
+#[derive(Clone, Debug)]
+pub struct Fault {
+    /// When it begins.
+    pub at_ms: u64,
+    /// How long it lasts; how long a crashed node stays down.
+    pub for_ms: u64,
+    /// What it is.
+    pub kind: FaultKind,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultKind {
+    /// A clock jumps, and jumps back when the fault ends.
+    ClockJump(Place, i64),
+    /// The power fails. What is being synced is there afterwards, or is not.
+    Crash(Place),
+    /// A link is cut, both ways.
+    Cut(Place, Place),
+    /// A region's relay has no link to the others.
+    Dark(usize),
+    /// An operator drains a node.
+    Drain(Place),
+    /// A disk is destroyed, and replaced by an empty one.
+    DiskLost(Place),
+    /// Commits find the disk full, in so many percent.
+    Full(Place, u64),
+    /// The next sync fails: the node stops, and is started again when the fault ends.
+    SyncFails(Place),
+    /// A link goes down and comes up, again and again.
+    Flap(Place, Place),
+    /// The network breaks its word: frames of live links are lost, repeated and overtaken, each in so many per mille.
+    Frames {
+        /// Lost.
+        lost: u64,
+        /// Repeated.
+        repeated: u64,
+        /// Delayed past later ones.
+        overtaken: u64,
+    },
+    /// A forged, old or forked roster is offered to a node.
+    Offer(Place, Offer),
+    /// A disk falls below its low-water mark.
+    Low(Place),
+    /// A relay is started from a copy of its disk that is as old as the fault is long.
+    Restored(Place),
+    /// Stored bytes change: the node stops when it reads them, and starts with an empty disk.
+    Rot(Place),
+    /// The roots publish a new roster.
+    Roster(Change),
+    /// A disk takes up to so many milliseconds for a commit.
+    Slow(Place, u64),
+    /// One direction of a link carries nothing.
+    Stall(Place, Place),
+    /// A node plays false, with so many percent of what it could do it to.
+    Trick(Place, Trick, u64),
+}
+
+/// What a new roster changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing but its version.
+    Nothing,
+    /// This agency leaves the federation.
+    Removed(usize),
+    /// This agency is suspended.
+    Suspended(usize),
+}
+
+/// Rosters that must not be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Signed by strangers, enough of them.
+    Forged,
+    /// The version in force, with other content, well signed: it is proof, and not followed.
+    Fork,
+    /// An earlier version.
+    Older,
+    /// Signed by one root key less than it takes.
+    Short,
+    /// Signed twice by the same root key.
+    Twice,
+    /// The next version, naming another predecessor.
+    WrongPredecessor,
+}
+
+/// How a hostile node plays false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trick {
+    /// Raises the attempt of what it passes on.
+    Attempts,
+    /// Sends transfers whose branch names recipients that do not exist.
+    Branch,
+    /// Changes a byte of what it passes on.
+    Forge,
+    /// Sits on what it passes on for hours.
+    Hold,
+    /// Sends on another lane than the envelope's.
+    Lane,
+    /// Sends what it sent before, again.
+    Replay,
+    /// Says that it reaches every relay at no cost.
+    Reach,
+    /// Hands over envelopes of others as an agency's.
+    Spoof,
+    /// Leaves out wraps.
+    Strip,
+    /// Acknowledges what it then drops.
+    Swallow,
 }
 
 impl Plan {
-    /// Draws a plan.
-    pub fn draw(seed: u64) -> Self {
-        let mut rng = SimRng::new(seed);
-        let mut sometimes = |percent, from, to| if rng.percent(percent) { rng.range(from, to) } else { 0 };
-        let (crashes, cuts, full) = (sometimes(70, 1, 12), sometimes(70, 1, 16), sometimes(20, 1, 20));
-        let short = sometimes(30, 5, 60);
-        Self {
-            seed,
-            regions: to_usize(rng.range(1, 5)),
-            spare_relay: rng.percent(40),
-            agencies: to_usize(rng.range(1, 4)),
-            messages: to_usize(rng.range(5, 40)),
-            lifetime_s: if short > 0 { short } else { 7 * 86_400 },
-            trouble_ms: rng.range(1_000, 120_000),
-            crashes: to_usize(crashes),
-            cuts: to_usize(cuts),
-            meshed: rng.percent(60),
-            delay_ms_max: rng.range(1, 400),
-            commit_ms_max: rng.range(1, 60),
-            full_percent: full,
+    /// When the last fault is over.
+    #[must_use]
+    pub fn quiet_ms(&self) -> u64 {
+        self.faults.iter().map(|fault| fault.at_ms + fault.for_ms).max().unwrap_or(0)
+    }
+
+    /// When the last message is submitted, and the last fault over.
+    #[must_use]
+    pub fn settled_ms(&self) -> u64 {
+        self.mail.iter().map(|mail| mail.at_ms).max().unwrap_or(0).max(self.quiet_ms())
+    }
+}
+
+impl Shape {
+    /// Relays in all.
+    #[must_use]
+    pub const fn relays(&self) -> usize {
+        self.regions + self.spare_relay as usize
+    }
+
+    /// Nodes are numbered relays first.
+    #[must_use]
+    pub const fn node(&self, place: Place) -> Option<usize> {
+        match place {
+            Place::Relay(relay) if relay < self.relays() => Some(relay),
+            Place::Agency(agency) if agency < self.agencies => Some(self.relays() + agency),
+            _ => None,
+        }
+    }
+
+    /// Whether agency `from` may write to agency `to`, and up to which rank (0 is the most urgent).
+    #[must_use]
+    pub const fn may_write(&self, from: usize, to: usize) -> Option<u8> {
+        if !self.strict {
+            return Some(0);
+        }
+        match (from + 2 * to) % 5 {
+            0 => None,
+            1 => Some(2),
+            _ => Some(0),
         }
     }
 }
 
-fn to_usize(number: u64) -> usize {
-    usize::try_from(number).expect("a small number")
+impl Fault {
+    /// Its name in a report.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+}
+
+impl FaultKind {
+    /// Its name in a report.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ClockJump(..) => "clock jumps",
+            Self::Crash(_) => "crashes",
+            Self::Cut(..) => "cuts",
+            Self::Dark(_) => "dark regions",
+            Self::DiskLost(_) => "disks lost",
+            Self::Drain(_) => "drains",
+            Self::Flap(..) => "flapping links",
+            Self::Frames { .. } => "lossy networks",
+            Self::Full(..) => "full disks",
+            Self::Low(_) => "low disks",
+            Self::Offer(..) => "false rosters",
+            Self::Restored(_) => "backups restored",
+            Self::Roster(_) => "rosters",
+            Self::Rot(_) => "rotten disks",
+            Self::Slow(..) => "slow disks",
+            Self::Stall(..) => "one-way cuts",
+            Self::SyncFails(_) => "failed syncs",
+            Self::Trick(..) => "hostile nodes",
+        }
+    }
 }

@@ -39,6 +39,11 @@ impl SimRng {
     }
 }
 
+/// Numbers that the plan bounds.
+pub(super) fn to_usize(number: u64) -> usize {
+    usize::try_from(number).expect("a small number")
+}
+
 impl TryRng for SimRng {
     type Error = Infallible;
 

@@ -102,7 +102,7 @@ impl Node {
                 return;
             }
             Ended::Notice(notice) => {
-                self.enqueue_own(&notice, 1, now, actions);
+                self.enqueue_own(&notice, 1, None, now, actions);
                 actions.push(Action::Measure(Measure::Notice(precedence)));
             }
             Ended::Records(records) => ops.extend(records),

@@ -183,9 +183,9 @@ impl Node {
             Event::Records { ticket, ops } => self.handle_records(ticket, ops),
             Event::Retry => self.handle_retry(actions),
             Event::Roster(roster) => self.handle_roster(roster, actions),
-            Event::Submitted { ticket, envelope, attempt, ops } => {
+            Event::Submitted { ticket, envelope, attempt, stored, ops } => {
                 ops.into_iter().for_each(|op| self.open.accept(op));
-                self.enqueue_own(&envelope, attempt, now, actions);
+                self.enqueue_own(&envelope, attempt, stored.as_deref(), now, actions);
                 self.open.answers.push((ticket, Vec::new()));
             }
             Event::Timer => self.handle_timer(now, actions),

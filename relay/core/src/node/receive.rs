@@ -235,6 +235,7 @@ impl Node {
         &mut self,
         envelope: &VerifiedEnvelope,
         attempt: u8,
+        stored: Option<&VerifiedEnvelope>,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
@@ -244,7 +245,8 @@ impl Node {
             Kind::Sealed => envelope.envelope().wraps.iter().map(|wrap| wrap.index).collect(),
         };
         let origin = Origin { attempt, from: self.config.me.clone(), path: Vec::new() };
-        self.enqueue(envelope, &indices, &origin, now);
+        let whole = stored.map_or_else(|| envelope.clone(), |stored| envelope.merge(stored));
+        self.enqueue(&whole, &indices, &origin, now);
         actions.extend(indices.iter().map(|_| Action::Measure(Measure::Accepted(header.precedence))));
     }
 

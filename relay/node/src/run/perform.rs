@@ -105,7 +105,7 @@ impl Turn {
     }
 
     /// Another branch of this message may be stored here, with other wraps.
-    fn stored_branches(&self, envelope: &VerifiedEnvelope) -> Result<Option<VerifiedEnvelope>, StoreError> {
+    pub(super) fn stored_branches(&self, envelope: &VerifiedEnvelope) -> Result<Option<VerifiedEnvelope>, StoreError> {
         if envelope.header().recipients.len() == envelope.envelope().wraps.len() {
             return Ok(None);
         }

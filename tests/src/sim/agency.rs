@@ -1,0 +1,223 @@
+//! The agency behind a daemon: submits, owes receipts, asks after what is silent and sends it again.
+//!
+//! It follows the rules of the real daemon's outbox ([CUST-12]) with records of its own.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use liaison_core::action::Outcome;
+use liaison_core::op::{DedupeKey, Op, Table};
+use liaison_core::{Event, LinkKey, NodeKind, Ticket};
+use liaison_protocol::limits::ATTEMPTS_MAX;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{MessageId, NodeId, Timestamp};
+
+use super::mail;
+use super::network::Frame;
+use super::node::Request;
+use super::records::{self, Open};
+use super::trace::{MailKind, NodeNo, Step};
+use super::world::{What, World};
+
+/// What is silent is asked after so often.
+const INQUIRY: Duration = Duration::from_secs(3600);
+/// After so long a silence it is sent again.
+const SILENCE: Duration = Duration::from_secs(86_400);
+/// Past the expiry, so long a receipt that was on its way is waited for.
+const GRACE: Duration = Duration::from_secs(3600);
+
+impl World<'_> {
+    pub(super) fn submit(&mut self, mail: usize) {
+        let planned = &self.plan.mail[mail];
+        let node = self.plan.shape.relays() + planned.from;
+        if !self.nodes[node].is_up() {
+            // An analyst tries again when the daemon is back.
+            return self.after(1_000, What::Submit { mail });
+        }
+        let to: Vec<NodeNo> = planned.to.iter().map(|agency| self.plan.shape.relays() + agency).collect();
+        let mut text = format!("message {mail} of seed {}", self.plan.seed);
+        text.extend(std::iter::repeat_n('.', self.plan.pace.text_bytes));
+        let expires = self.clock(node).after(Duration::from_secs(planned.lifetime_s));
+        let envelope = self.seal(node, &to, planned.precedence, expires, &mail::message(&text));
+        let (id, since) = (envelope.id(), self.clock(node));
+        self.mail.insert(mail, id);
+        let mut ops = vec![records::copy(id, envelope.encoded().clone())];
+        ops.extend((0..).zip(&to).map(|(index, _)| records::open(id, index, Open { attempt: 1, expires, since })));
+        self.note(Step::Submitted { node, id, recipients: to, kind: MailKind::Message, text, expires });
+        let ticket = self.nodes[node].ticket(Request::Submit(id));
+        self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
+        if let Some(ms) = planned.cancel_after_ms {
+            self.after(ms, What::Cancel { mail });
+        }
+    }
+
+    /// Each recipient by itself: what has left already can not be withdrawn.
+    pub(super) fn cancel(&mut self, mail: usize) {
+        let node = self.plan.shape.relays() + self.plan.mail[mail].from;
+        let Some(id) = self.mail.get(&mail).copied().filter(|_| self.nodes[node].is_up()) else { return };
+        for (position, entry) in self.nodes[node].disk.entries_of(&id) {
+            let ops = self.told(node, id, entry.index, node, RefusalReason::Cancelled);
+            let ticket = self.nodes[node].ticket(Request::Cancel(id));
+            self.handle(node, Event::Cancel { ticket, entries: vec![(position, entry)], ops });
+        }
+    }
+
+    pub(super) fn answered(&mut self, node: NodeNo, ticket: Ticket, outcome: &Outcome) {
+        let done = matches!(outcome, Outcome::Done { .. });
+        match self.nodes[node].tickets.remove(&ticket) {
+            Some(Request::Submit(id) | Request::Cancel(id)) => self.note(Step::Answered { node, id, done }),
+            Some(Request::Records) | None => {}
+        }
+        if !done && self.nodes[node].kind == NodeKind::Daemon {
+            let life = self.nodes[node].life;
+            self.after(10_000, What::PayReceipts { node, life });
+        }
+    }
+
+    /// After a commit: receipts may be owed, or something may be waited for.
+    pub(super) fn look_after_agency(&mut self, node: NodeNo) {
+        if !self.nodes[node].is_up() {
+            return;
+        }
+        if self.nodes[node].disk.records(Table::ReceiptsDue).next().is_some() {
+            let (life, ms) = (self.nodes[node].life, self.rng.range(50, 1_500));
+            self.after(ms, What::PayReceipts { node, life });
+        }
+        self.arm_round(node);
+    }
+
+    /// One envelope of receipts for each sender, and in the same commit nothing is owed any more.
+    pub(super) fn pay_receipts(&mut self, node: NodeNo, life: u64) {
+        if self.nodes[node].life != life || !self.nodes[node].is_up() {
+            return;
+        }
+        let under_way = self.nodes[node].tickets.values().any(|request| matches!(request, Request::Records));
+        let dues = self.nodes[node].disk.records(Table::ReceiptsDue);
+        let mut by_sender: BTreeMap<NodeNo, Vec<MessageId>> = BTreeMap::new();
+        for (id, sender) in dues.filter_map(|(key, value)| records::read_due(key, value)) {
+            by_sender.entry(sender).or_default().push(id);
+        }
+        if under_way || by_sender.is_empty() {
+            return;
+        }
+        for (sender, ids) in by_sender {
+            let envelope = self.receipts(node, sender, &ids);
+            let (id, expires) = (envelope.id(), envelope.header().expires);
+            let (kind, text) = (MailKind::Receipts, String::new());
+            self.note(Step::Submitted { node, id, recipients: vec![sender], kind, text, expires });
+            let ops = ids.into_iter().map(records::paid).collect();
+            let ticket = self.nodes[node].ticket(Request::Records);
+            self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
+        }
+    }
+
+    /// When the agency, or the store, next has something to do by itself.
+    pub(super) fn arm_round(&mut self, node: NodeNo) {
+        let state = &self.nodes[node];
+        if !state.is_up() {
+            return;
+        }
+        let waits = self.open_records(node).next().is_some().then(|| self.now_ms + to_ms(INQUIRY));
+        let (old, next) = state.disk.forgettable(self.clock(node));
+        let forget = if old.is_empty() { next.map(|next| state.true_ms(next)) } else { Some(self.now_ms + 1_000) };
+        let Some(at_ms) = waits.into_iter().chain(forget).min().map(|at| at.max(self.now_ms + 1_000)) else { return };
+        if self.nodes[node].round_ms.is_none_or(|round_ms| at_ms < round_ms) {
+            self.nodes[node].round_ms = Some(at_ms);
+            self.at(at_ms, What::Round { node, at_ms });
+        }
+    }
+
+    fn open_records(&self, node: NodeNo) -> impl Iterator<Item = (MessageId, u16, Open)> {
+        let records = self.nodes[node].disk.records(Table::Outbox);
+        records.filter_map(|(key, value)| records::read_open(key, value))
+    }
+
+    /// Forgets old ids; ends, asks after, or sends again what is silent.
+    pub(super) fn round(&mut self, node: NodeNo, at_ms: u64) {
+        if self.nodes[node].round_ms != Some(at_ms) {
+            return;
+        }
+        self.nodes[node].round_ms = None;
+        let now = self.clock(node);
+        let (old, _) = self.nodes[node].disk.forgettable(now);
+        self.commit_records(node, old.into_iter().map(|key| Op::Forget { key }).collect());
+        let open: Vec<_> = self.open_records(node).collect();
+        for (id, index, open) in open {
+            self.attend(node, id, index, open, now);
+        }
+        self.arm_round(node);
+    }
+
+    fn attend(&mut self, node: NodeNo, id: MessageId, index: u16, open: Open, now: Timestamp) {
+        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
+        if now > open.expires.after(GRACE) {
+            if !queued {
+                let ops = self.told(node, id, index, node, RefusalReason::Expired);
+                self.commit_records(node, ops);
+            }
+        } else if queued {
+        } else if now.since(open.since) >= SILENCE {
+            self.submit_again(node, id, index, open, now);
+        } else if now.since(open.since) >= INQUIRY {
+            let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
+            links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry { id, index }));
+        }
+    }
+
+    fn submit_again(&mut self, node: NodeNo, id: MessageId, index: u16, open: Open, now: Timestamp) {
+        let copy = self.nodes[node].disk.record(&records::copy_key(id)).cloned();
+        let Some(copy) = copy.filter(|_| open.attempt < ATTEMPTS_MAX && now < open.expires) else { return };
+        // Its own key may have left the roster meanwhile.
+        let Ok(envelope) = self.verify(node, copy) else { return };
+        let attempt = open.attempt + 1;
+        let ops = vec![records::open(id, index, Open { attempt, since: now, ..open })];
+        let recipient = envelope.header().recipients[usize::from(index)].id.clone();
+        let recipients = vec![self.federation.number(&NodeId::from(&recipient)).expect("a name of the plan")];
+        let (kind, text, expires) = (MailKind::Again, String::new(), open.expires);
+        self.note(Step::Submitted { node, id, recipients, kind, text, expires });
+        let Ok(stored) = self.nodes[node].disk.envelope(&id) else { return self.rotten(node) };
+        let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
+        let ticket = self.nodes[node].ticket(Request::Submit(id));
+        let envelope = envelope.prune(&[index]);
+        self.handle(node, Event::Submitted { ticket, envelope, attempt, stored, ops });
+    }
+
+    fn commit_records(&mut self, node: NodeNo, ops: Vec<Op>) {
+        if !ops.is_empty() {
+            let ticket = self.nodes[node].ticket(Request::Records);
+            self.handle(node, Event::Records { ticket, ops });
+        }
+    }
+
+    /// A relay answers for itself; what it has handed over it does not speak of.
+    pub(super) fn inquired(&mut self, node: NodeNo, link: LinkKey, id: MessageId, index: u16) {
+        if self.nodes[node].disk.remembered(&DedupeKey { id, index }).is_none() {
+            self.transmit(node, link, Frame::Answer { id, index });
+        }
+    }
+
+    /// A relay says that it knows nothing of a message. It counts if that relay had taken it over.
+    pub(super) fn answered_unknown(&mut self, node: NodeNo, by: NodeNo, id: MessageId, index: u16) {
+        if self.nodes[node].holders.get(&(id, index)) != Some(&by) {
+            return;
+        }
+        let open = self.open_records(node).find(|(other, at, _)| (*other, *at) == (id, index));
+        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
+        if let Some((_, _, open)) = open.filter(|_| !queued) {
+            self.nodes[node].holders.remove(&(id, index));
+            self.submit_again(node, id, index, open, self.clock(node));
+        }
+    }
+
+    /// A roster comes, from a peer or an operator.
+    pub(super) fn offered(&mut self, node: NodeNo, bytes: &Bytes) {
+        if self.nodes[node].is_up() {
+            self.judge(node, bytes);
+        }
+    }
+}
+
+fn to_ms(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).expect("a span fits")
+}

@@ -1,0 +1,98 @@
+//! What nodes take, from whom, and how they treat their peers.
+
+use liaison_protocol::limits::CLOCK_AHEAD_MAX;
+
+use super::Found;
+use super::model::{Arrival, Model};
+use crate::sim::plan::FaultKind;
+use crate::sim::trace::{NodeNo, Step};
+
+/// I6, the retry storm: what was refused for now is not sent again by that link before the time that was asked for.
+pub(super) fn patience(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Sent { node, link, transfer, .. } = step else { return };
+    if model.nodes[*node].hostile || model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) {
+        return;
+    }
+    for index in &transfer.branch {
+        let part = (transfer.id, *index);
+        if model.nodes[*node].waits.get(&(part, *link)).is_some_and(|until| at_ms < *until) {
+            found.add("I6", at_ms, format!("node {node} sends {:?}/{index} again too soon", transfer.id));
+        }
+    }
+}
+
+/// Parts that an honest node takes by this acknowledgement, and had not had before.
+fn taken<'a>(model: &'a Model<'_>, step: &'a Step) -> Option<(NodeNo, &'a Arrival, Vec<u16>)> {
+    let Step::Acknowledged { node, link, rank, seq, ack } = step else { return None };
+    let arrival = model.arrivals.get(&(*node, *link, *rank, *seq))?;
+    let new = ack.taken.iter().filter(|index| !arrival.had.contains(index)).copied().collect();
+    (!model.nodes[*node].hostile).then_some((*node, arrival, new))
+}
+
+/// I10: at a quota, a low disk or in a drain nothing is taken.
+pub(super) fn caps(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Some((node, arrival, new)) = taken(model, step) else { return };
+    for index in new {
+        let id = arrival.transfer.id;
+        if arrival.low || arrival.draining {
+            found.add("I10", at_ms, format!("node {node} takes {id:?}/{index} though it drains or its disk is low"));
+        }
+        if arrival.over.contains(&index) {
+            found.add("I10", at_ms, format!("node {node} takes {id:?}/{index} beyond the recipient's quota"));
+        }
+    }
+}
+
+/// [CUST-6] [CUST-7]: signed, in time, by a member, from whom may hand it over, under an agreement.
+pub(super) fn rules(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Some((node, arrival, new)) = taken(model, step) else { return };
+    let id = arrival.transfer.id;
+    if !new.is_empty() && !arrival.good {
+        return found.add("A", at_ms, format!("node {node} takes {id:?}, which nobody signed"));
+    }
+    let Some(submitted) = model.submitted.get(&id) else { return };
+    for index in new {
+        let mut broken = |rule: &str| found.add("A", at_ms, format!("node {node} takes {id:?}/{index}: {rule}"));
+        if arrival.clock >= submitted.expires {
+            broken("it has expired");
+        }
+        if submitted.created > arrival.clock.after(CLOCK_AHEAD_MAX) {
+            broken("it comes from the future");
+        }
+        if !model.is_relay(arrival.from) && arrival.from != submitted.node {
+            broken("an agency hands over another's");
+        }
+        let Some(to) = submitted.recipients.get(usize::from(index)) else {
+            broken("there is no such recipient");
+            continue;
+        };
+        if model.is_relay(node) && !may_write(model, submitted.node, *to, arrival) {
+            broken("no agreement");
+        }
+    }
+}
+
+fn may_write(model: &Model<'_>, from: NodeNo, to: NodeNo, arrival: &Arrival) -> bool {
+    let relays = model.report.relays;
+    let members = model.is_member(from, arrival.roster) && model.is_member(to, arrival.roster);
+    members && model.plan.shape.may_write(from - relays, to - relays).is_some()
+}
+
+/// R: only what the roots have published is followed, and never an older one.
+pub(super) fn rosters(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Roster { node, version, genuine } = step else { return };
+    if !genuine {
+        found.add("R", at_ms, format!("node {node} follows a roster that the roots have not published"));
+    }
+    if *version <= model.nodes[*node].roster {
+        found.add("R", at_ms, format!("node {node} goes back to roster version {version}"));
+    }
+}
+
+/// L: an honest peer on a network that keeps its word is not accused.
+pub(super) fn links(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Closed { node, why: "protocol", .. } = step else { return };
+    if !model.has(|kind| matches!(kind, FaultKind::Frames { .. } | FaultKind::Trick(..))) {
+        found.add("L", at_ms, format!("node {node} closes the link of an honest peer"));
+    }
+}

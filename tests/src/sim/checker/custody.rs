@@ -1,0 +1,137 @@
+//! What nodes hold, hand over, remember and hand out.
+
+use liaison_protocol::limits::DEDUPE_MARGIN;
+use liaison_protocol::refusal::RefusalReason;
+
+use super::Found;
+use super::model::{Model, Part};
+use crate::sim::trace::{Fact, MailKind, NodeNo, Step, Told};
+
+/// I1, while it runs: whoever sends an envelope holds it, bytes and all.
+pub(super) fn sent_is_held(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Sent { node, transfer, .. } = step else { return };
+    let disk = &model.nodes[*node].disk;
+    if !disk.bodies.contains(&transfer.id) {
+        found.add("I1", at_ms, format!("node {node} sends {:?}, whose bytes are not on its disk", transfer.id));
+    }
+    for index in &transfer.branch {
+        if !disk.queued.values().any(|entry| entry.part == (transfer.id, *index)) {
+            found.add("I1", at_ms, format!("node {node} sends {:?}/{index}, which is not in its queues", transfer.id));
+        }
+    }
+}
+
+/// I2: a message is in an inbox once.
+pub(super) fn once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    let mut new = std::collections::BTreeSet::new();
+    for fact in facts {
+        let Fact::Inbox { id, .. } = fact else { continue };
+        if model.nodes[*node].disk.inbox.contains_key(id) || !new.insert(*id) {
+            found.add("I2", at_ms, format!("{id:?} is delivered again at node {node}"));
+        }
+    }
+}
+
+/// I3: what is delivered is what the named sender wrote, to a recipient of its choice.
+pub(super) fn authentic(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts {
+        let Fact::Inbox { id, sender, text } = fact else { continue };
+        let Some(submitted) = model.submitted.get(id) else {
+            found.add("I3", at_ms, format!("{id:?} at node {node} was never written"));
+            continue;
+        };
+        if submitted.node != *sender || submitted.text != *text || !submitted.recipients.contains(node) {
+            found.add("I3", at_ms, format!("{id:?} at node {node} is not what node {} wrote", submitted.node));
+        }
+    }
+}
+
+/// I4: what is acknowledged is on this node's disk, in a commit that has ended.
+pub(super) fn acknowledged_is_durable(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Acknowledged { node, ack, .. } = step else { return };
+    if model.nodes[*node].hostile {
+        return;
+    }
+    for index in ack.taken.iter().chain(&ack.duplicate) {
+        if !model.nodes[*node].disk.known.contains_key(&(ack.id, *index)) {
+            found.add("I4", at_ms, format!("node {node} acknowledges {:?}/{index}: not on its disk", ack.id));
+        }
+    }
+}
+
+/// I5: an entry is removed after a next holder's acknowledgement, or in the commit that tells its sender.
+pub(super) fn removed_only_when_taken_or_told(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts {
+        if let Fact::Unqueued { place, .. } = fact
+            && let Some(entry) = model.nodes[*node].disk.queued.get(place)
+            && !model.nodes[*node].acked.contains(&entry.part)
+            && !is_told(model, *node, entry.part, facts)
+        {
+            let (id, index) = entry.part;
+            found.add("I5", at_ms, format!("node {node} removes {id:?}/{index}, not acknowledged and nobody told"));
+        }
+        if let Fact::Closed { id, index } = fact {
+            let known = |fact: &Fact| match fact {
+                Fact::Receipted { id: of, index: at } | Fact::Told { id: of, index: at, .. } => (of, at) == (id, index),
+                _ => false,
+            };
+            if !facts.iter().any(known) {
+                found.add("I5", at_ms, format!("node {node} keeps {id:?}/{index} no longer, and does not know why"));
+            }
+        }
+    }
+}
+
+fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool {
+    let told = |fact: &Fact| matches!(fact, Fact::Told { id, index, .. } if (*id, *index) == part);
+    let Some(end) = model.nodes[node].ended.get(&part) else {
+        // Withdrawn by its sender.
+        let cancelled = RefusalReason::Cancelled.code();
+        let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
+        return facts.iter().any(withdrawn);
+    };
+    match end.told {
+        Told::Later => false,
+        Told::Notice(notice) => facts.iter().any(|fact| matches!(fact, Fact::Queued { id, .. } if *id == notice)),
+        Told::Sender => facts.iter().any(told),
+        // A notice, receipts, or a sender that has left.
+        Told::Nobody => model.submitted.get(&part.0).is_none_or(|submitted| {
+            submitted.kind == MailKind::Receipts
+                || submitted.node == node
+                || !model.is_member(submitted.node, model.nodes[node].roster)
+        }),
+    }
+}
+
+/// I7: a node that is down, by a power cut or because its disk failed, does nothing.
+pub(super) fn fail_stop(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let node = match step {
+        Step::Acknowledged { node, .. }
+        | Step::Answered { node, .. }
+        | Step::Commit { node, .. }
+        | Step::Durable { node, .. }
+        | Step::Sent { node, .. } => *node,
+        _ => return,
+    };
+    if model.nodes[node].down {
+        found.add("I7", at_ms, format!("node {node} is down, and goes on: {step:?}"));
+    }
+}
+
+/// I9: ids are remembered until a day after the message's expiry, and not forgotten before.
+pub(super) fn dedupe_window(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts {
+        let (id, end) = match fact {
+            Fact::Known { id, until, .. } => (id, *until),
+            Fact::Forgot { id, .. } => (id, model.clock(*node, at_ms)),
+            _ => continue,
+        };
+        if model.submitted.get(id).is_some_and(|submitted| end < submitted.expires.after(DEDUPE_MARGIN)) {
+            found.add("I9", at_ms, format!("node {node} remembers {id:?} for too short: {fact:?}"));
+        }
+    }
+}

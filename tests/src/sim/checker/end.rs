@@ -1,0 +1,142 @@
+//! What must be so when nothing more happens.
+
+use std::collections::BTreeSet;
+
+use super::Found;
+use super::model::{Model, Part, Submitted};
+use crate::sim::fixture::START;
+use crate::sim::plan::{Change, FaultKind, Place};
+use crate::sim::trace::{MailKind, NodeNo};
+
+const SECOND_MS: u64 = 1_000;
+const HOUR_MS: u64 = 3_600 * SECOND_MS;
+/// A minute of backoff after the longest time that a peer asks for, one until a silent link is closed, half of one for
+/// retried ends, and as much again for each of three hops.
+const DRAIN_MS: u64 = 15 * 60 * SECOND_MS;
+
+/// I1: what was accepted is delivered, or its sender knows that it is not.
+pub(super) fn custody(model: &Model<'_>, found: &mut Found) {
+    for (part, submitted) in parts(model) {
+        if submitted.accepted && !model.delivered_ms.contains_key(&part) && !model.told_ms.contains_key(&part) {
+            let (id, index) = part;
+            found.add("I1", model.now_ms, format!("{id:?}/{index} was accepted, and is nowhere"));
+        }
+    }
+}
+
+/// I6: everything has drained, in the time that the faults leave for it.
+pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
+    if !model.report.ended {
+        found.add("I6", model.now_ms, "it does not end: some node is never done");
+    }
+    for (node, state) in model.nodes.iter().enumerate().filter(|(_, state)| !state.hostile) {
+        if let Some((place, entry)) = state.disk.queued.first_key_value() {
+            found.add("I6", model.now_ms, format!("node {node} still holds {:?} in {place:?}", entry.part));
+        }
+        if let Some((id, index)) = state.disk.open.first() {
+            found.add("I6", model.now_ms, format!("node {node} still waits for {id:?}/{index}"));
+        }
+    }
+    for (part, submitted) in parts(model).filter(|(_, submitted)| submitted.accepted) {
+        let delivered = model.delivered_ms.get(&part);
+        let Some(ended_ms) = delivered.into_iter().chain(model.told_ms.get(&part)).min() else { continue };
+        let bound_ms = bound(model, &submitted);
+        if *ended_ms > bound_ms {
+            let (id, index) = part;
+            found.add("I6", *ended_ms, format!("{id:?}/{index} ended later than {bound_ms} ms"));
+        }
+    }
+}
+
+/// When a message must have ended. Where custody may be lost, its sender has to find out: by the expiry at the latest.
+fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
+    let soon = model.plan.quiet_ms().max(submitted.at_ms) + DRAIN_MS;
+    let amnesia = |kind: &FaultKind| {
+        matches!(
+            kind,
+            FaultKind::DiskLost(_)
+                | FaultKind::Restored(_)
+                | FaultKind::Rot(_)
+                | FaultKind::Trick(..)
+                | FaultKind::Roster(Change::Removed(_) | Change::Suspended(_))
+        )
+    };
+    let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
+    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 24 * HOUR_MS } else { 0 };
+    let late = if model.has(amnesia) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
+    late + clocks
+}
+
+/// I14: agencies and relays that no fault touches exchange mail as if there were none.
+pub(super) fn isolation(model: &Model<'_>, found: &mut Found) {
+    let Some(touched) = touched(model) else { return };
+    let pace = &model.plan.pace;
+    // Three hops of transfer, commit and acknowledgement, each maybe behind one more of the same; and a second on each
+    // where a lane gives way to more urgent ones.
+    let bound_ms = 3 * (4 * pace.delay_ms_max + 4 * pace.commit_ms_max + 2 * SECOND_MS) + 2 * SECOND_MS;
+    for (part, submitted) in parts(model) {
+        let Some(to) = model.recipient(part) else { continue };
+        let spared = [submitted.node, to].iter().all(|node| is_spared(model, *node, &touched));
+        if !spared || !direct(model, submitted.node, to) || !submitted.accepted || model.told_ms.contains_key(&part) {
+            continue;
+        }
+        let delay_ms = model.delivered_ms.get(&part).map(|at_ms| at_ms - submitted.at_ms);
+        // Links come up within the first second.
+        if delay_ms.is_some_and(|delay_ms| delay_ms > bound_ms + SECOND_MS) {
+            let (id, index) = part;
+            found.add("I14", model.now_ms, format!("{id:?}/{index} was delayed by {delay_ms:?} ms, not {bound_ms}"));
+        }
+    }
+}
+
+/// Nodes that some fault names. `None`: all of them, in some way.
+fn touched(model: &Model<'_>) -> Option<BTreeSet<NodeNo>> {
+    if model.plan.shape.quota_bytes.is_some() || model.plan.shape.rate.is_some() {
+        return None;
+    }
+    let mut touched = BTreeSet::new();
+    for fault in &model.plan.faults {
+        let places = match fault.kind {
+            FaultKind::Frames { .. } | FaultKind::Roster(_) => return None,
+            FaultKind::Dark(region) => vec![Place::Relay(region)],
+            FaultKind::Cut(a, b) | FaultKind::Flap(a, b) | FaultKind::Stall(a, b) => vec![a, b],
+            FaultKind::ClockJump(place, _)
+            | FaultKind::Crash(place)
+            | FaultKind::DiskLost(place)
+            | FaultKind::Drain(place)
+            | FaultKind::Full(place, _)
+            | FaultKind::Low(place)
+            | FaultKind::Offer(place, _)
+            | FaultKind::Restored(place)
+            | FaultKind::Rot(place)
+            | FaultKind::Slow(place, _)
+            | FaultKind::SyncFails(place)
+            | FaultKind::Trick(place, ..) => vec![place],
+        };
+        touched.extend(places.into_iter().filter_map(|place| model.plan.shape.node(place)));
+    }
+    Some(touched)
+}
+
+/// Neither an agency nor its home is touched. Homes of the first region may be two; one is enough to be touched.
+fn is_spared(model: &Model<'_>, node: NodeNo, touched: &BTreeSet<NodeNo>) -> bool {
+    let shape = &model.plan.shape;
+    let region = (node - model.report.relays) % shape.regions;
+    let spare = shape.spare_relay && region == 0 && touched.contains(&shape.regions);
+    !touched.contains(&node) && !touched.contains(&region) && !spare
+}
+
+/// Whether their relays are the same or linked with each other.
+fn direct(model: &Model<'_>, from: NodeNo, to: NodeNo) -> bool {
+    let shape = &model.plan.shape;
+    let region = |node: NodeNo| (node - model.report.relays) % shape.regions;
+    shape.meshed || region(from) == region(to)
+}
+
+/// Every message of people, for each of its recipients.
+fn parts<'a>(model: &'a Model<'_>) -> impl Iterator<Item = (Part, Submitted)> + 'a {
+    let messages = model.submitted.iter().filter(|(_, submitted)| submitted.kind == MailKind::Message);
+    messages.flat_map(|(id, submitted)| {
+        (0..).zip(&submitted.recipients).map(|(index, _)| ((*id, index), submitted.clone()))
+    })
+}

@@ -1,0 +1,310 @@
+//! The state of every disk and link, as the trace tells it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use liaison_core::LinkKey;
+use liaison_protocol::{MessageId, Timestamp};
+
+use crate::sim::fixture::START;
+use crate::sim::plan::{Change, FaultKind, Plan};
+use crate::sim::trace::{Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
+use crate::sim::world::Report;
+
+/// A message and which of its recipients.
+pub(super) type Part = (MessageId, u16);
+/// A transfer, as its sender or receiver numbers it.
+pub(super) type TransferKey = (NodeNo, LinkKey, u8, u64);
+
+#[derive(Clone, Debug)]
+pub(super) struct Queued {
+    pub(super) part: Part,
+    pub(super) bytes: u32,
+    pub(super) expires: Timestamp,
+}
+
+/// What one disk holds, durably.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    pub(super) queued: BTreeMap<QueuePlace, Queued>,
+    pub(super) bodies: BTreeSet<MessageId>,
+    /// Until when each id is remembered.
+    pub(super) known: BTreeMap<Part, Timestamp>,
+    pub(super) inbox: BTreeMap<MessageId, u64>,
+    pub(super) open: BTreeSet<Part>,
+    pub(super) told: BTreeMap<Part, u16>,
+    pub(super) receipted: BTreeSet<Part>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Submitted {
+    pub(super) at_ms: u64,
+    pub(super) created: Timestamp,
+    pub(super) node: NodeNo,
+    pub(super) recipients: Vec<NodeNo>,
+    pub(super) kind: MailKind,
+    pub(super) text: String,
+    pub(super) expires: Timestamp,
+    pub(super) accepted: bool,
+}
+
+/// A transfer that has arrived, and how its receiver stood then.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) from: NodeNo,
+    pub(super) transfer: Carried,
+    pub(super) clock: Timestamp,
+    pub(super) good: bool,
+    pub(super) low: bool,
+    pub(super) draining: bool,
+    /// Parts that the receiver has had before, durably or about to be.
+    pub(super) had: BTreeSet<u16>,
+    /// Parts whose queue was full beyond its cap.
+    pub(super) over: BTreeSet<u16>,
+    pub(super) roster: u32,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct End {
+    pub(super) told: Told,
+}
+
+#[derive(Default)]
+pub(super) struct NodeState {
+    pub(super) disk: Disk,
+    /// The commit under way.
+    pub(super) flying: Option<(u64, Vec<Fact>)>,
+    pub(super) down: bool,
+    pub(super) low: bool,
+    pub(super) draining: bool,
+    pub(super) clock_ms: i64,
+    pub(super) roster: u32,
+    /// It has played false at some time: nothing is expected of it from then on.
+    pub(super) hostile: bool,
+    /// Parts that a next holder has acknowledged, in this life.
+    pub(super) acked: BTreeSet<Part>,
+    pub(super) ended: BTreeMap<Part, End>,
+    /// Until when a refused part's queue waits.
+    pub(super) waits: BTreeMap<(Part, LinkKey), u64>,
+    snapshots: BTreeMap<u64, Disk>,
+}
+
+/// See the module.
+pub(super) struct Model<'a> {
+    pub(super) report: &'a Report,
+    pub(super) plan: &'a Plan,
+    pub(super) now_ms: u64,
+    pub(super) nodes: Vec<NodeState>,
+    pub(super) submitted: BTreeMap<MessageId, Submitted>,
+    pub(super) in_flight: BTreeMap<TransferKey, Carried>,
+    pub(super) arrivals: BTreeMap<TransferKey, Arrival>,
+    /// When each part was first in its recipient's inbox, and when its sender first knew that it would not be.
+    pub(super) delivered_ms: BTreeMap<Part, u64>,
+    pub(super) told_ms: BTreeMap<Part, u64>,
+    /// Every end that a node has made: by whom, of what, why.
+    pub(super) notices: BTreeSet<(NodeNo, Part, u16)>,
+    /// Why senders were told of ends, other than that time was up.
+    pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
+    /// States that a disk is set back to later.
+    wanted: BTreeSet<(NodeNo, u64)>,
+}
+
+impl<'a> Model<'a> {
+    pub(super) fn new(report: &'a Report) -> Self {
+        let wanted = report.trace.steps.iter().filter_map(|(_, step)| match step {
+            Step::DiskReplaced { node, by: Some(batch) } => Some((*node, *batch)),
+            _ => None,
+        });
+        let mut nodes: Vec<NodeState> = report.names.iter().map(|_| NodeState::default()).collect();
+        nodes.iter_mut().for_each(|node| (node.down, node.roster) = (true, 1));
+        Self {
+            report,
+            plan: &report.plan,
+            now_ms: 0,
+            nodes,
+            submitted: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            delivered_ms: BTreeMap::new(),
+            told_ms: BTreeMap::new(),
+            notices: BTreeSet::new(),
+            reasons: Vec::new(),
+            wanted: wanted.collect(),
+        }
+    }
+
+    pub(super) fn is_relay(&self, node: NodeNo) -> bool {
+        node < self.report.relays
+    }
+
+    pub(super) fn clock(&self, node: NodeNo, at_ms: u64) -> Timestamp {
+        Timestamp::from_millis((START.as_millis() + at_ms).saturating_add_signed(self.nodes[node].clock_ms))
+    }
+
+    pub(super) fn recipient(&self, part: Part) -> Option<NodeNo> {
+        self.submitted.get(&part.0)?.recipients.get(usize::from(part.1)).copied()
+    }
+
+    pub(super) fn has(&self, kind: impl Fn(&FaultKind) -> bool) -> bool {
+        self.plan.faults.iter().any(|fault| kind(&fault.kind))
+    }
+
+    /// Whether this agency (by node) takes part, by the roster of this version.
+    pub(super) fn is_member(&self, node: NodeNo, version: u32) -> bool {
+        let changes = self.plan.faults.iter().filter_map(|fault| match fault.kind {
+            FaultKind::Roster(change) => Some(change),
+            _ => None,
+        });
+        let gone = |change: Change| match change {
+            Change::Nothing => None,
+            Change::Removed(agency) | Change::Suspended(agency) => Some(agency + self.report.relays),
+        };
+        !(2..=version).zip(changes).any(|(_, change)| gone(change) == Some(node))
+    }
+
+    pub(super) fn apply(&mut self, at_ms: u64, step: &Step) {
+        match step {
+            Step::AckReceived { node, link, rank, seq, ack } => {
+                self.in_flight.remove(&(*node, *link, *rank, *seq));
+                let state = &mut self.nodes[*node];
+                state.acked.extend(ack.taken.iter().chain(&ack.duplicate).map(|index| (ack.id, *index)));
+                for (index, _, retry_ms) in ack.refused.iter().filter(|(_, _, retry_ms)| *retry_ms > 0) {
+                    state.waits.insert(((ack.id, *index), *link), at_ms + u64::from(*retry_ms).min(3_600_000));
+                }
+            }
+            Step::Answered { id, done: true, .. } => {
+                self.submitted.entry(*id).and_modify(|submitted| submitted.accepted = true);
+            }
+            Step::ClockJumped { node, by_ms } => self.nodes[*node].clock_ms += by_ms,
+            Step::Commit { node, batch, facts } => self.nodes[*node].flying = Some((*batch, facts.clone())),
+            Step::Crashed { node, kept } | Step::Died { node, kept, .. } => self.stop(*node, *kept, at_ms),
+            Step::DiskReplaced { node, by } => {
+                let state = &mut self.nodes[*node];
+                state.disk = by.and_then(|batch| state.snapshots.get(&batch).cloned()).unwrap_or_default();
+            }
+            Step::Drained { node, draining } => self.nodes[*node].draining = *draining,
+            Step::Durable { node, .. } => self.durable(*node, at_ms),
+            Step::Ended { node, id, index, reason, told, .. } => {
+                let part = (*id, *index);
+                self.nodes[*node].ended.insert(part, End { told: *told });
+                self.notices.insert((*node, part, reason.code()));
+            }
+            Step::Full { node, .. } => self.nodes[*node].flying = None,
+            Step::Hostile { node, .. } => self.nodes[*node].hostile = true,
+            Step::LinkDown { node, link } => {
+                self.in_flight.retain(|(of, by, ..), _| (of, by) != (node, link));
+            }
+            Step::Low { node, low } => self.nodes[*node].low = *low,
+            Step::Received { node, from, link, rank, seq, transfer, clock, good } => {
+                let arrival = self.arrival(*node, *from, transfer, *clock, *good);
+                self.arrivals.insert((*node, *link, *rank, *seq), arrival);
+            }
+            Step::Roster { node, version, .. } => self.nodes[*node].roster = *version,
+            Step::Sent { node, link, rank, seq, transfer, .. } => {
+                self.in_flight.insert((*node, *link, *rank, *seq), transfer.clone());
+            }
+            Step::Started { node } => (self.nodes[*node].down, self.nodes[*node].draining) = (false, false),
+            Step::Submitted { node, id, recipients, kind, text, expires } if *kind != MailKind::Again => {
+                let created = self.clock(*node, at_ms);
+                let (recipients, text) = (recipients.clone(), text.clone());
+                let (node, kind, expires) = (*node, *kind, *expires);
+                let new = Submitted { at_ms, created, node, recipients, kind, text, expires, accepted: false };
+                self.submitted.insert(*id, new);
+            }
+            Step::Acknowledged { .. }
+            | Step::Answered { .. }
+            | Step::Closed { .. }
+            | Step::Fault { .. }
+            | Step::LinkUp { .. }
+            | Step::Submitted { .. } => {}
+        }
+    }
+
+    fn arrival(&self, node: NodeNo, from: NodeNo, transfer: &Carried, clock: Timestamp, good: bool) -> Arrival {
+        let state = &self.nodes[node];
+        let id = transfer.id;
+        let coming = |index: &u16| {
+            let mut facts = state.flying.iter().flat_map(|(_, facts)| facts);
+            facts.any(|fact| matches!(fact, Fact::Known { id: known, index: at, .. } if (*known, *at) == (id, *index)))
+        };
+        let had = transfer.branch.iter().filter(|i| state.disk.known.contains_key(&(id, **i)) || coming(i)).copied();
+        let over = transfer.branch.iter().filter(|index| self.is_over(node, (id, **index))).copied();
+        Arrival {
+            from,
+            transfer: transfer.clone(),
+            clock,
+            good,
+            low: state.low,
+            draining: state.draining,
+            had: had.collect(),
+            over: over.collect(),
+            roster: state.roster,
+        }
+    }
+
+    /// Whether what is held for this part's recipient is more than may be, whatever is just leaving left out.
+    fn is_over(&self, node: NodeNo, part: Part) -> bool {
+        let (Some(quota), Some(recipient)) = (self.plan.shape.quota_bytes, self.recipient(part)) else { return false };
+        let (state, queue) = (&self.nodes[node], self.report.names[recipient].as_str());
+        let of_queue = state.disk.queued.iter().filter(|(place, _)| &*place.queue == queue);
+        let held = of_queue.filter(|(_, e)| !state.acked.contains(&e.part) && !state.ended.contains_key(&e.part));
+        held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > quota
+    }
+
+    fn stop(&mut self, node: NodeNo, kept: bool, at_ms: u64) {
+        if kept {
+            self.durable(node, at_ms);
+        }
+        let state = &mut self.nodes[node];
+        state.flying = None;
+        state.down = true;
+        state.acked.clear();
+        state.waits.clear();
+        self.in_flight.retain(|(of, ..), _| *of != node);
+    }
+
+    fn durable(&mut self, node: NodeNo, at_ms: u64) {
+        let Some((batch, facts)) = self.nodes[node].flying.take() else { return };
+        for fact in facts {
+            self.apply_fact(node, at_ms, fact);
+        }
+        if self.wanted.contains(&(node, batch)) {
+            let disk = self.nodes[node].disk.clone();
+            self.nodes[node].snapshots.insert(batch, disk);
+        }
+    }
+
+    fn apply_fact(&mut self, node: NodeNo, at_ms: u64, fact: Fact) {
+        let disk = &mut self.nodes[node].disk;
+        match fact {
+            Fact::Body(id) => drop(disk.bodies.insert(id)),
+            Fact::Closed { id, index } => drop(disk.open.remove(&(id, index))),
+            Fact::Forgot { id, index } => drop(disk.known.remove(&(id, index))),
+            Fact::Inbox { id, .. } => {
+                *disk.inbox.entry(id).or_default() += 1;
+                let index = self.submitted.get(&id).and_then(|s| s.recipients.iter().position(|r| *r == node));
+                if let Some(index) = index.and_then(|index| u16::try_from(index).ok()) {
+                    self.delivered_ms.entry((id, index)).or_insert(at_ms);
+                }
+            }
+            Fact::Known { id, index, until, .. } => drop(disk.known.insert((id, index), until)),
+            Fact::Open { id, index, .. } => drop(disk.open.insert((id, index))),
+            Fact::Queued { place, id, index, bytes, expires } => {
+                disk.queued.insert(place, Queued { part: (id, index), bytes, expires });
+                self.nodes[node].acked.remove(&(id, index));
+                self.nodes[node].ended.remove(&(id, index));
+            }
+            Fact::Receipted { id, index } => drop(disk.receipted.insert((id, index))),
+            Fact::Told { id, index, by, reason } => {
+                disk.told.insert((id, index), reason);
+                self.told_ms.entry((id, index)).or_insert(at_ms);
+                self.reasons.push((at_ms, (id, index), by, reason));
+            }
+            Fact::Unqueued { place, id } => {
+                disk.queued.remove(&place);
+                if !disk.queued.values().any(|entry| entry.part.0 == id) {
+                    disk.bodies.remove(&id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! I13: no receipt and no notice says what is not so.
+
+use std::collections::BTreeSet;
+
+use liaison_protocol::refusal::RefusalReason;
+
+use super::Found;
+use super::model::{Model, Part};
+use crate::sim::plan::{Change, FaultKind};
+use crate::sim::trace::{Fact, NodeNo, Step};
+
+/// Custody ends as expired only after the expiry, and not while an acknowledgement may be on its way ([CUST-11]).
+pub(super) fn truthful_ends(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Ended { node, id, index, reason: RefusalReason::Expired, clock, .. } = step else { return };
+    let state = &model.nodes[*node];
+    if state.hostile {
+        return;
+    }
+    let entry = state.disk.queued.values().find(|entry| entry.part == (*id, *index));
+    // What was refused as expired by a peer has its reason from there.
+    let refused = model.has(|kind| matches!(kind, FaultKind::ClockJump(..) | FaultKind::Trick(..)));
+    if !refused && entry.is_some_and(|entry| *clock < entry.expires) {
+        found.add("I13", at_ms, format!("node {node} lets {id:?}/{index} expire before its time"));
+    }
+    let flies = |(of, ..): &super::model::TransferKey| of == node;
+    let mut flights = model.in_flight.iter().filter(|(key, _)| flies(key));
+    if flights.any(|(_, transfer)| transfer.id == *id && transfer.branch.contains(index)) {
+        found.add("I13", at_ms, format!("node {node} lets {id:?}/{index} expire while it is in flight"));
+    }
+}
+
+/// Senders are told what is so: by a node that ended custody for that reason, by a recipient that has the message.
+pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts {
+        match fact {
+            Fact::Told { id, index, by, reason } if by != node && !is_so(model, *by, (*id, *index), *reason) => {
+                found.add("I13", at_ms, format!("node {node} was told of an end that node {by} did not make"));
+            }
+            Fact::Receipted { id, index } => {
+                let inbox = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk.inbox);
+                if !inbox.is_some_and(|inbox| inbox.contains_key(id)) {
+                    found.add("I13", at_ms, format!("{id:?}/{index} is receipted, and not in the recipient's inbox"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether this node has ended custody of this part, for this reason; of a hostile one anything may be.
+fn is_so(model: &Model<'_>, by: NodeNo, part: Part, reason: u16) -> bool {
+    model.nodes[by].hostile || model.notices.contains(&(by, part, reason))
+}
+
+/// Nothing is refused for good without a cause that the plan holds.
+pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
+    let mut causes: BTreeSet<u16> = [RefusalReason::Expired, RefusalReason::Cancelled].map(|r| r.code()).into();
+    let mut may = |when: bool, reasons: &[RefusalReason]| {
+        causes.extend(reasons.iter().filter(|_| when).map(|reason| reason.code()));
+    };
+    if model.has(|kind| matches!(kind, FaultKind::Trick(..))) {
+        return; // whoever plays false may say anything
+    }
+    may(model.plan.shape.strict, &[RefusalReason::NoAgreement]);
+    may(model.has(|kind| matches!(kind, FaultKind::ClockJump(..))), &[RefusalReason::Clock]);
+    let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
+    may(
+        model.has(leaves),
+        &[RefusalReason::NoAgreement, RefusalReason::UnknownSender, RefusalReason::UnknownRecipient],
+    );
+    for (at_ms, (id, index), by, reason) in &model.reasons {
+        if !causes.contains(reason) {
+            found.add("I13", *at_ms, format!("{id:?}/{index} is refused by node {by} for no cause: code {reason}"));
+        }
+    }
+}

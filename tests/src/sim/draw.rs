@@ -1,0 +1,205 @@
+//! From a seed to a plan. Swarm testing (Groce et al. 2012): each seed draws its own mix and sizes of faults, so that
+//! some runs have faults that others leave out.
+
+use liaison_protocol::Precedence;
+
+use super::plan::{Change, Fault, FaultKind, Mail, Offer, Pace, Place, Plan, Shape, Trick};
+use super::rng::{SimRng, to_usize};
+
+const SECOND: u64 = 1_000;
+const HOUR: u64 = 3_600 * SECOND;
+const DAY: u64 = 24 * HOUR;
+/// The longest lifetime that the simulated roster allows.
+const LIFETIME_S_MAX: u64 = 7 * 86_400;
+/// Clocks differ by less than half of what ids are remembered past expiry.
+const CLOCK_MS_MAX: u64 = 11 * HOUR;
+
+impl Plan {
+    /// Draws a plan.
+    #[must_use]
+    pub fn draw(seed: u64) -> Self {
+        let mut rng = SimRng::new(seed);
+        let shape = shape(&mut rng);
+        let pace = Pace {
+            delay_ms_max: rng.range(1, 400),
+            commit_ms_max: rng.range(1, 60),
+            text_bytes: if shape.quota_bytes.is_some() { 4_000 } else { 20 },
+        };
+        // Most runs are short and dense; some last hours, some weeks.
+        let horizon_ms = match rng.range(0, 100) {
+            0..70 => rng.range(SECOND, 120 * SECOND),
+            70..88 => rng.range(HOUR, 12 * HOUR),
+            _ => rng.range(DAY, 20 * DAY),
+        };
+        let mail = mail(&shape, horizon_ms, &mut rng);
+        let faults = faults(&shape, horizon_ms, &mut rng);
+        Self { seed, shape, pace, mail, faults }
+    }
+}
+
+fn shape(rng: &mut SimRng) -> Shape {
+    let regions = to_usize(rng.range(1, 5));
+    Shape {
+        regions,
+        spare_relay: rng.percent(40),
+        agencies: regions.max(2) * to_usize(rng.range(1, 4)),
+        meshed: rng.percent(60),
+        quota_bytes: rng.percent(10).then(|| rng.range(20_000, 60_000)),
+        rate: rng.percent(5).then(|| to_u32(rng.range(1, 3))),
+        strict: rng.percent(15),
+    }
+}
+
+fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
+    let lifetime_s_max = if rng.percent(30) { rng.range(5, 60) } else { LIFETIME_S_MAX };
+    // Some bursts, as they fill group commits.
+    let spread_ms = if rng.percent(25) { (horizon_ms / 20).max(3) } else { horizon_ms };
+    let agencies = shape.agencies as u64;
+    let cancels = rng.percent(20);
+    (0..rng.range(3, 30))
+        .map(|_| {
+            let mut to: Vec<usize> = Vec::new();
+            for _ in 0..rng.range(1, 5) {
+                let agency = to_usize(rng.range(0, agencies));
+                if !to.contains(&agency) {
+                    to.push(agency);
+                }
+            }
+            to.sort_unstable();
+            Mail {
+                at_ms: rng.range(2, spread_ms.max(4)),
+                from: to_usize(rng.range(0, agencies)),
+                to,
+                precedence: *rng.pick(&Precedence::DRAIN_ORDER),
+                lifetime_s: rng.range(1, lifetime_s_max + 1),
+                cancel_after_ms: (cancels && rng.percent(20)).then(|| rng.range(0, 2_000)),
+            }
+        })
+        .collect()
+}
+
+/// Kinds that a plan may have, each with the chance of it in percent and how many it then has at most.
+type Draw = fn(&Shape, u64, &mut SimRng) -> FaultKind;
+const KINDS: [(u64, u64, Draw); 18] = [
+    (65, 10, |shape, _, rng| FaultKind::Crash(any(shape, rng))),
+    (50, 12, |shape, _, rng| linked(shape, rng, FaultKind::Cut)),
+    (20, 6, |shape, _, rng| linked(shape, rng, FaultKind::Stall)),
+    (10, 3, |shape, _, rng| linked(shape, rng, FaultKind::Flap)),
+    (10, 2, |shape, _, rng| FaultKind::Dark(to_usize(rng.range(0, shape.regions as u64)))),
+    (12, 2, |_, _, rng| FaultKind::Frames {
+        lost: rng.range(0, 60),
+        repeated: rng.range(0, 60),
+        overtaken: rng.range(0, 200),
+    }),
+    (18, 3, |shape, _, rng| FaultKind::Full(any(shape, rng), rng.range(1, 60))),
+    (10, 2, |shape, _, rng| FaultKind::Low(any(shape, rng))),
+    (10, 2, |shape, _, rng| FaultKind::Slow(any(shape, rng), rng.range(100, 20_000))),
+    (15, 3, |shape, _, rng| FaultKind::SyncFails(any(shape, rng))),
+    (8, 2, |shape, _, rng| FaultKind::Rot(relay(shape, rng))),
+    (10, 2, |shape, _, rng| FaultKind::DiskLost(relay(shape, rng))),
+    (6, 1, |shape, _, rng| FaultKind::Restored(relay(shape, rng))),
+    (10, 3, |shape, _, rng| FaultKind::ClockJump(any(shape, rng), jump(rng))),
+    (10, 3, |shape, _, rng| FaultKind::Drain(any(shape, rng))),
+    (15, 3, |shape, _, rng| FaultKind::Roster(change(shape, rng))),
+    (10, 4, |shape, _, rng| FaultKind::Offer(any(shape, rng), *rng.pick(&OFFERS))),
+    (15, 3, |shape, _, rng| trick(shape, rng)),
+];
+
+const OFFERS: [Offer; 6] =
+    [Offer::Forged, Offer::Fork, Offer::Older, Offer::Short, Offer::Twice, Offer::WrongPredecessor];
+
+fn faults(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (percent, most, draw) in KINDS {
+        if !rng.percent(percent) {
+            continue;
+        }
+        for _ in 0..rng.range(1, most + 1) {
+            let kind = draw(shape, horizon_ms, rng);
+            let at_ms = rng.range(2, horizon_ms);
+            faults.push(Fault { at_ms, for_ms: span(kind, horizon_ms, rng), kind });
+        }
+    }
+    // One hostile node at most: what is promised with two of them is little.
+    let hostile = faults.iter().find_map(|fault| match fault.kind {
+        FaultKind::Trick(place, ..) => Some(place),
+        _ => None,
+    });
+    faults.retain(|fault| !matches!(fault.kind, FaultKind::Trick(place, ..) if Some(place) != hostile));
+    faults.sort_by_key(|fault| fault.at_ms);
+    faults
+}
+
+fn span(kind: FaultKind, horizon_ms: u64, rng: &mut SimRng) -> u64 {
+    match kind {
+        FaultKind::Crash(_) | FaultKind::SyncFails(_) | FaultKind::Rot(_) | FaultKind::DiskLost(_) => {
+            rng.range(10, 30 * SECOND)
+        }
+        // A node that drains or has no room for days is not looked after.
+        FaultKind::Drain(_) | FaultKind::Low(_) | FaultKind::Full(..) | FaultKind::Slow(..) => {
+            rng.range(1, horizon_ms.min(HOUR))
+        }
+        FaultKind::Roster(_) | FaultKind::Offer(..) => rng.range(1, 10 * SECOND),
+        FaultKind::Flap(..) => rng.range(1, horizon_ms.min(600 * SECOND)),
+        FaultKind::ClockJump(..) => rng.range(1, horizon_ms.min(2 * DAY)),
+        FaultKind::Cut(..) | FaultKind::Dark(_) | FaultKind::Stall(..) => rng.range(1, horizon_ms),
+        FaultKind::Frames { .. } | FaultKind::Restored(_) | FaultKind::Trick(..) => rng.range(1, horizon_ms),
+    }
+}
+
+fn any(shape: &Shape, rng: &mut SimRng) -> Place {
+    let number = to_usize(rng.range(0, (shape.relays() + shape.agencies) as u64));
+    if number < shape.relays() { Place::Relay(number) } else { Place::Agency(number - shape.relays()) }
+}
+
+fn relay(shape: &Shape, rng: &mut SimRng) -> Place {
+    Place::Relay(to_usize(rng.range(0, shape.relays() as u64)))
+}
+
+/// An agency and its home, or two relays.
+fn linked(shape: &Shape, rng: &mut SimRng, kind: fn(Place, Place) -> FaultKind) -> FaultKind {
+    let ends = match any(shape, rng) {
+        Place::Agency(agency) => (Place::Relay(agency % shape.regions), Place::Agency(agency)),
+        relay_end => (relay_end, relay(shape, rng)),
+    };
+    if rng.percent(50) { kind(ends.0, ends.1) } else { kind(ends.1, ends.0) }
+}
+
+fn jump(rng: &mut SimRng) -> i64 {
+    let most = if rng.percent(50) { 4 * 60 * SECOND } else { CLOCK_MS_MAX };
+    let by = i64::try_from(rng.range(1, most)).expect("hours fit");
+    if rng.percent(50) { by } else { -by }
+}
+
+fn change(shape: &Shape, rng: &mut SimRng) -> Change {
+    let agency = to_usize(rng.range(0, shape.agencies as u64));
+    match rng.range(0, 4) {
+        0 => Change::Removed(agency),
+        1 => Change::Suspended(agency),
+        _ => Change::Nothing,
+    }
+}
+
+fn trick(shape: &Shape, rng: &mut SimRng) -> FaultKind {
+    const AS_RELAY: [Trick; 9] = [
+        Trick::Attempts,
+        Trick::Branch,
+        Trick::Forge,
+        Trick::Hold,
+        Trick::Lane,
+        Trick::Reach,
+        Trick::Replay,
+        Trick::Strip,
+        Trick::Swallow,
+    ];
+    let percent = rng.range(5, 101);
+    if rng.percent(20) {
+        let agency = to_usize(rng.range(0, shape.agencies as u64));
+        return FaultKind::Trick(Place::Agency(agency), Trick::Spoof, percent);
+    }
+    FaultKind::Trick(relay(shape, rng), *rng.pick(&AS_RELAY), percent)
+}
+
+fn to_u32(number: u64) -> u32 {
+    u32::try_from(number).expect("a small number")
+}

@@ -1,0 +1,97 @@
+//! Nodes that play false. Their cores are real; their shells are not to be trusted.
+
+use bytes::Bytes;
+use liaison_core::LinkKey;
+use liaison_protocol::envelope::Envelope;
+use liaison_protocol::frame::Transfer;
+use liaison_protocol::limits::ATTEMPTS_MAX;
+
+use super::network::Frame;
+use super::plan::Trick;
+use super::rng::to_usize;
+use super::trace::NodeNo;
+use super::world::World;
+
+/// Numbers of transfers that the node's core knows nothing of begin here.
+const FALSE_SEQ: u64 = 1 << 40;
+
+impl World<'_> {
+    /// Whether this node plays this trick this time.
+    pub(super) fn plays(&mut self, node: NodeNo, trick: Trick) -> bool {
+        let percent = self.nodes[node].trick(trick, self.now_ms);
+        percent > 0 && self.rng.percent(percent)
+    }
+
+    /// A transfer on its way out, changed as the node pleases.
+    pub(super) fn transmit_played(&mut self, node: NodeNo, link: LinkKey, rank: u8, mut transfer: Transfer) {
+        if !self.nodes[node].is_hostile(self.now_ms) {
+            return self.transmit(node, link, Frame::Transfer { rank, transfer });
+        }
+        if self.plays(node, Trick::Attempts) {
+            transfer.attempt = to_attempt(self.rng.range(1, u64::from(ATTEMPTS_MAX) + 1));
+        }
+        if self.plays(node, Trick::Branch) {
+            transfer.branch.push(900);
+        }
+        if self.plays(node, Trick::Forge) {
+            let mut bytes = transfer.envelope.to_vec();
+            let at = to_usize(self.rng.range(0, bytes.len() as u64));
+            bytes[at] ^= 1;
+            transfer.envelope = bytes.into();
+        }
+        if self.plays(node, Trick::Strip) {
+            transfer.envelope = without_a_wrap(transfer.envelope);
+        }
+        let rank_sent = if self.plays(node, Trick::Lane) { (rank + 1) % 4 } else { rank };
+        self.replay(node, link);
+        let state = &mut self.nodes[node];
+        state.hoard.push_back((rank, transfer.clone()));
+        state.hoard.truncate(32);
+        if rank_sent != rank {
+            transfer.seq = self.false_seq(node, link, rank_sent);
+        }
+        self.transmit(node, link, Frame::Transfer { rank: rank_sent, transfer });
+    }
+
+    fn replay(&mut self, node: NodeNo, link: LinkKey) {
+        if self.nodes[node].hoard.is_empty() || !self.plays(node, Trick::Replay) {
+            return;
+        }
+        let index = to_usize(self.rng.range(0, self.nodes[node].hoard.len() as u64));
+        let (rank, mut transfer) = self.nodes[node].hoard[index].clone();
+        transfer.seq = self.false_seq(node, link, rank);
+        self.transmit(node, link, Frame::Transfer { rank, transfer });
+    }
+
+    /// An agency hands over somebody else's envelope.
+    pub(super) fn spoof(&mut self, node: NodeNo) {
+        let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
+        for link in links {
+            if self.captured.is_empty() {
+                return;
+            }
+            let index = to_usize(self.rng.range(0, self.captured.len() as u64));
+            let (rank, branch, envelope) = self.captured[index].clone();
+            let (seq, accepted_first) = (self.false_seq(node, link, rank), self.clock(node));
+            let transfer = Transfer { seq, attempt: ATTEMPTS_MAX, branch, path: Vec::new(), accepted_first, envelope };
+            self.transmit(node, link, Frame::Transfer { rank, transfer });
+        }
+    }
+
+    fn false_seq(&mut self, node: NodeNo, link: LinkKey, rank: u8) -> u64 {
+        let seq = FALSE_SEQ + self.rng.next() % FALSE_SEQ;
+        self.nodes[node].faults.false_seqs.insert((link, rank, seq));
+        seq
+    }
+}
+
+fn without_a_wrap(encoded: Bytes) -> Bytes {
+    // It may have been forged before.
+    let Ok(mut envelope) = Envelope::decode_shared(encoded.clone()) else { return encoded };
+    envelope.wraps.pop();
+    envelope.encode().into()
+}
+
+fn to_attempt(number: u64) -> u8 {
+    u8::try_from(number).expect("at most sixteen")
+}

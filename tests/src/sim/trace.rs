@@ -1,0 +1,235 @@
+//! What happened, step by step: all that the checker reads, what a person reads of a seed, and what the digest covers.
+
+use std::hash::{Hash, Hasher};
+
+use liaison_core::LinkKey;
+use liaison_core::op::{Held, Op, Table};
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{MessageId, Timestamp};
+
+use super::records;
+
+/// A node's number: relays first, then daemons.
+pub type NodeNo = usize;
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Acknowledgements of one transfer leave `node`.
+    Acknowledged { node: NodeNo, link: LinkKey, rank: u8, seq: u64, ack: AckFacts },
+    /// They have arrived at `node`, which had sent the transfer.
+    AckReceived { node: NodeNo, link: LinkKey, rank: u8, seq: u64, ack: AckFacts },
+    /// A local request about `id` is answered: done, or nothing was written.
+    Answered { node: NodeNo, id: MessageId, done: bool },
+    /// A clock jumps.
+    ClockJumped { node: NodeNo, by_ms: i64 },
+    /// A node closes a link for what its peer did.
+    Closed { node: NodeNo, link: LinkKey, why: &'static str },
+    /// A commit begins.
+    Commit { node: NodeNo, batch: u64, facts: Vec<Fact> },
+    /// The power fails. `kept`: the batch that was being synced got to the disk nevertheless.
+    Crashed { node: NodeNo, kept: bool },
+    /// The node stops by itself: its disk failed. `kept` as above.
+    Died { node: NodeNo, kept: bool, why: &'static str },
+    /// The disk is replaced by an empty one, or by a copy of what it was after `batch`.
+    DiskReplaced { node: NodeNo, by: Option<u64> },
+    /// A commit is durable.
+    Durable { node: NodeNo, batch: u64 },
+    /// What ends an entry is made.
+    Ended { node: NodeNo, id: MessageId, index: u16, reason: RefusalReason, clock: Timestamp, told: Told },
+    /// A fault begins.
+    Fault { name: &'static str },
+    /// A commit found the disk full: nothing was written.
+    Full { node: NodeNo, batch: u64 },
+    /// A link is up at this end.
+    LinkUp { node: NodeNo, peer: NodeNo, link: LinkKey },
+    /// A link is gone at this end.
+    LinkDown { node: NodeNo, link: LinkKey },
+    /// A disk falls below its low-water mark, or rises above it.
+    Low { node: NodeNo, low: bool },
+    /// A drain begins or ends.
+    Drained { node: NodeNo, draining: bool },
+    /// A transfer has arrived, and is what its sender signed (`good`) or not.
+    Received {
+        node: NodeNo,
+        from: NodeNo,
+        link: LinkKey,
+        rank: u8,
+        seq: u64,
+        transfer: Carried,
+        clock: Timestamp,
+        good: bool,
+    },
+    /// A roster is followed from now on. `genuine`: the roots have published this very one.
+    Roster { node: NodeNo, version: u32, genuine: bool },
+    /// A transfer leaves.
+    Sent { node: NodeNo, peer: NodeNo, link: LinkKey, rank: u8, seq: u64, transfer: Carried },
+    /// A node starts from its disk.
+    Started { node: NodeNo },
+    /// An agency submits a message of its own, for the first time or again.
+    Submitted { node: NodeNo, id: MessageId, recipients: Vec<NodeNo>, kind: MailKind, text: String, expires: Timestamp },
+    /// A hostile node plays false, or stops doing so.
+    Hostile { node: NodeNo, hostile: bool },
+}
+
+/// What an envelope is for, as its sender meant it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MailKind {
+    /// From people.
+    Message,
+    /// From daemon to daemon: delivery receipts.
+    Receipts,
+    /// A message, submitted again.
+    Again,
+}
+
+/// What one transfer carries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Carried {
+    /// The envelope.
+    pub id: MessageId,
+    /// For which recipients.
+    pub branch: Vec<u16>,
+    /// Which submission.
+    pub attempt: u8,
+}
+
+/// What an acknowledgement says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AckFacts {
+    /// Of which envelope; a receiver knows it by its transfer.
+    pub id: MessageId,
+    /// In custody.
+    pub taken: Vec<u16>,
+    /// Was in custody.
+    pub duplicate: Vec<u16>,
+    /// Index, code, and milliseconds until another try makes sense.
+    pub refused: Vec<(u16, u16, u32)>,
+}
+
+/// Who learns of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Told {
+    /// Nobody yet: it is tried again later.
+    Later,
+    /// Nobody: the sender has left, or it was a notice itself.
+    Nobody,
+    /// The sender, by this notice.
+    Notice(MessageId),
+    /// This node's own agency, which sent it.
+    Sender,
+}
+
+/// What a commit changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Fact {
+    /// An envelope's bytes are stored.
+    Body(MessageId),
+    /// The sender's own copy of a message is waited for no more, for this recipient.
+    Closed { id: MessageId, index: u16 },
+    /// An id is forgotten.
+    Forgot { id: MessageId, index: u16 },
+    /// A message is in the inbox.
+    Inbox { id: MessageId, sender: NodeNo, text: String },
+    /// An id is remembered.
+    Known { id: MessageId, index: u16, attempt: u8, held: bool, until: Timestamp },
+    /// The sender keeps a message for this recipient.
+    Open { id: MessageId, index: u16, attempt: u8 },
+    /// The sender has a delivery receipt.
+    Receipted { id: MessageId, index: u16 },
+    /// An entry is in a queue.
+    Queued { place: QueuePlace, id: MessageId, index: u16, bytes: u32, expires: Timestamp },
+    /// The sender knows that its message will not arrive, from whom, and why.
+    Told { id: MessageId, index: u16, by: NodeNo, reason: u16 },
+    /// An entry has left.
+    Unqueued { place: QueuePlace, id: MessageId },
+}
+
+/// Where an entry stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueuePlace {
+    /// The recipient whose queue it is.
+    pub queue: Box<str>,
+    /// Its rank.
+    pub rank: u8,
+    /// Its number.
+    pub seq: u64,
+}
+
+impl From<&liaison_core::op::Position> for QueuePlace {
+    fn from(position: &liaison_core::op::Position) -> Self {
+        Self { queue: position.queue.as_str().into(), rank: position.rank, seq: position.seq }
+    }
+}
+
+impl Fact {
+    /// What the checker is told of an operation; none for what only the store's owner reads.
+    pub(super) fn of(op: &Op) -> Option<Self> {
+        Some(match op {
+            Op::Dequeue { position, id, .. } => Self::Unqueued { place: position.into(), id: *id },
+            Op::Enqueue { position, entry } => Self::Queued {
+                place: position.into(),
+                id: entry.id,
+                index: entry.index,
+                bytes: entry.bytes,
+                expires: entry.expires,
+            },
+            Op::Forget { key } => Self::Forgot { id: key.id, index: key.index },
+            Op::PutEnvelope { id, .. } => Self::Body(*id),
+            Op::Remember { key, record } => Self::Known {
+                id: key.id,
+                index: key.index,
+                attempt: record.attempt,
+                held: record.held == Held::Yes,
+                until: record.until,
+            },
+            Op::Put { table, key, value } => return records::fact(*table, key, value),
+            Op::Delete { table: Table::Outbox, key } => {
+                let (id, index) = records::open_key(key)?;
+                Self::Closed { id, index }
+            }
+            Op::Delete { .. } => return None,
+        })
+    }
+}
+
+/// The steps of a run, in order.
+#[derive(Debug, Default)]
+pub struct Trace {
+    /// Milliseconds since the beginning, and what happened.
+    pub steps: Vec<(u64, Step)>,
+}
+
+impl Trace {
+    pub(super) fn note(&mut self, at_ms: u64, step: Step) {
+        self.steps.push((at_ms, step));
+    }
+
+    /// Of the whole trace: the same for the same seed, on every machine.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        self.steps.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// As a person reads it.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        self.steps.iter().map(|(at, step)| format!("{at:>12} ms  {step:?}"))
+    }
+}
+
+/// FNV-1a: the same bytes give the same number everywhere, unlike the standard library's hasher.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
