@@ -42,6 +42,7 @@ pub(crate) enum What {
     LinkUp,
     LinkDown,
     RosterChanged,
+    Resubmitted,
 }
 
 impl From<What> for EventKind {
@@ -59,6 +60,7 @@ impl From<What> for EventKind {
             What::LinkUp => Self::LinkUp,
             What::LinkDown => Self::LinkDown,
             What::RosterChanged => Self::RosterChanged,
+            What::Resubmitted => Self::Resubmitted,
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Policy {
     pub min_free_bytes: u64,
     /// Read and handed-over messages, finished sent ones and events are kept so long.
     pub retain_read: std::time::Duration,
+    /// Messages without a delivery receipt are asked after so often.
+    pub inquire_every: std::time::Duration,
 }
 
 /// Why an office cannot be opened.
@@ -97,6 +99,8 @@ pub struct Office {
     /// Marking a message read, and making its delivery receipt: each looks at what the other commits. Whoever marks
     /// holds it shared, whoever makes receipts alone.
     pub(crate) reading: tokio::sync::RwLock<()>,
+    /// Messages received here that were asked after of late.
+    pub(crate) asked_after: Mutex<BTreeMap<MessageId, Timestamp>>,
     /// As many as there are cores: sealing and hashing.
     workers: Arc<Semaphore>,
     /// Free bytes of the store's disk, as last looked up.
@@ -119,6 +123,8 @@ pub(crate) struct Wake {
     pub(crate) arrivals: Notify,
     /// A message with attachments is to be sent.
     pub(crate) feed: Notify,
+    /// A relay is linked again: open messages are asked after.
+    pub(crate) ask: Notify,
 }
 
 impl Office {
@@ -153,6 +159,7 @@ impl Office {
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
             reading: tokio::sync::RwLock::default(),
+            asked_after: Mutex::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),

@@ -132,7 +132,12 @@ impl Desk {
             anchor: TrustAnchor::from_json(&std::fs::read(federation.made.roots_path()).unwrap()).unwrap(),
             roster,
             clock: Arc::clone(&clock) as _,
-            policy: Policy { default_tlp: None, min_free_bytes: 0, retain_read: Duration::from_secs(90 * 86_400) },
+            policy: Policy {
+                default_tlp: None,
+                min_free_bytes: 0,
+                retain_read: Duration::from_secs(90 * 86_400),
+                inquire_every: Duration::from_secs(3600),
+            },
         });
         let office = Arc::new(office.unwrap());
         let link = LinkIdentity::from_pem(

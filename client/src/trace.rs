@@ -155,7 +155,10 @@ fn hop(head: &SentHead, index: u16, fact: &Fact, me: &AgencyId) -> Option<Hop> {
         Fact::Resealed { at, envelope, .. } => {
             (*at, NodeId::from(me), Stage::Resealed, true, format!("sealed anew as {}", envelope.short()))
         }
-        Fact::Unkeyed { .. } => return None,
+        Fact::Resubmitted { at, attempt, because, .. } => {
+            (*at, NodeId::from(me), Stage::Resubmitted, true, format!("attempt {attempt}: {}", because.in_words()))
+        }
+        Fact::Told { .. } | Fact::Unkeyed { .. } => return None,
     };
     Some(Hop { at: Some(at.into()), node, stage, recipients, verified, detail })
 }

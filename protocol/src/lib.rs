@@ -49,4 +49,4 @@ pub use refusal::RefusalReason;
 pub use role::Role;
 pub use roster::{Roster, RosterVersion};
 pub use sign::{Signature, Signer, SigningKey, VerifyingKey};
-pub use time::Timestamp;
+pub use time::{Hour, Timestamp};

@@ -37,6 +37,9 @@ pub const ROSTER_BYTES_MAX: usize = 16 * 1024 * 1024;
 pub const ROSTER_GRACE: Duration = Duration::from_secs(14 * 86_400);
 /// Relays that one envelope may pass.
 pub const HOPS_MAX: usize = 4;
+/// Times that a custody inquiry may be passed on: by the relays that an envelope may pass, and by a home relay of the
+/// recipient.
+pub const INQUIRY_HOPS_MAX: u8 = 5;
 /// Submissions of one envelope, the first among them.
 pub const ATTEMPTS_MAX: u8 = 16;
 /// Plaintext of one chunk of an attachment.

@@ -48,6 +48,24 @@ impl Timestamp {
     }
 }
 
+/// Whole hours since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Hour(pub u32);
+
+impl Hour {
+    /// The hour that `at` lies in.
+    #[must_use]
+    pub fn of(at: Timestamp) -> Self {
+        Self(u32::try_from(at.0 / 3_600_000).unwrap_or(u32::MAX))
+    }
+
+    /// Its first instant.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp(u64::from(self.0) * 3_600_000)
+    }
+}
+
 /// As in RFC 3339, in UTC, to the millisecond: `2026-11-24T14:02:11.204Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,6 +5,7 @@ mod aging;
 mod chaos;
 mod delivery;
 mod endurance;
+mod loss;
 mod network;
 mod outage;
 mod refusals;

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::{MessageId, Timestamp};
 
 use super::bear;
 use crate::api::model::RecipientState;
 use crate::office::Office;
-use crate::outbox::work::Work;
+use crate::outbox::work::{Because, Work};
 use crate::problem::Answer;
 use crate::shelf::ReadError;
 
@@ -19,8 +20,11 @@ const TICK: Duration = Duration::from_secs(5);
 const ROUND: Duration = Duration::from_secs(60);
 /// How often old records are looked through.
 const SWEEP: Duration = Duration::from_secs(3600);
-/// A message without a delivery receipt is asked after so often.
-const INQUIRY: Duration = Duration::from_secs(3600);
+/// After a relay is linked again, open messages are asked after at once, but no more often than this.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// So many inquiries, and then a pause: relays answer 200 a second.
+const INQUIRIES: usize = 50;
+const INQUIRIES_PAUSE: Duration = Duration::from_millis(500);
 /// After so long a silence it is sent again.
 const SILENCE: Duration = Duration::from_secs(86_400);
 /// Records looked at, or removed, at a time.
@@ -30,16 +34,26 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
     let mut round = Timestamp::ZERO;
     let mut sweep = Timestamp::ZERO;
     let mut asked = office.now();
+    let (mut linked, mut asked_all) = (false, Timestamp::ZERO);
     loop {
         let for_worker = Arc::clone(&office);
         crate::blocking(move || for_worker.look_at_disk()).await??;
         let now = office.now();
         let turn = async {
-            if now.since(round) >= ROUND {
-                let ask = now.since(asked) >= INQUIRY;
+            let all = linked && now.since(asked_all) >= ASK_AGAIN;
+            if all || now.since(round) >= ROUND {
+                let due = now.since(asked) >= office.policy.inquire_every;
+                let ask = if all {
+                    Ask::All
+                } else if due {
+                    Ask::Silent
+                } else {
+                    Ask::None
+                };
                 look_through(&office, ask, now).await?;
                 round = now;
-                asked = if ask { now } else { asked };
+                asked = if ask == Ask::None { asked } else { now };
+                (linked, asked_all) = (linked && !all, if all { now } else { asked_all });
             }
             if now.since(sweep) >= SWEEP {
                 clean(&office, now).await?;
@@ -50,13 +64,28 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
         if let Err(problem) = turn.await {
             bear(problem).await?;
         }
-        tokio::time::sleep(TICK).await;
+        tokio::select! {
+            () = office.wake.ask.notified() => linked = true,
+            () = tokio::time::sleep(TICK) => {}
+        }
     }
 }
 
+/// Which open messages are asked after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// All that relays have.
+    All,
+    /// None.
+    None,
+    /// Those of which nothing was heard since the last round.
+    Silent,
+}
+
 /// Every open message: ended if it is late; asked after, or sent again, if it is silent.
-async fn look_through(office: &Arc<Office>, ask: bool, now: Timestamp) -> Answer<()> {
+async fn look_through(office: &Arc<Office>, ask: Ask, now: Timestamp) -> Answer<()> {
     let mut after = None;
+    let mut asked = 0;
     loop {
         let for_worker = Arc::clone(office);
         let page = crate::blocking(move || for_worker.open_messages(after, TOGETHER)).await??;
@@ -68,6 +97,10 @@ async fn look_through(office: &Arc<Office>, ask: bool, now: Timestamp) -> Answer
             office.node.commit(ops).await?;
             for (envelope, index) in inquiries {
                 office.node.inquire(envelope, index).await?;
+                asked += 1;
+                if asked % INQUIRIES == 0 {
+                    tokio::time::sleep(INQUIRIES_PAUSE).await;
+                }
             }
         }
         if ended {
@@ -121,20 +154,16 @@ pub(crate) type Inquiries = Vec<(MessageId, u16)>;
 
 impl Office {
     // [CUST-12]
-    pub(crate) fn attend(
-        &self,
-        first: MessageId,
-        ask: bool,
-        now: Timestamp,
-    ) -> Result<(Vec<Op>, Inquiries), ReadError> {
+    pub(crate) fn attend(&self, first: MessageId, ask: Ask, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
         let mut ops = self.expire(first, now)?;
         let mut inquiries = Vec::new();
-        if !ops.is_empty() || !ask {
+        if !ops.is_empty() {
             return Ok((ops, inquiries));
         }
         let Some(standing) = self.standing(first)? else { return Ok((ops, inquiries)) };
         for (index, recipient) in (0..).zip(&standing.recipients) {
-            if recipient.state == RecipientState::Outbox && standing.facts.is_unkeyed(index, first) {
+            if ask != Ask::None && recipient.state == RecipientState::Outbox && standing.facts.is_unkeyed(index, first)
+            {
                 // Tomorrow's key may do where today's was lost.
                 ops.push(Work::Keyed { first, index }.put(now));
             }
@@ -142,11 +171,22 @@ impl Office {
                 continue;
             }
             let envelope = standing.facts.envelope_of(index, first);
-            let heard = standing.facts.custody.iter().filter(|fact| fact.indices.contains(&index)).map(|fact| fact.at);
-            let heard = heard.max().unwrap_or(Timestamp::ZERO).max(self.last_sent(first, envelope, index)?);
+            let sent = self.last_sent(first, envelope, index)?;
+            let told = standing.facts.told(index, first);
+            let again = |because| Work::Resubmit { envelope, index, because }.put(now);
+            match told {
+                // Told while the last submission was still on its way.
+                Some((by, CustodyState::Unknown, at)) if at > sent => {
+                    ops.push(again(Because::Unknown { by: by.clone() }));
+                    continue;
+                }
+                _ => {}
+            }
+            let held = standing.facts.holders(index, first).map(|fact| fact.at);
+            let heard = held.chain(told.map(|(_, _, at)| at)).fold(sent, Timestamp::max);
             if now.since(heard) >= SILENCE {
-                ops.push(Work::Resubmit { envelope, index }.put(now));
-            } else if now.since(heard) >= INQUIRY {
+                ops.push(again(Because::Silence));
+            } else if ask == Ask::All || ask == Ask::Silent && now.since(heard) >= self.policy.inquire_every / 2 {
                 inquiries.push((envelope, index));
             }
         }

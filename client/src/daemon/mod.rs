@@ -28,6 +28,8 @@ use crate::office::Office;
 use crate::problem::Answer;
 use crate::receipts::make_receipts;
 use crate::receipts::maker::{GATHER, Shelved};
+#[cfg(test)]
+pub(crate) use caretaker::Ask;
 
 /// What full disks and the like cost before the next try.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -55,7 +55,7 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
         let mut light: Vec<(Vec<u8>, Work)> = Vec::new();
         for (key, work) in list {
             match work {
-                Work::Announce(_) | Work::Settle { .. } => light.push((key, work)),
+                Work::Announce(_) | Work::Remind { .. } | Work::Settle { .. } => light.push((key, work)),
                 Work::Keyed { first, index } | Work::Reseal { first, index } => {
                     let (for_worker, waits) = (Arc::clone(office), matches!(work, Work::Keyed { .. }));
                     let seal = move || {
@@ -68,9 +68,9 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
                     });
                     submit(office, made, key).await?;
                 }
-                Work::Resubmit { envelope, index } => {
+                Work::Resubmit { envelope, index, because } => {
                     let for_worker = Arc::clone(office);
-                    let made = crate::blocking(move || for_worker.resubmit(envelope, index)).await??;
+                    let made = crate::blocking(move || for_worker.resubmit(envelope, index, because)).await??;
                     submit(office, made, key).await?;
                 }
             }
@@ -101,6 +101,7 @@ async fn lightly(office: &Arc<Office>, light: Vec<(Vec<u8>, Work)>) -> Answer<()
     let mut ops = Vec::new();
     let mut tickets = Vec::new();
     let mut settle: BTreeSet<MessageId> = BTreeSet::new();
+    let mut owed = false;
     for (key, work) in light {
         ops.push(Op::Delete { table: Table::Outbox, key });
         match work {
@@ -108,6 +109,11 @@ async fn lightly(office: &Arc<Office>, light: Vec<(Vec<u8>, Work)>) -> Answer<()
                 let ticket = office.sequence.take();
                 ops.push(event.put(ticket.number()));
                 tickets.push(ticket);
+            }
+            Work::Remind { id } => {
+                let for_worker = Arc::clone(office);
+                ops.extend(crate::blocking(move || for_worker.owe_again(id)).await??);
+                owed = true;
             }
             Work::Settle { first } => drop(settle.insert(first)),
             Work::Keyed { .. } | Work::Reseal { .. } | Work::Resubmit { .. } => {}
@@ -118,5 +124,9 @@ async fn lightly(office: &Arc<Office>, light: Vec<(Vec<u8>, Work)>) -> Answer<()
         settle.into_iter().map(|first| for_worker.settle(first)).collect::<Result<Vec<_>, _>>()
     });
     ops.extend(ended.await??.into_iter().flatten());
-    Ok(office.node.commit(ops).await?)
+    office.node.commit(ops).await?;
+    if owed {
+        office.wake.receipts.notify_one();
+    }
+    Ok(())
 }

@@ -57,6 +57,21 @@ impl Office {
         Ok(ops)
     }
 
+    /// The delivery receipt of a message is owed again; and the read receipt, which has to name it.
+    pub(crate) fn owe_again(&self, id: MessageId) -> Result<Vec<Op>, ReadError> {
+        let head = self.shelf.get_clear::<Head>(&head_place(id))?;
+        // Without a receipt so far, one is due already, or attachments are missing.
+        let Some(head) = head.filter(|_| self.shelf.has(&receipt_place(id)).unwrap_or(false)) else {
+            return Ok(Vec::new());
+        };
+        let kind = DueKind::Delivered { at: head.received };
+        let mut ops = vec![Due { kind, id, sender: head.from.clone(), precedence: head.precedence }.put()];
+        if !self.shelf.has(&unread_place(head.number))? {
+            ops.push(crate::shelf::Shelf::put_clear(read_wish_place(id), &self.now()));
+        }
+        Ok(ops)
+    }
+
     async fn received_head(self: &Arc<Self>, id: MessageId) -> Answer<Head> {
         let office = Arc::clone(self);
         let head = crate::blocking(move || office.shelf.get_clear::<Head>(&head_place(id))).await??;

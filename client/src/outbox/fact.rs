@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::work::Because;
 use crate::office::Office;
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
@@ -24,6 +26,10 @@ pub(crate) enum Fact {
     Resealed { envelope: MessageId, at: Timestamp, times: u8 },
     /// No key of its is known but the one that `envelope` was sealed to in vain: it waits for another.
     Unkeyed { at: Timestamp, envelope: MessageId },
+    /// What the last answer to an inquiry about `envelope` said: somebody's word, without a signature.
+    Told { envelope: MessageId, by: NodeId, state: CustodyState, at: Timestamp },
+    /// Sent again, the last time.
+    Resubmitted { envelope: MessageId, attempt: u8, because: Because, at: Timestamp },
 }
 
 /// A receipt that holds.
@@ -48,6 +54,8 @@ impl Fact {
             Self::Cancelled { .. } => 4,
             Self::Resealed { .. } => 5,
             Self::Unkeyed { .. } => 6,
+            Self::Told { .. } => 7,
+            Self::Resubmitted { .. } => 8,
         }
     }
 
@@ -104,6 +112,21 @@ impl Facts {
             _ => None,
         });
         resealed.unwrap_or(first)
+    }
+
+    /// Who has, or had, the sealing that counts for a recipient, the last one last.
+    pub(crate) fn holders(&self, index: u16, first: MessageId) -> impl DoubleEndedIterator<Item = &CustodyFact> {
+        let envelope = self.envelope_of(index, first);
+        self.custody.iter().filter(move |fact| fact.envelope == envelope && fact.indices.contains(&index))
+    }
+
+    /// What was answered last about the sealing that counts for a recipient.
+    pub(crate) fn told(&self, index: u16, first: MessageId) -> Option<(&NodeId, &CustodyState, Timestamp)> {
+        let current = self.envelope_of(index, first);
+        self.of(index).find_map(|fact| match fact {
+            Fact::Told { envelope, by, state, at } if *envelope == current => Some((by, state, *at)),
+            _ => None,
+        })
     }
 
     /// Whether a recipient waits for a key.

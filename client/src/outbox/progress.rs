@@ -1,15 +1,18 @@
 //! What the run loop and receipts tell of sent messages, turned into facts and things to do.
 
+use std::sync::PoisonError;
+use std::time::Duration;
+
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_node::bundles;
 use liaison_node::local::{Custody, OwnEvent};
-use liaison_protocol::frame::CustodyState;
+use liaison_protocol::frame::{CustodyState, InquiryAnswer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp, limits};
 
-use super::fact::{CustodyFact, Fact, FactKind};
-use super::work::Work;
+use super::fact::{CustodyFact, Fact, Facts};
+use super::work::{Because, Work};
 use super::{EnvelopePart, EnvelopeRef};
 use crate::events::{EventRecord, What};
 use crate::office::Office;
@@ -17,6 +20,11 @@ use crate::shelf::ReadError;
 
 /// A recipient's prekey may be lost again and again; past this, somebody plays.
 const RESEALS_MAX: u8 = 8;
+
+/// A receipt is not owed again within this.
+const ASKED_AFTER: Duration = Duration::from_secs(60);
+/// Messages whose receipts are owed again within that time.
+const ASKED_AFTER_MAX: usize = 4_096;
 
 /// That an envelope will not be delivered to one recipient.
 pub(crate) struct Refusal {
@@ -36,7 +44,10 @@ impl Office {
     pub(crate) fn learn(&self, event: OwnEvent, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         let announce = |event: EventRecord| Ok(vec![Work::Announce(event).put(now)]);
         match event {
-            OwnEvent::Answer { id, index, by, state } => self.answered(id, index, &by, &state, now),
+            OwnEvent::Answer { id, index, by, via, state } => {
+                self.answered(&InquiryAnswer { id, index, by, state }, &via, now)
+            }
+            OwnEvent::AskedAfter { id } => Ok(self.asked_after(id, now)),
             OwnEvent::Bundle { agency } => self.keyed(&agency, now),
             OwnEvent::Custody(custody) => self.in_custody(*custody, now),
             OwnEvent::Drained { relay } => Ok(vec![self.drained(&relay, now)]),
@@ -44,7 +55,10 @@ impl Office {
             OwnEvent::LinkDown { peer, reason } => {
                 announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))
             }
-            OwnEvent::LinkUp { peer } => announce(EventRecord::new(What::LinkUp, now).with_node(&peer)),
+            OwnEvent::LinkUp { peer } => {
+                self.wake.ask.notify_one();
+                announce(EventRecord::new(What::LinkUp, now).with_node(&peer))
+            }
             OwnEvent::Refused { id, index, by, reason, detail } => {
                 let refusal = Refusal { by, detail, ..self.local(id, index, reason, now) };
                 self.refused(refusal, now)
@@ -104,11 +118,26 @@ impl Office {
         let Custody { id: envelope, indices, holder, from, at, receipt, proof } = custody;
         self.note_witness(at);
         let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
-        if self.shelf.has(&fact.place(first))? {
+        let facts = self.facts(first)?;
+        let last = |index: &u16| facts.holders(*index, first).next_back().map(|fact| &fact.holder);
+        // A receipt that was made anew because it was asked for says nothing new.
+        let known = fact.indices.iter().all(|index| last(index) == Some(&fact.holder));
+        if known || self.shelf.has(&fact.place(first))? {
             return Ok(Vec::new());
         }
         let event = EventRecord::new(What::Custody, now).about(first).with_node(&fact.holder);
         Ok(vec![fact.put(first), Work::Announce(event).put(now)])
+    }
+
+    /// At most once a minute for each message, and for so many messages: asking costs whoever asks as much.
+    fn asked_after(&self, id: MessageId, now: Timestamp) -> Vec<Op> {
+        let mut asked = self.asked_after.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.retain(|_, at| now.since(*at) < ASKED_AFTER);
+        if asked.contains_key(&id) || asked.len() >= ASKED_AFTER_MAX {
+            return Vec::new();
+        }
+        asked.insert(id, now);
+        vec![Work::Remind { id }.put(now)]
     }
 
     /// A key of an agency has come: what waits for one is sealed.
@@ -127,29 +156,45 @@ impl Office {
         Ok(ops)
     }
 
-    /// Only the last known holder's word counts: a relay that never had a message does not know it either.
-    fn answered(
-        &self,
-        envelope: MessageId,
-        index: u16,
-        by: &NodeId,
-        state: &CustodyState,
-        now: Timestamp,
-    ) -> Result<Vec<Op>, ReadError> {
-        if *state != CustodyState::Unknown {
-            return Ok(Vec::new());
-        }
+    /// What an inquiry was answered. An answer is no proof: it is written down, and believed where sending again, which
+    /// loses nothing, is all that follows.
+    // [CUST-12]
+    fn answered(&self, answer: &InquiryAnswer, via: &NodeId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
+        let InquiryAnswer { id: envelope, index, ref by, ref state } = *answer;
         let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
             return Ok(Vec::new());
         };
-        if self.fact(first, index, FactKind::Delivered)?.is_some() {
+        let facts = self.facts(first)?;
+        let delivered = facts.of(index).any(|fact| matches!(fact, Fact::Delivered(_)));
+        let unknown = *state == CustodyState::Unknown;
+        if delivered
+            || facts.envelope_of(index, first) != envelope
+            || unknown && !should_know(&facts, index, first, &NodeId::from(&self.me), by, via)
+        {
             return Ok(Vec::new());
         }
-        let facts = self.facts(first)?;
-        let holder = facts.custody.iter().rev().find(|fact| fact.indices.contains(&index));
-        let lost = holder.is_some_and(|fact| fact.holder == *by && fact.envelope == envelope);
-        Ok(if lost { vec![Work::Resubmit { envelope, index }.put(now)] } else { Vec::new() })
+        let told = Fact::Told { envelope, by: by.clone(), state: state.clone(), at: now };
+        let mut ops = vec![told.put(first, index)];
+        if unknown {
+            let because = Because::Unknown { by: by.clone() };
+            ops.push(Work::Resubmit { envelope, index, because }.put(now));
+        }
+        Ok(ops)
     }
+}
+
+/// Whether it means something that `by` does not know a message. It does for the last holder that is known; for whoever
+/// took over from a holder that still knows; and for the home relay that took it last, because with what that one has
+/// forgotten nobody can be asked who is behind it. It does not for a home relay that never had it, or had it before
+/// another one did.
+fn should_know(facts: &Facts, index: u16, first: MessageId, me: &NodeId, by: &NodeId, via: &NodeId) -> bool {
+    let Some(last) = facts.holders(index, first).next_back() else {
+        // Handed over, and the receipt of whoever took it was lost with its word.
+        return true;
+    };
+    let taken_last = facts.holders(index, first).rfind(|fact| fact.from == *me);
+    let is_known = facts.holders(index, first).any(|fact| fact.holder == *by);
+    last.holder == *by || taken_last.is_some_and(|fact| fact.holder == *by) || by != via && !is_known
 }
 
 /// A refusal for people.

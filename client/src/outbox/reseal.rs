@@ -1,5 +1,7 @@
 //! Sealing anew, and sending again.
 
+use std::time::Duration;
+
 use liaison_core::op::{Op, Table};
 use liaison_protocol::envelope::{Header, VerifiedEnvelope};
 use liaison_protocol::inner::{Content, Supersedes};
@@ -14,8 +16,11 @@ use super::{
 use crate::events::{EventRecord, What};
 use crate::kept::Kept;
 use crate::office::Office;
-use crate::outbox::work::Work;
+use crate::outbox::work::{Because, Work};
 use crate::shelf::{ReadError, Shelf};
+
+/// Answers that were on their way when an envelope was sent again do not send it once more.
+const UNDERWAY: Duration = Duration::from_secs(30);
 
 /// What to submit, and to commit with it.
 pub(crate) struct Submission {
@@ -92,7 +97,12 @@ impl Office {
     }
 
     /// Sends an envelope again, as it is, to one recipient. `None`: it is over, or has been sent as often as allowed.
-    pub(crate) fn resubmit(&self, envelope: MessageId, index: u16) -> Result<Option<Submission>, ReadError> {
+    pub(crate) fn resubmit(
+        &self,
+        envelope: MessageId,
+        index: u16,
+        because: Because,
+    ) -> Result<Option<Submission>, ReadError> {
         let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
             return Ok(None);
         };
@@ -101,15 +111,36 @@ impl Office {
         if facts.of(index).any(over) || facts.envelope_of(index, first) != envelope {
             return Ok(None);
         }
+        if self.is_underway(envelope, index)? {
+            return Ok(None);
+        }
         let Some(attempt) = self.next_attempt(envelope, index)? else { return Ok(None) };
         let Some(kept) = self.shelf.get::<Kept>(&sealing_place(first, envelope))? else { return Ok(None) };
         let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
-        let mut ops = vec![Shelf::put_clear(attempt_place(envelope, index), &(attempt, self.now()))];
+        let now = self.now();
+        let recipient = self.sent_head(first)?.and_then(|head| head.recipients.get(usize::from(index)).cloned());
+        let event = EventRecord::new(What::Resubmitted, now).about(first).because(because.in_words());
+        let event = recipient.iter().fold(event, |event, agency| event.with_agency(agency));
+        let mut ops = vec![
+            Shelf::put_clear(attempt_place(envelope, index), &(attempt, now)),
+            Fact::Resubmitted { envelope, attempt, because, at: now }.put(first, index),
+            Work::Announce(event).put(now),
+        ];
         if let Some(head) = self.sent_head(first)? {
             // Whoever lost the message has lost its chunks as well.
             ops.extend(self.feed_again(first, &head)?);
         }
         Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))
+    }
+
+    /// Whether its last submission may still be on its way: queued here, or made a moment ago.
+    fn is_underway(&self, envelope: MessageId, index: u16) -> Result<bool, ReadError> {
+        let last: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+        if last.is_some_and(|(_, at)| self.now().since(at) < UNDERWAY) {
+            return Ok(true);
+        }
+        let queued = self.shelf.store().positions_of(&envelope)?;
+        Ok(queued.iter().any(|(_, entry)| entry.index == index))
     }
 
     fn next_attempt(&self, envelope: MessageId, index: u16) -> Result<Option<u8>, ReadError> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use liaison_node::store::StoreError;
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::inner::Message;
 use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::receipt::{Payload, ReceiptBody};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{MessageId, NodeId};
 
-use super::fact::{CustodyFact, Fact, Facts, Proven};
+use super::fact::{Fact, Facts, Proven};
 use super::{SentHead, in_words};
 use crate::api::model::{MessageState, RecipientState, RecipientStatus};
 use crate::office::Office;
@@ -68,8 +69,7 @@ impl Office {
             status.detail = format!("waits for a prekey of {}: none is known that it could open with", status.agency);
             return Ok(status);
         }
-        let held = |fact: &&CustodyFact| fact.envelope == envelope && fact.indices.contains(&index);
-        if let Some(custody) = facts.custody.iter().rev().find(held) {
+        if let Some(custody) = facts.holders(index, first).next_back() {
             status.state = RecipientState::Custody;
             status.holder = Some(custody.holder.clone());
             status.at = Some(custody.at.into());
@@ -77,8 +77,29 @@ impl Office {
             status.state = RecipientState::Custody;
             status.detail = "handed over; the relay's receipt is not in yet".into();
         }
+        if let Some(told) = told(facts, index, first) {
+            status.detail = told;
+        }
         Ok(status)
     }
+}
+
+/// What was answered since it was last sent, in words.
+fn told(facts: &Facts, index: u16, first: MessageId) -> Option<String> {
+    let (by, state, at) = facts.told(index, first)?;
+    let sent = facts.of(index).find_map(|fact| match fact {
+        Fact::Resubmitted { at, .. } => Some(*at),
+        _ => None,
+    });
+    if sent.is_some_and(|sent| sent >= at) {
+        return None;
+    }
+    Some(match state {
+        CustodyState::Held => format!("held at {by}, until it can be handed over"),
+        CustodyState::Released { to } => format!("handed over by {by} to {to}, which has not answered yet"),
+        CustodyState::Unknown => format!("{by} does not know it: it is sent again"),
+        CustodyState::Delivered => format!("{by} says that it has it; its receipt is not in yet"),
+    })
 }
 
 /// Fills in what no longer changes, but for a late receipt.

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use liaison_node::local::OwnEvent;
+use liaison_protocol::MessageId;
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::refusal::RefusalReason;
 
 use crate::api::model::{MessageState, Precedence, ProblemCode, RecipientState, Stage};
+use crate::daemon::Ask;
 use crate::testing::{Desk, Federation, submission, until};
 
 async fn pair(federation: &Federation) -> (Desk, Desk) {
@@ -265,21 +268,87 @@ async fn what_its_holder_has_lost_is_sent_again() {
     };
     a.lose(&b).await;
     a.commit(vec![receipt.put(id)]).await;
-    let answer = |by: &str| OwnEvent::Answer {
-        id,
-        index: 0,
-        by: by.parse().unwrap(),
-        state: liaison_protocol::frame::CustodyState::Unknown,
-    };
     // One that never had it does not know it either.
-    a.tell(answer("ap-2")).await;
+    a.tell(answer(id, "ap-2", "ap-2", CustodyState::Unknown)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(a.queued(&b.me()).is_empty());
-    a.tell(answer(relay.as_str())).await;
+    a.tell(answer(id, relay.as_str(), "ap-1", CustodyState::Unknown)).await;
     until(|| a.queued(&b.me()).len() == 1).await;
     assert_eq!(a.queued(&b.me())[0].1.attempt, 2);
+    let trace = a.office.trace(id).await.unwrap();
+    let again = trace.hops.iter().find(|hop| hop.stage == Stage::Resubmitted).unwrap();
+    assert_eq!(again.detail, "attempt 2: ap-1 does not know it any more");
+    // The same answer, late: it is on its way already.
+    a.tell(answer(id, relay.as_str(), "ap-1", CustodyState::Unknown)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(a.queued(&b.me()).len(), 1);
     a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
     assert_eq!(b.subjects(), ["one"]);
+}
+
+#[tokio::test]
+async fn what_a_holder_behind_the_last_known_one_has_lost_is_sent_again() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.lose(&b).await;
+    // eu-1 took it from ap-1, and its receipt was lost on the way back.
+    a.tell(answer(id, "eu-1", "ap-1", CustodyState::Held)).await;
+    let recipient = |a: &Desk| a.office.standing(id).unwrap().unwrap().recipients.remove(0);
+    until(|| recipient(&a).detail == "held at eu-1, until it can be handed over").await;
+    a.tell(answer(id, "eu-1", "ap-1", CustodyState::Unknown)).await;
+    until(|| a.queued(&b.me()).len() == 1).await;
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    assert_eq!(b.subjects(), ["one"]);
+}
+
+#[tokio::test]
+async fn a_receipt_that_was_lost_is_made_again_when_its_sender_asks() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.deliver(&b).await;
+    b.office.mark_read(id).await.unwrap();
+    until(|| !b.queued(&a.me()).is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    b.lose(&a).await;
+    assert!(a.is(id, MessageState::Custody));
+    b.tell(OwnEvent::AskedAfter { id }).await;
+    a.exchange(&b, || a.is(id, MessageState::Read)).await;
+    // Once a minute is enough.
+    b.tell(OwnEvent::AskedAfter { id }).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(b.queued(&a.me()).is_empty());
+}
+
+#[tokio::test]
+async fn what_the_first_holder_has_forgotten_is_sent_again_though_another_may_hold_it() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.lose(&b).await;
+    for (at, holder, from) in [(1, "ap-2", "ncb.sg"), (2, "ap-1", "ncb.sg"), (3, "eu-1", "ap-1")] {
+        let fact = super::fact::CustodyFact {
+            envelope: id,
+            indices: vec![0],
+            holder: holder.parse().unwrap(),
+            from: from.parse().unwrap(),
+            at: a.office.now().after(Duration::from_millis(at)),
+            receipt: bytes::Bytes::from_static(holder.as_bytes()),
+            proof: bytes::Bytes::new(),
+        };
+        a.commit(vec![fact.put(id)]).await;
+    }
+    // Had it before ap-1 did.
+    a.tell(answer(id, "ap-2", "ap-2", CustodyState::Unknown)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(a.queued(&b.me()).is_empty());
+    a.tell(answer(id, "ap-1", "ap-1", CustodyState::Unknown)).await;
+    until(|| a.queued(&b.me()).len() == 1).await;
+}
+
+fn answer(id: MessageId, by: &str, via: &str, state: CustodyState) -> OwnEvent {
+    OwnEvent::Answer { id, index: 0, by: by.parse().unwrap(), via: via.parse().unwrap(), state }
 }
 
 #[tokio::test]
@@ -288,13 +357,13 @@ async fn a_day_of_silence_sends_a_message_again() {
     let (a, b) = pair(&federation).await;
     let id = a.send(&[&b], "one").await;
     a.lose(&b).await;
-    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert!(ops.is_empty() && asked.is_empty(), "it has just been sent");
     a.clock.advance(Duration::from_secs(2 * 3600));
-    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert_eq!((ops.len(), asked), (0, vec![(id, 0)]), "an hour later it is asked after");
     a.clock.advance(Duration::from_secs(86_400));
-    let (ops, asked) = a.office.attend(id, true, a.office.now()).unwrap();
+    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert_eq!((ops.len(), asked.len()), (1, 0));
     a.commit(ops).await;
     until(|| a.queued(&b.me()).len() == 1).await;

@@ -1,13 +1,32 @@
 //! What is to be done about sent messages: a durable list, written together with what makes it necessary.
 
 use liaison_core::op::{Op, Table};
-use liaison_protocol::{MessageId, Timestamp};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::events::EventRecord;
 use crate::office::Office;
 use crate::random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
+
+/// Why an envelope is sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Because {
+    /// Nothing was heard of it for so long as silence may last.
+    Silence,
+    /// That node should have it, and does not know it.
+    Unknown { by: NodeId },
+}
+
+impl Because {
+    /// For people.
+    pub(crate) fn in_words(&self) -> String {
+        match self {
+            Self::Silence => "nothing was heard of it".into(),
+            Self::Unknown { by } => format!("{by} does not know it any more"),
+        }
+    }
+}
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,10 +35,12 @@ pub(crate) enum Work {
     Announce(EventRecord),
     /// Seal a message for a recipient whose key has come, if it still waits for one.
     Keyed { first: MessageId, index: u16 },
+    /// Owe a delivery receipt again: it has not reached its sender.
+    Remind { id: MessageId },
     /// Seal a message anew for a recipient that has lost a key.
     Reseal { first: MessageId, index: u16 },
     /// Send an envelope again to a recipient: its last holder has lost it, or nothing was heard for long.
-    Resubmit { envelope: MessageId, index: u16 },
+    Resubmit { envelope: MessageId, index: u16, because: Because },
     /// Look whether a message is over, and tidy up behind it.
     Settle { first: MessageId },
 }

@@ -7,7 +7,7 @@ use super::{FrameType, Payload, is_ascending};
 use crate::bounded::list;
 use crate::codec::{Fixed, Malformed};
 use crate::ids::{AgencyId, MessageId, NodeId};
-use crate::limits::{AGENCIES_MAX, HOPS_MAX, PREKEY_BYTES, PREKEYS_MAX, RECIPIENTS_MAX, RELAYS_MAX};
+use crate::limits::{AGENCIES_MAX, HOPS_MAX, INQUIRY_HOPS_MAX, PREKEY_BYTES, PREKEYS_MAX, RECIPIENTS_MAX, RELAYS_MAX};
 
 /// Proofs in one custody frame.
 pub const CUSTODY_PROOFS_MAX: usize = 512;
@@ -125,6 +125,8 @@ pub struct Inquiry {
     pub id: MessageId,
     /// Which of the header's recipients.
     pub index: u16,
+    /// How often it may still be passed on, 0 to [`INQUIRY_HOPS_MAX`].
+    pub hops: u8,
 }
 
 /// Answers an [`Inquiry`].
@@ -134,7 +136,9 @@ pub struct InquiryAnswer {
     pub id: MessageId,
     /// Which of the header's recipients.
     pub index: u16,
-    /// What the answering node knows.
+    /// Who says so: the peer itself, or whoever it asked in turn.
+    pub by: NodeId,
+    /// What that node knows.
     pub state: CustodyState,
 }
 
@@ -276,6 +280,9 @@ impl Payload for Inquiry {
     const TYPE: FrameType = FrameType::Inquiry;
 
     fn check(&self) -> Result<(), Malformed> {
+        if self.hops > INQUIRY_HOPS_MAX {
+            return Err(Malformed::Rule { what: "inquiry", rule: "at most 5 hops" });
+        }
         super::lane::check_indices("inquiry", &[self.index])
     }
 }

@@ -103,7 +103,8 @@ impl FrameType {
         match self {
             Self::Hello => 512,
             Self::LaneOpen | Self::RosterRequest => 16,
-            Self::Inquiry | Self::InquiryAnswer => 128,
+            Self::Inquiry => 128,
+            Self::InquiryAnswer => 256,
             Self::Bundle => 128 * 1024,
             Self::Roster => ROSTER_FRAME_BYTES_MAX,
             Self::Acks | Self::BundleOffer | Self::BundleRequest | Self::Custody | Self::Reach => {

@@ -92,12 +92,9 @@ fn control() -> impl Strategy<Value = ControlFrame> {
             ControlFrame::Bundle(Bundle { bundle, keys })
         }),
         vec(proof, 0..4).prop_map(|proofs| ControlFrame::Custody(Custody { proofs })),
-        (id(), 0u16..1024).prop_map(|(id, index)| ControlFrame::Inquiry(Inquiry { id, index })),
-        (id(), 0u16..1024, state).prop_map(|(id, index, state)| ControlFrame::InquiryAnswer(InquiryAnswer {
-            id,
-            index,
-            state
-        })),
+        (id(), 0u16..1024, 0u8..=5).prop_map(|(id, index, hops)| ControlFrame::Inquiry(Inquiry { id, index, hops })),
+        (id(), 0u16..1024, node(), state)
+            .prop_map(|(id, index, by, state)| { ControlFrame::InquiryAnswer(InquiryAnswer { id, index, by, state }) }),
         (btree_set(node(), 0..5), any::<u32>(), 1u8..=4).prop_map(|(nodes, cost, hops)| {
             ControlFrame::Reach(Reach {
                 relays: nodes.into_iter().map(|relay| ReachEntry { relay, cost, hops }).collect(),
@@ -322,8 +319,16 @@ fn acknowledgements_that_break_a_rule_are_refused_both_ways() {
 fn a_custody_state_names_a_node_only_when_released() {
     let id = MessageId(Hash::ZERO);
     for (state, to) in [(0u8, None), (5, None), (2, None), (1, Some("eu-1"))] {
-        let payload = codec::encode(&(id, 0u16, state, to));
+        let payload = codec::encode(&(id, 0u16, "ap-1", state, to));
         assert!(decode_whole(Expect::Control, &framed(FrameType::InquiryAnswer, &payload)).is_err(), "{state}");
+    }
+}
+
+#[test]
+fn an_inquiry_is_passed_on_five_times_at_most() {
+    for (hops, ok) in [(0u8, true), (5, true), (6, false)] {
+        let payload = codec::encode(&(MessageId(Hash::ZERO), 1023u16, hops));
+        assert_eq!(decode_whole(Expect::Control, &framed(FrameType::Inquiry, &payload)).is_ok(), ok, "{hops}");
     }
 }
 
@@ -341,6 +346,10 @@ fn the_largest_frames_fit_their_bounds() {
     let keys = vec![Fixed(Box::new([9; crate::limits::PREKEY_BYTES])); crate::limits::PREKEYS_MAX];
     let bundle = Bytes::from(vec![1; BUNDLE_BYTES_MAX]);
     assert!(ControlFrame::Bundle(Bundle { bundle, keys }).encode().is_ok());
+    let longest = "x".repeat(63).parse::<NodeId>().unwrap();
+    let (by, to) = (longest.clone(), longest);
+    let answer = InquiryAnswer { id: MessageId(Hash::ZERO), index: 1023, by, state: CustodyState::Released { to } };
+    assert!(ControlFrame::InquiryAnswer(answer).encode().is_ok());
     let too_large = RosterFrame { bytes: Bytes::from(vec![0; ROSTER_FRAME_BYTES_MAX]) };
     assert!(matches!(ControlFrame::Roster(too_large).encode(), Err(FrameError::TooLarge { .. })));
 }

@@ -1,6 +1,6 @@
 //! What a node's shell must do.
 
-use liaison_protocol::frame::Ack;
+use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Precedence, Timestamp};
 
@@ -25,6 +25,27 @@ pub enum Action {
         ticket: Ticket,
         /// Whether it was.
         outcome: Outcome,
+    },
+    /// Ask a next holder where a message is.
+    Ask {
+        /// Whom.
+        link: LinkKey,
+        /// What.
+        inquiry: Inquiry,
+    },
+    /// A message that was delivered here is asked after: its receipt has not reached its sender.
+    AskedAfter {
+        /// Which.
+        id: MessageId,
+    },
+    /// Send a receipt, made anew, for what is held here.
+    Attest {
+        /// To whom.
+        link: LinkKey,
+        /// Index into the `custody` of the commit that has just ended.
+        custody: usize,
+        /// What it says.
+        taken: Taken,
     },
     /// Close a link that broke a rule or does not answer.
     Close {
@@ -82,6 +103,13 @@ pub enum Action {
     },
     /// Send an envelope to its next holder.
     Send(Send),
+    /// Answer where a message is.
+    Tell {
+        /// Whom.
+        link: LinkKey,
+        /// What.
+        answer: InquiryAnswer,
+    },
 }
 
 /// One transfer to send.

@@ -147,7 +147,7 @@ pub enum Copy {
 /// own inbox goes by the id alone for ever.
 // [CUST-4]
 #[must_use]
-pub fn classify(seen: Option<Remembered>, attempt: u8, kind: NodeKind) -> Copy {
+pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind) -> Copy {
     match seen {
         None => Copy::New,
         Some(Remembered { held: Held::Yes, .. }) => Copy::StillHeld,
@@ -171,23 +171,23 @@ mod tests {
     use super::*;
 
     fn seen(attempt: u8, held: Held) -> Option<Remembered> {
-        Some(Remembered { attempt, held, until: Timestamp::MAX })
+        Some(Remembered::mark(attempt, held, Timestamp::MAX))
     }
 
     // [CUST-4]
     #[test]
     fn a_copy_is_taken_once_per_attempt_and_only_after_the_last_one_left() {
         assert_eq!(classify(None, 1, NodeKind::Relay), Copy::New);
-        assert_eq!(classify(seen(1, Held::Yes), 2, NodeKind::Relay), Copy::StillHeld);
-        assert_eq!(classify(seen(1, Held::Released), 1, NodeKind::Relay), Copy::Passed);
-        assert_eq!(classify(seen(1, Held::Released), 2, NodeKind::Relay), Copy::New);
-        assert_eq!(classify(seen(3, Held::Released), 2, NodeKind::Relay), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Yes).as_ref(), 2, NodeKind::Relay), Copy::StillHeld);
+        assert_eq!(classify(seen(1, Held::Released).as_ref(), 1, NodeKind::Relay), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Released).as_ref(), 2, NodeKind::Relay), Copy::New);
+        assert_eq!(classify(seen(3, Held::Released).as_ref(), 2, NodeKind::Relay), Copy::Passed);
     }
 
     // [CUST-4]
     #[test]
     fn an_inbox_takes_an_id_once_whatever_the_attempt() {
-        assert_eq!(classify(seen(1, Held::Released), 9, NodeKind::Daemon), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Released).as_ref(), 9, NodeKind::Daemon), Copy::Passed);
     }
 
     // [ROSTER-13]

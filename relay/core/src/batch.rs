@@ -23,6 +23,8 @@ pub(crate) struct Batch {
     weight: usize,
     pub(crate) acks: Vec<(LinkKey, u8, Acknowledgement)>,
     pub(crate) custody: Vec<Taken>,
+    /// Receipts made anew for what is held, by their place in `custody`: for whom.
+    pub(crate) attests: Vec<(LinkKey, usize, Taken)>,
     pub(crate) answers: Vec<(Ticket, Vec<u16>)>,
     pub(crate) added: Vec<(Position, Entry)>,
     pub(crate) keys: BTreeSet<DedupeKey>,
@@ -42,6 +44,7 @@ impl Batch {
             && self.releases.is_empty()
             && self.endings.is_empty()
             && self.acks.is_empty()
+            && self.attests.is_empty()
             && self.answers.is_empty()
     }
 

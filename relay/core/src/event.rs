@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::frame::{Ack, ReachEntry};
+use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer, ReachEntry};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{MessageId, NodeId};
@@ -78,6 +78,22 @@ pub enum Event {
         entries: Vec<(u64, Entry)>,
         /// Whether the queue held no more.
         end: bool,
+    },
+    /// A peer asks where a message is.
+    Inquired {
+        /// The link.
+        link: LinkKey,
+        /// What it asks.
+        inquiry: Inquiry,
+        /// What the store remembers of it, looked up in the same turn.
+        seen: Option<Remembered>,
+    },
+    /// A peer answers.
+    InquiryAnswered {
+        /// The link.
+        link: LinkKey,
+        /// What it says.
+        answer: InquiryAnswer,
     },
     /// A link is up: the peer's hello has been checked.
     LinkUp {

@@ -11,6 +11,7 @@ pub mod action;
 pub mod admit;
 mod batch;
 pub mod event;
+pub mod inquiry;
 mod lane;
 mod node;
 pub mod op;

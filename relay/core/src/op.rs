@@ -1,7 +1,7 @@
 //! What the core asks of the store: operations that one durable commit carries together.
 
 use bytes::Bytes;
-use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hour, MessageId, NodeId, Timestamp};
 
 /// Where an entry stands: queues are per recipient agency, drained by rank (0 is flash), then by sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,7 +43,7 @@ pub struct Entry {
 }
 
 /// What is remembered about a (message, recipient) that this node has held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
     /// The highest attempt taken.
     pub attempt: u8,
@@ -51,6 +51,20 @@ pub struct Remembered {
     pub held: Held,
     /// Forget after this: expiry plus `limits::DEDUPE_MARGIN`.
     pub until: Timestamp,
+    /// The hour in which custody was accepted here.
+    pub hour: Hour,
+    /// Who handed it over: what later holders say goes back that way. `None`: nobody, as with a chain's mark.
+    pub from: Option<NodeId>,
+    /// Who took it over. `None` while it is held, and where custody ended here: delivered, expired, refused, withdrawn.
+    pub to: Option<NodeId>,
+}
+
+impl Remembered {
+    /// A mark without a way: where it came from and went to is not known, or of no use.
+    #[must_use]
+    pub const fn mark(attempt: u8, held: Held, until: Timestamp) -> Self {
+        Self { attempt, held, until, hour: Hour(0), from: None, to: None }
+    }
 }
 
 /// Whether a remembered message is still in this node's custody.

@@ -59,6 +59,12 @@ impl Routes {
         }
     }
 
+    /// The link to a peer.
+    #[must_use]
+    pub fn link_to(&self, peer: &NodeId) -> Option<LinkKey> {
+        self.links.get(peer).copied()
+    }
+
     /// Next holders for `agency`, the best first. Empty: hold it here.
     #[must_use]
     pub fn candidates(&self, agency: &AgencyId, roster: &Roster) -> Vec<LinkKey> {

@@ -278,5 +278,8 @@ fn release(held: Option<(Position, Entry)>, ops: &mut Vec<Op>) {
 }
 
 fn remembered(held: Held, entry: &Entry) -> Remembered {
-    Remembered { attempt: entry.attempt, held, until: entry.expires.after(Duration::from_secs(86_400)) }
+    Remembered {
+        from: Some(entry.from.clone()),
+        ..Remembered::mark(entry.attempt, held, entry.expires.after(Duration::from_secs(86_400)))
+    }
 }

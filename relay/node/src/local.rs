@@ -81,10 +81,17 @@ pub enum OwnEvent {
         id: MessageId,
         /// The recipient's place in its header.
         index: u16,
-        /// The relay that answered.
+        /// Who says so: the relay that was asked, or a holder behind it.
         by: NodeId,
+        /// The home relay that the answer came by.
+        via: NodeId,
         /// What it knows.
         state: CustodyState,
+    },
+    /// The sender of a message that was delivered here asks after it, or has sent it again: it has no receipt yet.
+    AskedAfter {
+        /// The envelope.
+        id: MessageId,
     },
     /// A verified prekey bundle of `agency`, newer than what was known, is in the store.
     Bundle {

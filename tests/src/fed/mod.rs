@@ -163,6 +163,15 @@ impl Federation {
         drop(process.unwrap_or_else(|| panic!("{node} does not run")));
     }
 
+    /// Destroys the disk of a relay that does not run: its store is gone, its keys and configuration are not.
+    ///
+    /// # Panics
+    /// It runs, or has no store.
+    pub fn destroy_store(&self, node: &str) {
+        assert!(!self.runs(node), "{node} runs");
+        std::fs::remove_dir_all(self.files.relay_folder(&relay(node)).join("store")).expect("a store");
+    }
+
     /// SIGTERM; the exit code.
     ///
     /// # Panics

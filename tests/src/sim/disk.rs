@@ -89,7 +89,7 @@ impl Disk {
     }
 
     pub(super) fn remembered(&self, key: &DedupeKey) -> Option<Remembered> {
-        self.remembered.get(key).copied()
+        self.remembered.get(key).cloned()
     }
 
     pub(super) fn expiring(&self, until: Timestamp, limit: usize) -> (Vec<(Position, Entry)>, Option<Timestamp>) {

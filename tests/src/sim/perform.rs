@@ -44,6 +44,7 @@ impl World<'_> {
                 events.push_back(Event::Expiring { entries, next });
             }
             Action::Measure(_) | Action::Passed(_) => {}
+            Action::Ask { .. } | Action::AskedAfter { .. } | Action::Attest { .. } | Action::Tell { .. } => {}
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
         }

@@ -30,6 +30,9 @@ pub enum EventKind {
     /// Sealed anew to another key of the recipient.
     #[serde(rename = "message.resealed")]
     Resealed,
+    /// Sent again as it is: its holder has lost it, or nothing was heard for long.
+    #[serde(rename = "message.resubmitted")]
+    Resubmitted,
     /// A message is durable in the inbox, its text readable.
     #[serde(rename = "message.received")]
     Received,
@@ -62,6 +65,7 @@ impl EventKind {
             Self::Undeliverable => "message.undeliverable",
             Self::Cancelled => "message.cancelled",
             Self::Resealed => "message.resealed",
+            Self::Resubmitted => "message.resubmitted",
             Self::Received => "message.received",
             Self::Complete => "message.complete",
             Self::LinkUp => "link.up",

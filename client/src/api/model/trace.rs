@@ -74,6 +74,8 @@ pub enum Stage {
     Cancelled,
     /// Sealed anew to another key of the recipient.
     Resealed,
+    /// Sent again as it is: its holder has lost it, or nothing was heard for long.
+    Resubmitted,
     /// From a newer daemon.
     #[serde(other)]
     Unknown,

@@ -1,6 +1,7 @@
 //! `liaisond.toml`: one struct for each table, checked as it is read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use liaison_client::office::Policy;
 use liaison_node::config::{self, ConfigError, Reader, SecretRef, Size, Span};
@@ -26,6 +27,9 @@ pub(crate) struct DaemonConfig {
     pub(crate) home: Vec<HomeRelay>,
     /// `[store]`
     pub(crate) store: StoreTable,
+    /// `[outbox] inquire_every`: how often relays are asked after messages without a delivery receipt; 1 minute to 1
+    /// day, default 1 hour.
+    pub(crate) inquire_every: Span,
     /// `[api] socket`: where programs ask; default `liaisond.sock` beside the file.
     pub(crate) socket: PathBuf,
     /// `[policy] default_tlp`: the mark of messages that name none. Left out: they are refused.
@@ -117,6 +121,10 @@ impl DaemonConfig {
         });
         let home = root.table("relays", |table| Some(table.tables("home", HomeRelay::read)));
         let store = root.table("store", StoreTable::read);
+        let inquire_every = root.table("outbox", |table| {
+            let bounds = Span(Duration::from_secs(60))..=Span::days(1);
+            Some(table.text_within("inquire_every", bounds).unwrap_or(Span(Duration::from_secs(3600))))
+        });
         let beside = root.folder().join("liaisond.sock");
         let socket = root.table("api", |table| Some(table.path("socket").unwrap_or(beside)));
         let words: Vec<(&str, Tlp)> = Tlp::ALL.iter().map(|tlp| (tlp.as_str(), *tlp)).collect();
@@ -130,6 +138,7 @@ impl DaemonConfig {
             tls: tls?,
             home: home?,
             store: store?,
+            inquire_every: inquire_every?,
             socket: socket?,
             default_tlp: default_tlp?,
             telemetry: telemetry?,
@@ -142,6 +151,7 @@ impl DaemonConfig {
             default_tlp: self.default_tlp,
             min_free_bytes: self.store.min_free.0,
             retain_read: self.store.retain_read.0,
+            inquire_every: self.inquire_every.0,
         }
     }
 
@@ -220,6 +230,9 @@ default_tlp = "amber+strict"
         assert_eq!(config.home[1].addr, ["a:1", "b:2"]);
         assert_eq!(config.default_tlp, Some(Tlp::AmberStrict));
         assert_eq!(config.store.retain_read, Span::days(90));
+        assert_eq!(config.inquire_every, Span(Duration::from_secs(3600)));
+        let often = GOOD.replace("[policy]", "[outbox]\ninquire_every = \"10m\"\n[policy]");
+        assert_eq!(parse(&often).unwrap().inquire_every, Span(Duration::from_secs(600)));
     }
 
     #[test]

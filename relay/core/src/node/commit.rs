@@ -44,6 +44,8 @@ impl Node {
             self.ending.remove(&ending.position);
         }
         acknowledge(batch.acks, actions);
+        let attest = |(link, custody, taken)| Action::Attest { link, custody, taken };
+        actions.extend(batch.attests.into_iter().map(attest));
         let done = |(ticket, withdrawn)| Action::Answer { ticket, outcome: Outcome::Done { withdrawn } };
         actions.extend(batch.answers.into_iter().map(done));
         for (position, entry) in batch.added {

@@ -116,7 +116,7 @@ impl Node {
 
     fn removal(&self, position: &Position, entry: &Entry) -> Vec<Op> {
         let mut ops = vec![dequeue(position, entry)];
-        ops.extend(released(entry, &self.config.me));
+        ops.extend(released(entry, None, &self.config.me));
         ops
     }
 

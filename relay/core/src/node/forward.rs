@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use liaison_protocol::frame::{Ack, ReachEntry, Refused};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{AgencyId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::end::EndingEntry;
 use super::{LaneKey, Node, QueueKey};
@@ -28,6 +28,8 @@ impl Node {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
         self.advertised.remove(&link);
+        let unanswered = self.inquiries.handle_down(link);
+        self.end_inquiries(unanswered, actions);
         for rank in 0..RANKS {
             let Some(lane) = self.lanes.remove(&(link, rank)) else { continue };
             for flight in lane.into_flights() {
@@ -235,7 +237,13 @@ impl Node {
             Some((_, NodeKind::Daemon)) => true,
             None => false,
         };
-        self.routes.candidates(queue, &self.roster).into_iter().find(may)
+        let mut candidates = self.routes.candidates(queue, &self.roster);
+        if self.config.kind == NodeKind::Daemon && !candidates.is_empty() {
+            // Sent again: by another home relay, if there is one.
+            let turn = usize::from(entry.attempt.saturating_sub(1)) % candidates.len();
+            candidates.rotate_left(turn);
+        }
+        candidates.into_iter().find(may)
     }
 
     /// One transfer for this entry and every other waiting one of the same envelope that goes the same way.
@@ -286,10 +294,11 @@ impl Node {
     }
 
     fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
+        let to = self.peers.get(&lane.0).map(|(peer, _)| peer.clone());
         let mut passed: Vec<(NodeId, u16)> = Vec::new();
         for (index, position) in flight.entries {
             if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
-                if let Some(from) = self.release(&position, now, actions) {
+                if let Some(from) = self.release(&position, to.clone(), now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
                 }
             } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
@@ -313,7 +322,13 @@ impl Node {
     }
 
     /// The next holder has it, durably. Gives from whom it had come ([CUST-2]).
-    fn release(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) -> Option<NodeId> {
+    fn release(
+        &mut self,
+        position: &Position,
+        to: Option<NodeId>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) -> Option<NodeId> {
         let key = (position.queue.clone(), position.rank);
         let window = self.windows.get_mut(&key)?;
         let entry = window.entry(position.seq)?.clone();
@@ -321,7 +336,7 @@ impl Node {
         window.backoff.reset();
         self.releasing.insert(position.clone());
         self.open.release(dequeue(position, &entry));
-        if let Some(op) = released(&entry, &self.config.me) {
+        if let Some(op) = released(&entry, to, &self.config.me) {
             self.open.release(op);
         }
         let precedence = liaison_protocol::Precedence::from_rank(position.rank).unwrap_or_default();
@@ -386,11 +401,18 @@ impl Node {
 }
 
 /// What is remembered once an entry has left; nothing for this node's own.
-pub(super) fn released(entry: &Entry, me: &NodeId) -> Option<Op> {
+pub(super) fn released(entry: &Entry, to: Option<NodeId>, me: &NodeId) -> Option<Op> {
     if entry.from == *me {
         return None;
     }
     let key = DedupeKey { id: entry.id, index: entry.index };
-    let record = Remembered { attempt: entry.attempt, held: Held::Released, until: remember_until(entry.expires) };
+    let record = Remembered {
+        attempt: entry.attempt,
+        held: Held::Released,
+        until: remember_until(entry.expires),
+        hour: Hour::of(entry.accepted),
+        from: Some(entry.from.clone()),
+        to,
+    };
     Some(Op::Remember { key, record })
 }

@@ -17,6 +17,7 @@
 mod commit;
 mod end;
 mod forward;
+mod inquire;
 mod receive;
 mod view;
 
@@ -30,6 +31,7 @@ use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 use crate::action::Action;
 use crate::batch::Batch;
 use crate::event::{Disk, Drain, Event, LinkKey, NodeKind};
+use crate::inquiry::Inquiries;
 use crate::lane::Lane;
 use crate::op::{DedupeKey, Position};
 use crate::queue::Window;
@@ -118,6 +120,7 @@ pub struct Node {
     /// Entries released in a batch that is not yet durable.
     releasing: BTreeSet<Position>,
     rates: BTreeMap<NodeId, Rate>,
+    inquiries: Inquiries,
     last_seq: u64,
     next_expiry: Option<Timestamp>,
     loading_expired: bool,
@@ -153,6 +156,7 @@ impl Node {
             holds: BTreeMap::new(),
             releasing: BTreeSet::new(),
             rates: BTreeMap::new(),
+            inquiries: Inquiries::default(),
             last_seq: restored.last_seq,
             next_expiry: restored.next_expiry,
             loading_expired: false,
@@ -173,6 +177,10 @@ impl Node {
             Event::Ended { position, outcome } => self.handle_ended(&position, outcome, now, actions),
             Event::Expiring { entries, next } => self.handle_expiring(entries, next, now, actions),
             Event::Loaded { queue, rank, entries, end } => self.handle_loaded(&queue, rank, entries, end, actions),
+            Event::Inquired { link, inquiry, seen } => {
+                self.handle_inquired(link, inquiry, seen.as_ref(), now, actions);
+            }
+            Event::InquiryAnswered { link, answer } => self.handle_inquiry_answer(link, &answer, actions),
             Event::LinkUp { link, peer, kind } => self.handle_link_up(link, peer, kind, actions),
             Event::LinkDown { link } => self.handle_link_down(link, actions),
             Event::Reach { link, relays } => self.handle_reach(link, relays, actions),
@@ -209,7 +217,8 @@ impl Node {
         let waiting = self.lanes.iter().filter(|(key, _)| self.ready.contains_key(key));
         let turns = waiting.filter_map(|(_, lane)| lane.waits_until());
         let ends = self.end_retries.first().map(|(at, _)| *at);
-        held.chain(acks).chain(turns).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
+        let asked = self.inquiries.next_deadline();
+        held.chain(asked).chain(acks).chain(turns).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
     }
 
     fn handle_timer(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -217,6 +226,8 @@ impl Node {
         self.close_silent(now, actions);
         self.load_expired(now, actions);
         self.retry_ends(now, actions);
+        let overdue = self.inquiries.overdue(now);
+        self.end_inquiries(overdue, actions);
         self.retry_commit_at = self.retry_commit_at.filter(|at| *at > now);
     }
 

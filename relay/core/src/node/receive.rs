@@ -6,7 +6,7 @@ use liaison_protocol::envelope::{Header, Kind, VerifiedEnvelope};
 use liaison_protocol::frame::{Ack, Refused};
 use liaison_protocol::limits::DETAIL_BYTES_MAX;
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{AgencyId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::{LaneKey, Node};
 use crate::action::{Acknowledgement, Action, Measure, Taken};
@@ -39,7 +39,7 @@ impl Node {
         let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
         let mut fresh = Vec::new();
         for (index, seen) in received.branch.iter().zip(&received.seen) {
-            match self.admit_recipient(&received, *index, *seen) {
+            match self.admit_recipient(&received, *index, seen.as_ref()) {
                 Ok(Copy::New) => fresh.push(*index),
                 Ok(Copy::StillHeld) => ack.taken.push(*index),
                 Ok(Copy::Passed) => ack.duplicate.push(*index),
@@ -49,6 +49,9 @@ impl Node {
         let repeated = ack.taken.len() + ack.duplicate.len();
         actions.extend((0..repeated).map(|_| Action::Measure(Measure::Duplicate(header.precedence))));
         if self.config.kind == NodeKind::Daemon {
+            if sent_again(&received) {
+                actions.push(Action::AskedAfter { id: received.envelope.id() });
+            }
             self.deliver(&received, &fresh, &mut ack, actions);
         } else {
             self.take(&received, &peer, &fresh, now, actions);
@@ -102,7 +105,7 @@ impl Node {
         })
     }
 
-    fn admit_recipient(&self, received: &Received, index: u16, seen: Option<Remembered>) -> Result<Copy, Refusal> {
+    fn admit_recipient(&self, received: &Received, index: u16, seen: Option<&Remembered>) -> Result<Copy, Refusal> {
         let header = received.envelope.header();
         let Some(recipient) = header.recipients.get(usize::from(index)).map(|recipient| &recipient.id) else {
             return Err(Refusal::last(RefusalReason::Malformed, "no such recipient"));
@@ -171,7 +174,14 @@ impl Node {
         self.enqueue(&envelope, fresh, &Origin { attempt, from: peer.clone(), path }, now);
         let header = received.envelope.header();
         for index in fresh {
-            let record = Remembered { attempt, held: Held::Yes, until: remember_until(header.expires) };
+            let record = Remembered {
+                attempt,
+                held: Held::Yes,
+                until: remember_until(header.expires),
+                hour: Hour::of(now),
+                from: Some(peer.clone()),
+                to: None,
+            };
             let key = DedupeKey { id: received.envelope.id(), index: *index };
             self.open.keys.insert(key);
             self.open.accept(Op::Remember { key, record });
@@ -214,7 +224,8 @@ impl Node {
             ops.iter().for_each(|op| self.open.accept(op.clone()));
         }
         let until = remember_until(header.expires);
-        let record = Remembered { attempt: received.attempt, held: Held::Released, until };
+        let from = self.peers.get(&received.link).map(|(peer, _)| peer.clone());
+        let record = Remembered { from, ..Remembered::mark(received.attempt, Held::Released, until) };
         for index in fresh {
             let Some(Local::Deliver { ops, chain }) = &received.local else { continue };
             ops.iter().for_each(|op| self.open.accept(op.clone()));
@@ -223,7 +234,7 @@ impl Node {
             let first = chain.as_ref().map_or(own.id, |(first, _)| *first);
             for key in [own, DedupeKey { id: first, index: CHAIN_INDEX }] {
                 self.open.keys.insert(key);
-                self.open.accept(Op::Remember { key, record });
+                self.open.accept(Op::Remember { key, record: record.clone() });
             }
             actions.push(Action::Measure(Measure::Accepted(header.precedence)));
             ack.taken.push(*index);
@@ -268,6 +279,11 @@ impl Node {
             refuse_all(lane, seq, branch, &Refusal::last(reason, detail), actions);
         }
     }
+}
+
+/// Whether its sender has sent again what is in the inbox: the receipt did not reach it.
+fn sent_again(received: &Received) -> bool {
+    received.seen.iter().flatten().any(|seen| received.attempt > seen.attempt)
 }
 
 /// Relays that an envelope has passed, with the one that handed it over.

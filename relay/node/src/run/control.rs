@@ -1,9 +1,9 @@
 //! Frames of the control stream: prekey bundles, routes, inquiries, custody proofs.
 
-use liaison_core::op::{DedupeKey, Held};
+use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{
-    Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, CustodyState, Inquiry, InquiryAnswer, Reach,
+    Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Inquiry, InquiryAnswer, Reach,
 };
 use liaison_protocol::{AgencyId, limits};
 
@@ -117,22 +117,21 @@ impl Turn {
         }
     }
 
-    /// Answers for this node; what it has handed over, the next holder is asked about.
     fn handle_inquiry(&mut self, link: LinkKey, inquiry: Inquiry) {
-        let state = match self.store.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index }) {
-            Ok(None) => CustodyState::Unknown,
-            Ok(Some(remembered)) if remembered.held == Held::Yes => CustodyState::Held,
-            Ok(Some(_)) if self.kind == NodeKind::Daemon => CustodyState::Delivered,
-            Ok(Some(_)) => return,
-            Err(error) => return self.fail(error),
-        };
-        let answer = InquiryAnswer { id: inquiry.id, index: inquiry.index, state };
-        self.control(link, ControlFrame::InquiryAnswer(answer));
+        match self.store.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index }) {
+            Ok(seen) => self.handle(Event::Inquired { link, inquiry, seen }),
+            Err(error) => self.fail(error),
+        }
     }
 
+    /// A relay passes it on to whoever asked; at a daemon it is about a message of its agency's.
     fn handle_answer(&mut self, link: LinkKey, answer: InquiryAnswer) {
-        let Some(by) = self.links.get(&link).map(|link| link.peer.clone()) else { return };
-        self.progress(OwnEvent::Answer { id: answer.id, index: answer.index, by, state: answer.state });
+        if self.kind == NodeKind::Relay {
+            return self.handle(Event::InquiryAnswered { link, answer });
+        }
+        let Some(via) = self.links.get(&link).map(|link| link.peer.clone()) else { return };
+        let InquiryAnswer { id, index, by, state } = answer;
+        self.progress(OwnEvent::Answer { id, index, by, via, state });
     }
 }
 

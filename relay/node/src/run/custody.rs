@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use liaison_core::action::Passed;
+use liaison_core::action::{Passed, Taken};
+use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{Acks, CUSTODY_PROOFS_MAX, ControlFrame, Custody as CustodyFrame, CustodyProof};
 use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, verify_custody};
@@ -15,14 +16,19 @@ use crate::local::{Custody, OwnEvent};
 /// Messages of which a relay still knows who handed them over, after they have left.
 const ORIGINS_MAX: usize = 65_536;
 
-/// Who handed over what has left, so that later holders' proofs find their way. Volatile: a proof that is lost costs no
-/// message, and is asked for again.
+/// Proofs kept for peers that are away. What does not fit is asked for again by an inquiry.
+const KEPT_MAX: usize = 4_096;
+
+/// Who handed over what has left, so that later holders' proofs find their way. Volatile: after a restart the dedupe
+/// memory says the same, and a proof that is lost costs no message, and is asked for again.
 #[derive(Default)]
 pub(super) struct Origins {
     from: BTreeMap<MessageId, NodeId>,
     order: VecDeque<MessageId>,
     /// Gathered in this turn, by where they go.
     outgoing: BTreeMap<NodeId, Vec<CustodyProof>>,
+    /// For peers without a link, until they have one.
+    kept: BTreeMap<NodeId, Vec<CustodyProof>>,
     /// The acknowledgements that are being handled.
     acked: Option<(LinkKey, u8, Acks)>,
     /// The body of the last receipt that verified: one commit's proofs share it.
@@ -84,6 +90,16 @@ impl Turn {
         }
     }
 
+    /// A receipt anew, for whoever asked.
+    pub(super) fn attest(&mut self, link: LinkKey, custody: usize, taken: &Taken) {
+        let Some(signed) = &self.signed else { return };
+        let (Some(proof), Some(time)) = (signed.proof(custody), receipt_time(&signed.bytes)) else { return };
+        let (receipt, indices) = (signed.bytes.clone(), taken.indices.clone());
+        let leaf = CustodyLeaf { id: taken.id, received_from: taken.from.clone(), time, indices: indices.clone() };
+        let proof = CustodyProof { id: taken.id, indices, receipt, proof, leaf: leaf.encode().into() };
+        self.control(link, ControlFrame::Custody(CustodyFrame { proofs: vec![proof] }));
+    }
+
     fn proof_of(&self, passed: &Passed) -> Option<CustodyProof> {
         let (_, _, acks) = self.origins.acked.as_ref()?;
         let (receipt, time) = self.origins.verified.clone()?;
@@ -97,17 +113,43 @@ impl Turn {
         for proof in frame.proofs {
             if self.kind == NodeKind::Daemon {
                 self.handle_own_proof(&proof);
-            } else if let Some(from) = self.origins.from.get(&proof.id).cloned() {
+            } else if let Some(from) = self.origin_of(&proof) {
                 self.origins.outgoing.entry(from).or_default().push(proof);
             }
         }
         self.flush_proofs();
     }
 
-    /// Sends on what was gathered. A peer that is away misses it.
+    fn origin_of(&mut self, proof: &CustodyProof) -> Option<NodeId> {
+        if let Some(from) = self.origins.from.get(&proof.id) {
+            return Some(from.clone());
+        }
+        let key = DedupeKey { id: proof.id, index: *proof.indices.first()? };
+        match self.store.remembered(&key) {
+            Ok(seen) => seen?.from.filter(|from| *from != self.me),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// A peer is here that proofs may be kept for.
+    pub(super) fn send_kept_proofs(&mut self, peer: &NodeId) {
+        if let Some(proofs) = self.origins.kept.remove(peer) {
+            self.origins.outgoing.entry(peer.clone()).or_default().extend(proofs);
+            self.flush_proofs();
+        }
+    }
+
+    /// Sends on what was gathered, and keeps some of it for a peer that is away.
     pub(super) fn flush_proofs(&mut self) {
         for (to, proofs) in std::mem::take(&mut self.origins.outgoing) {
-            let Some(link) = self.links.values().find(|link| link.peer == to) else { continue };
+            let Some(link) = self.links.values().find(|link| link.peer == to) else {
+                let room = KEPT_MAX.saturating_sub(self.origins.kept.values().map(Vec::len).sum());
+                self.origins.kept.entry(to).or_default().extend(proofs.into_iter().take(room));
+                continue;
+            };
             for proofs in proofs.chunks(CUSTODY_PROOFS_MAX) {
                 drop(link.handle.control(&ControlFrame::Custody(CustodyFrame { proofs: proofs.to_vec() })));
             }

@@ -416,6 +416,7 @@ impl Turn {
                 self.handle(Event::LinkUp { link, peer: peer.clone(), kind });
                 self.greet(link);
                 self.compare_rosters(link, &hello);
+                self.send_kept_proofs(&peer);
                 self.progress(OwnEvent::LinkUp { peer });
             }
             LinkEvent::Down { link, peer, reason } => {

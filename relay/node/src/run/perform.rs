@@ -24,6 +24,10 @@ impl Turn {
     pub(super) fn perform(&mut self, action: Action, now: Timestamp) {
         match action {
             Action::Acknowledge { link, rank, acks } => self.acknowledge(link, rank, acks),
+            Action::Ask { link, inquiry } => self.control(link, ControlFrame::Inquiry(inquiry)),
+            Action::AskedAfter { id } => self.progress(OwnEvent::AskedAfter { id }),
+            Action::Attest { link, custody, taken } => self.attest(link, custody, &taken),
+            Action::Tell { link, answer } => self.control(link, ControlFrame::InquiryAnswer(answer)),
             Action::Answer { ticket, outcome } => self.answer(ticket, outcome),
             Action::Close { link, why } => self.close(link, why),
             Action::Commit { ops, custody } => self.commit(ops, &custody, now),

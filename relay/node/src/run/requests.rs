@@ -5,6 +5,7 @@ use std::sync::Arc;
 use liaison_core::action::Outcome;
 use liaison_core::{Event, NodeKind, Ticket};
 use liaison_protocol::frame::{ControlFrame, Inquiry};
+use liaison_protocol::limits::INQUIRY_HOPS_MAX;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, MessageId};
 
@@ -68,9 +69,10 @@ impl Turn {
 
     /// Asks every linked relay: each answers for itself and for whom it handed over to.
     fn inquire(&mut self, id: MessageId, index: u16) {
+        let inquiry = Inquiry { id, index, hops: INQUIRY_HOPS_MAX };
         let links = self.links.values().filter(|link| link.kind == NodeKind::Relay);
         for link in links {
-            drop(link.handle.control(&ControlFrame::Inquiry(Inquiry { id, index })));
+            drop(link.handle.control(&ControlFrame::Inquiry(inquiry)));
         }
     }
 

@@ -89,6 +89,7 @@ fn render_hop(hop: &Hop, trace: &CustodyTrace, clock: &Clock) -> String {
         Stage::Expired => "expired",
         Stage::Cancelled => "cancelled",
         Stage::Resealed => "resealed",
+        Stage::Resubmitted => "sent again",
         Stage::Unknown => "other",
     };
     let place = match hop.at {

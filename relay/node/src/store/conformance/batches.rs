@@ -132,7 +132,7 @@ pub(in crate::store) fn operations_see_the_earlier_ones_of_their_batch(place: &d
     assert_eq!(store.envelope(&id(1)).unwrap(), None);
 
     let record = remembered(Held::Yes, 4);
-    let remember = Op::Remember { key: key(1, 0), record };
+    let remember = Op::Remember { key: key(1, 0), record: record.clone() };
     let forget = Op::Forget { key: key(1, 0) };
     commit(store.as_ref(), &[remember.clone(), forget.clone()]);
     assert_eq!(store.remembered(&key(1, 0)).unwrap(), None);

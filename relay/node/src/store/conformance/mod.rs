@@ -107,7 +107,7 @@ fn key(number: u64, index: u16) -> DedupeKey {
 }
 
 fn remembered(held: Held, until: u64) -> Remembered {
-    Remembered { attempt: 1, held, until: millis(until) }
+    Remembered::mark(1, held, millis(until))
 }
 
 fn commit(store: &dyn Store, ops: &[Op]) {

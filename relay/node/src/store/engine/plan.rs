@@ -161,7 +161,7 @@ impl<'a> Plan<'a, '_> {
     fn remember(&mut self, key: &DedupeKey, record: &Remembered) -> Result<(), StoreError> {
         check_attempt(record.attempt)?;
         let known = self.known(key)?;
-        self.set_known(key, &Known { remembered: Some(*record), ..known });
+        self.set_known(key, &Known { remembered: Some(record.clone()), ..known });
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! format stands. Whatever is read is checked again; errors are what is wrong, in words.
 
 use liaison_core::op::{Entry, Held, Position, Remembered};
-use liaison_protocol::{Hash, MessageId, NodeId, Timestamp, limits};
+use liaison_protocol::{Hash, Hour, MessageId, NodeId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
 use super::state::Totals;
@@ -71,26 +71,35 @@ pub(super) struct Known {
 
 #[derive(Serialize, Deserialize)]
 struct KnownValue<'a> {
-    remembered: Option<RememberedValue>,
+    #[serde(borrow)]
+    remembered: Option<RememberedValue<'a>>,
     #[serde(borrow)]
     position: Option<(&'a str, u8, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct RememberedValue {
+struct RememberedValue<'a> {
     attempt: u8,
     held: bool,
     until: u64,
+    hour: u32,
+    #[serde(borrow)]
+    from: Option<&'a str>,
+    #[serde(borrow)]
+    to: Option<&'a str>,
 }
 
 pub(super) fn encode_known(known: &Known) -> Vec<u8> {
-    let remembered = known.remembered.map(|record| RememberedValue {
+    let remembered = known.remembered.as_ref().map(|record| RememberedValue {
         attempt: record.attempt,
         held: match record.held {
             Held::Released => false,
             Held::Yes => true,
         },
         until: record.until.as_millis(),
+        hour: record.hour.0,
+        from: record.from.as_ref().map(NodeId::as_str),
+        to: record.to.as_ref().map(NodeId::as_str),
     });
     let position = known.position.as_ref().map(|at| (at.queue.as_str(), at.rank, at.seq));
     encode(&KnownValue { remembered, position })
@@ -107,11 +116,14 @@ pub(super) fn decode_known(bytes: &[u8]) -> Result<Known, Wrong> {
     })
 }
 
-fn remembered(value: RememberedValue) -> Result<Remembered, Wrong> {
+fn remembered(value: RememberedValue<'_>) -> Result<Remembered, Wrong> {
     Ok(Remembered {
         attempt: checked_attempt(value.attempt)?,
         held: if value.held { Held::Yes } else { Held::Released },
         until: Timestamp::from_millis(value.until),
+        hour: Hour(value.hour),
+        from: value.from.map(name).transpose()?,
+        to: value.to.map(name).transpose()?,
     })
 }
 
@@ -173,7 +185,14 @@ mod tests {
     #[test]
     fn values_round_trip() {
         assert_eq!(decode_entry(&encode_entry(&entry())), Ok(entry()));
-        let remembered = |held| Remembered { attempt: 16, held, until: Timestamp::from_millis(5) };
+        let remembered = |held| Remembered {
+            attempt: 16,
+            held,
+            until: Timestamp::from_millis(5),
+            hour: Hour(u32::MAX),
+            from: Some("ap-1".parse().unwrap()),
+            to: (held == Held::Released).then(|| "eu-1".parse().unwrap()),
+        };
         let position = Position { queue: "ncb.ee".parse().unwrap(), rank: 4, seq: u64::MAX };
         for known in [
             Known { remembered: Some(remembered(Held::Yes)), position: Some(position.clone()) },

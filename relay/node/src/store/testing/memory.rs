@@ -72,7 +72,7 @@ impl Store for MemoryStore {
     }
 
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError> {
-        Ok(self.content().remembered.get(key).copied())
+        Ok(self.content().remembered.get(key).cloned())
     }
 
     fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
@@ -188,7 +188,7 @@ impl Batch<'_> {
                 Op::PutEnvelope { id, bytes } => self.put_envelope(id, bytes),
                 Op::Remember { key, record } => {
                     check_attempt(record.attempt)?;
-                    self.set(Change::Remembered(*key, Some(*record)));
+                    self.set(Change::Remembered(*key, Some(record.clone())));
                 }
             }
         }

@@ -136,13 +136,13 @@ pub(super) fn batch(number: u64) -> Vec<Op> {
         if index == 0 {
             ops.push(Op::PutEnvelope { id: entry.id, bytes: noise(position.seq, size) });
         }
-        let record = Remembered { attempt: 1, held: Held::Yes, until: millis(number) };
+        let record = Remembered::mark(1, Held::Yes, millis(number));
         ops.push(Op::Remember { key: DedupeKey { id: entry.id, index }, record });
         ops.push(enqueue(&position, &entry));
     }
     for (position, index, _) in number.checked_sub(HELD_BATCHES).map(messages).unwrap_or_default() {
         let entry = entry(position.seq / 2, index);
-        let record = Remembered { attempt: 1, held: Held::Released, until: millis(number) };
+        let record = Remembered::mark(1, Held::Released, millis(number));
         ops.push(Op::Remember { key: DedupeKey { id: entry.id, index }, record });
         ops.push(dequeue(&position, &entry));
     }

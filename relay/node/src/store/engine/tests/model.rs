@@ -136,7 +136,7 @@ impl Maker {
             Try::Remember { id: number, index, until, released } => {
                 let held = if *released { Held::Released } else { Held::Yes };
                 let key = DedupeKey { id: id(*number), index: *index };
-                ops.push(Op::Remember { key, record: Remembered { attempt: 1, held, until: millis(*until) } });
+                ops.push(Op::Remember { key, record: Remembered::mark(1, held, millis(*until)) });
             }
             Try::Replace { id: number, size } => {
                 ops.push(Op::PutEnvelope { id: id(*number), bytes: Bytes::from(vec![1; *size]) });
