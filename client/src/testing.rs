@@ -200,9 +200,13 @@ impl Desk {
 
     /// Gives this daemon the prekey bundle of another.
     pub(crate) async fn learn_keys_of(&self, other: &Self) {
-        let known = bundles::get(&**other.office.node.store(), &other.me()).unwrap().unwrap();
-        self.commit(vec![bundles::put(&other.me(), &known.frame)]).await;
+        self.commit(vec![bundles::put(&other.me(), &other.bundle())]).await;
         self.tell(OwnEvent::Bundle { agency: other.me() }).await;
+    }
+
+    /// Its own prekey bundle, as it publishes it.
+    pub(crate) fn bundle(&self) -> liaison_protocol::frame::Bundle {
+        bundles::get(&**self.office.node.store(), &self.me()).unwrap().unwrap().frame
     }
 
     pub(crate) async fn tell(&self, event: OwnEvent) {

@@ -12,7 +12,14 @@ use crate::shelf::ReadError;
 
 /// By agency: bounded by the roster.
 #[derive(Default)]
-pub(crate) struct KeyCache(Mutex<BTreeMap<AgencyId, Cached>>);
+pub(crate) struct KeyCache(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    keys: BTreeMap<AgencyId, Cached>,
+    /// How often something was forgotten: what was read before that may be old.
+    forgotten: u64,
+}
 
 #[derive(Clone)]
 struct Cached {
@@ -38,25 +45,34 @@ impl KeyCache {
         created: Timestamp,
     ) -> Result<Option<Chosen>, ReadError> {
         let of_window = |cached: &&Cached| cached.not_before <= created && created < cached.not_after;
-        if let Some(cached) = self.lock().get(agency).filter(of_window) {
-            return Ok(Some(cached.chosen.clone()));
-        }
+        let forgotten = {
+            let known = self.lock();
+            if let Some(cached) = known.keys.get(agency).filter(of_window) {
+                return Ok(Some(cached.chosen.clone()));
+            }
+            known.forgotten
+        };
         let Some(known) = bundles::get(store, agency)? else { return Ok(None) };
         let Some((key, expires_max)) = known.select(created) else { return Ok(None) };
         let window = known.bundle.entry(&key).map(|entry| (entry.not_before, entry.not_after));
         let chosen = Chosen { key, expires_max };
         if let Some((not_before, not_after)) = window {
-            self.lock().insert(agency.clone(), Cached { chosen: chosen.clone(), not_before, not_after });
+            let mut known = self.lock();
+            if known.forgotten == forgotten {
+                known.keys.insert(agency.clone(), Cached { chosen: chosen.clone(), not_before, not_after });
+            }
         }
         Ok(Some(chosen))
     }
 
     /// A newer bundle of the agency is in the store.
     pub(super) fn forget(&self, agency: &AgencyId) {
-        self.lock().remove(agency);
+        let mut known = self.lock();
+        known.keys.remove(agency);
+        known.forgotten += 1;
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AgencyId, Cached>> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -60,7 +60,7 @@ impl Office {
         // The key that it was sealed to in vain would be refused again.
         let same = self.prekey_of(first, previous, index)? == key_of(outgoing.envelope.header(), index);
         let Some(envelope) = outgoing.branch([index]).filter(|_| !same) else {
-            return Ok(Some(self.wait_for_key(first, previous, index, agency)));
+            return Ok(Some(self.wait_for_key(first, previous, index, agency)?));
         };
         let id = envelope.id();
         let event = EventRecord::new(What::Resealed, now).about(first).with_agency(agency);
@@ -81,12 +81,21 @@ impl Office {
         if self.shelf.has(&unkeyed_place(agency, first))? { self.reseal(first, index) } else { Ok(None) }
     }
 
-    fn wait_for_key(&self, first: MessageId, envelope: MessageId, index: u16, agency: &AgencyId) -> Submission {
-        let ops = vec![
-            Shelf::put_clear(unkeyed_place(agency, first), &(first, index)),
-            Fact::Unkeyed { at: self.now(), envelope }.put(first, index),
-        ];
-        Submission { envelope: None, attempt: 1, ops }
+    fn wait_for_key(
+        &self,
+        first: MessageId,
+        envelope: MessageId,
+        index: u16,
+        agency: &AgencyId,
+    ) -> Result<Submission, ReadError> {
+        let (place, now) = (unkeyed_place(agency, first), self.now());
+        let mut ops = vec![Fact::Unkeyed { at: now, envelope }.put(first, index)];
+        if !self.shelf.has(&place)? {
+            // The key may come between the look for it and this commit, with nobody waiting for it yet.
+            ops.push(Work::Keyed { first, index }.put(now));
+        }
+        ops.push(Shelf::put_clear(place, &(first, index)));
+        Ok(Submission { envelope: None, attempt: 1, ops })
     }
 
     /// Which prekey a sealing of a message used for a recipient.

@@ -154,9 +154,11 @@ async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     let (a, b) = pair(&federation).await;
     let id = a.send(&[&b], "one").await;
     // The slots are in no backup: after a restore, none of the keys opens any more.
+    let lost = b.bundle();
     b.stop().await;
     std::fs::remove_file(federation.slot_file("ncb.ee")).unwrap();
     let b = federation.start("ncb.ee").await;
+    until(|| b.bundle() != lost).await;
     b.learn_keys_of(&a).await;
     assert_eq!(a.deliver(&b).await, [(id, RefusalReason::KeyUnavailable)]);
     let refused = OwnEvent::Refused {
