@@ -76,8 +76,12 @@ pub fn verify_custody(
     Ok(body)
 }
 
-/// As [`verify_custody`], for a body whose signature has been verified.
-pub(super) fn check_custody(
+/// As [`verify_custody`], for a body that [`SignedReceipt::verify`] gave under the same roster: one commit's leaves
+/// share a signature.
+///
+/// # Errors
+/// [`ReceiptError`].
+pub fn check_custody(
     body: &ReceiptBody,
     proof: &Proof,
     leaf: &CustodyLeaf,

@@ -168,6 +168,24 @@ impl Node {
 
     /// Applies one event at `now`. Never blocks, reads no clock.
     pub fn handle(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
+        self.handle_together([event], now, actions);
+    }
+
+    /// Applies events that came at once, in their order: what they take goes into one commit.
+    pub fn handle_together(
+        &mut self,
+        events: impl IntoIterator<Item = Event>,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        for event in events {
+            self.apply(event, now, actions);
+        }
+        self.forward(now, actions);
+        self.start_commit(now, actions);
+    }
+
+    fn apply(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
         match event {
             Event::Acked { link, rank, acks } => self.handle_acks(link, rank, &acks, now, actions),
             Event::Cancel { ticket, entries, ops } => self.handle_cancel(ticket, &entries, ops),
@@ -198,8 +216,6 @@ impl Node {
             }
             Event::Timer => self.handle_timer(now, actions),
         }
-        self.forward(now, actions);
-        self.start_commit(now, actions);
     }
 
     /// Whether more events from peers can be taken now. If not, the next `Committed` makes room.

@@ -6,7 +6,7 @@ use liaison_core::action::{Passed, Taken};
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{Acks, CUSTODY_PROOFS_MAX, ControlFrame, Custody as CustodyFrame, CustodyProof};
-use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, verify_custody};
+use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, check_custody};
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use super::Turn;
@@ -172,11 +172,11 @@ impl Turn {
         }
     }
 
-    fn verify(&self, proof: &CustodyProof) -> Result<(CustodyLeaf, ReceiptBody), String> {
+    fn verify(&mut self, proof: &CustodyProof) -> Result<(CustodyLeaf, ReceiptBody), String> {
         let leaf = CustodyLeaf::decode(&proof.leaf).map_err(|error| error.to_string())?;
-        let receipt = SignedReceipt::decode(&proof.receipt).map_err(|error| error.to_string())?;
         let path = Proof::decode(&proof.proof).map_err(|error| error.to_string())?;
-        let body = verify_custody(&receipt, &path, &leaf, &self.roster).map_err(|error| error.to_string())?;
+        let body = self.signed_receipts.verify(&proof.receipt, &self.roster)?;
+        check_custody(&body, &path, &leaf, &self.roster).map_err(|error| error.to_string())?;
         if leaf.id == proof.id { Ok((leaf, body)) } else { Err("it is about another message".into()) }
     }
 }

@@ -1,6 +1,6 @@
 //! Verification of what comes in: costly and pure, so on workers; in order within a rank, so that lanes stay in order.
 
-use std::future::Future;
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,13 +12,15 @@ use liaison_protocol::envelope::{EnvelopeError, VerifiedEnvelope, verify_bytes};
 use liaison_protocol::frame::Transfer;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinHandle};
 
 use crate::link::Room;
 use crate::local::{LocalAgency, Received};
 
-/// Transfers under verification for one rank: enough to keep the workers busy, few enough that flash does not wait.
-const PENDING_MAX: usize = 64;
+/// Transfers that wait for verification, or are under it, for one rank. Their bytes are bounded by [`Room`].
+const PENDING_MAX: usize = 256;
+/// Transfers that one worker checks in one go: flash waits for no more than these.
+const JOB_MAX: usize = 16;
 
 /// A transfer as its link gave it, with the room that it takes until it is stored or refused.
 pub(super) struct Arrived {
@@ -40,17 +42,30 @@ pub(super) enum Outcome {
     Rejected(EnvelopeError),
     /// Signed; and what the agency makes of it, where this is its recipient.
     Verified { envelope: Box<VerifiedEnvelope>, local: Option<Received> },
-    /// A worker died.
-    WorkerGone,
 }
-
-type Check = Pin<Box<dyn Future<Output = Checked> + Send>>;
 
 /// See the module.
 pub(super) struct Inbound {
-    ranks: Vec<FuturesOrdered<Check>>,
-    workers: Arc<Semaphore>,
+    ranks: Vec<Rank>,
+    /// Jobs that run now, over all ranks.
+    running: usize,
+    workers: usize,
     local: Option<Local>,
+}
+
+/// What came in on one rank.
+#[derive(Default)]
+struct Rank {
+    waiting: VecDeque<Unchecked>,
+    jobs: FuturesOrdered<JoinHandle<Vec<Checked>>>,
+    /// Of both.
+    pending: usize,
+}
+
+struct Unchecked {
+    arrived: Arrived,
+    roster: Arc<Roster>,
+    now: Timestamp,
 }
 
 #[derive(Clone)]
@@ -62,44 +77,65 @@ struct Local {
 impl Inbound {
     /// `agency` opens what is addressed to `me`.
     pub(super) fn new(agency: Option<(Arc<dyn LocalAgency>, AgencyId)>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
-            ranks: (0..RANKS).map(|_| FuturesOrdered::new()).collect(),
-            workers: Arc::new(Semaphore::new(cores)),
+            ranks: (0..RANKS).map(|_| Rank::default()).collect(),
+            running: 0,
+            workers: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             local: agency.map(|(agency, me)| Local { agency, me }),
         }
     }
 
     /// Whether every rank can take one more.
     pub(super) fn has_room(&self) -> bool {
-        self.ranks.iter().all(|rank| rank.len() < PENDING_MAX)
+        self.ranks.iter().all(|rank| rank.pending < PENDING_MAX)
     }
 
-    /// Starts checking a transfer.
+    /// Takes a transfer, to be checked as soon as a worker is free.
     pub(super) fn check(&mut self, arrived: Arrived, roster: Arc<Roster>, now: Timestamp) {
-        let rank = arrived.rank;
-        let (workers, local) = (Arc::clone(&self.workers), self.local.clone());
-        let check = async move {
-            let encoded = arrived.transfer.envelope.clone();
-            let branch = arrived.transfer.branch.clone();
-            let _permit = workers.acquire_owned().await;
-            let work = move || check(encoded, &branch, &roster, local.as_ref(), now);
-            let outcome = tokio::task::spawn_blocking(work).await.unwrap_or(Outcome::WorkerGone);
-            Checked { arrived, outcome }
-        };
-        if let Some(queue) = self.ranks.get_mut(usize::from(rank)) {
-            queue.push_back(Box::pin(check));
+        if let Some(rank) = self.ranks.get_mut(usize::from(arrived.rank)) {
+            rank.pending += 1;
+            rank.waiting.push_back(Unchecked { arrived, roster, now });
         }
+        self.start_jobs();
     }
 
-    /// The next transfer that has been checked, the most urgent first. Pending while there is none.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Checked> {
+    /// The next transfers that have been checked, the most urgent first. Pending while there are none.
+    ///
+    /// # Errors
+    /// A worker panicked: what it had was lost.
+    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<Checked>, JoinError>> {
         for rank in &mut self.ranks {
-            if let Poll::Ready(Some(checked)) = Pin::new(rank).poll_next(context) {
+            if let Poll::Ready(Some(checked)) = Pin::new(&mut rank.jobs).poll_next(context) {
+                rank.pending -= checked.as_ref().map_or(0, Vec::len);
+                self.running -= 1;
+                self.start_jobs();
                 return Poll::Ready(checked);
             }
         }
         Poll::Pending
+    }
+
+    /// Gives free workers what waits, the most urgent first: a wake-up costs as much as a check, so that what has
+    /// gathered meanwhile goes together.
+    fn start_jobs(&mut self) {
+        for rank in &mut self.ranks {
+            while self.running < self.workers && !rank.waiting.is_empty() {
+                let together = rank.waiting.len().min(JOB_MAX);
+                let unchecked: Vec<Unchecked> = rank.waiting.drain(..together).collect();
+                let local = self.local.clone();
+                let work = move || unchecked.into_iter().map(|one| one.check(local.as_ref())).collect();
+                rank.jobs.push_back(tokio::task::spawn_blocking(work));
+                self.running += 1;
+            }
+        }
+    }
+}
+
+impl Unchecked {
+    fn check(self, local: Option<&Local>) -> Checked {
+        let Self { arrived, roster, now } = self;
+        let outcome = check(arrived.transfer.envelope.clone(), &arrived.transfer.branch, &roster, local, now);
+        Checked { arrived, outcome }
     }
 }
 

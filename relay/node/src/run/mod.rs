@@ -20,6 +20,7 @@ mod receipts;
 mod recent;
 mod requests;
 mod rosters;
+mod signed;
 mod times;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -55,6 +56,7 @@ use receipts::{Receipts, Signed};
 use recent::Recent;
 use requests::Waiter;
 pub use rosters::{LoadError, load as load_roster};
+use signed::SignedReceipts;
 use times::CommitTimes;
 
 /// Events from links that wait for the loop. Full: links are not read.
@@ -138,6 +140,7 @@ pub(crate) struct Turn {
     last_ticket: u64,
     recent: Recent,
     origins: Origins,
+    signed_receipts: SignedReceipts,
     /// Records of the receipt chain that the next commit carries.
     records: Vec<Op>,
     /// The receipt for the commit under way.
@@ -211,6 +214,7 @@ impl Runner {
             last_ticket: 0,
             recent: Recent::default(),
             origins: Origins::default(),
+            signed_receipts: SignedReceipts::default(),
             records: Vec::new(),
             unsigned: None,
             signed: None,
@@ -321,14 +325,20 @@ impl Runner {
 impl Turn {
     /// Applies one event, does all that follows from it, and what follows from that.
     fn handle(&mut self, event: Event) {
-        self.events.push_back(event);
+        self.handle_together(vec![event]);
+    }
+
+    /// The same for events that came at once.
+    fn handle_together(&mut self, events: Vec<Event>) {
         let mut actions: Vec<Action> = Vec::new();
-        while let Some(event) = self.events.pop_front() {
+        let mut next = events;
+        while !next.is_empty() {
             let now = clock::now();
-            self.core.handle(event, now, &mut actions);
+            self.core.handle_together(next, now, &mut actions);
             for action in actions.drain(..) {
                 self.perform(action, now);
             }
+            next = self.events.pop_front().into_iter().collect();
         }
         self.flush_proofs();
     }

@@ -9,6 +9,7 @@ use liaison_protocol::envelope::{Envelope, VerifiedEnvelope, verify_bytes};
 use liaison_protocol::frame::{ACKS_MAX, Ack, Acks, CloseCode, ControlFrame, Reach, Transfer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{MessageId, Timestamp};
+use tokio::task::JoinError;
 
 use super::inbound::{Arrived, Checked, Outcome};
 use super::notices::Notice;
@@ -50,8 +51,21 @@ impl Turn {
         }
     }
 
-    /// A verified transfer enters the core together with what the store remembers of it, in one turn.
-    pub(super) fn handle_checked(&mut self, checked: Checked) {
+    /// Verified transfers enter the core together with what the store remembers of them, in one turn.
+    pub(super) fn handle_checked(&mut self, checked: Result<Vec<Checked>, JoinError>) {
+        let Ok(checked) = checked else { return self.fail(RunError::Thread("a worker".into())) };
+        let mut events = Vec::with_capacity(checked.len());
+        for checked in checked {
+            match self.arrived(checked) {
+                Ok(event) => events.extend(event),
+                Err(error) => return self.fail(error),
+            }
+        }
+        self.handle_together(events);
+    }
+
+    /// `None`: its link is gone, and with it whoever would be answered.
+    fn arrived(&mut self, checked: Checked) -> Result<Option<Event>, RunError> {
         let Checked { arrived: Arrived { link, rank, transfer, room: _room }, outcome } = checked;
         let (envelope, local) = match outcome {
             Outcome::Verified { envelope, local } => (*envelope, local),
@@ -59,21 +73,19 @@ impl Turn {
                 tracing::warn!(link = link.0, %error, "a transfer was rejected");
                 let (reason, detail) = (error.reason(), error.to_string());
                 let (seq, branch) = (transfer.seq, transfer.branch);
-                return self.handle(Event::Rejected { link, rank, seq, branch, reason, detail });
+                return Ok(Some(Event::Rejected { link, rank, seq, branch, reason, detail }));
             }
-            Outcome::WorkerGone => return self.fail(RunError::Thread("a worker".into())),
         };
         let offered = local.is_some();
         if offered && !self.links.contains_key(&link) {
-            return self.drop_offer(envelope.id());
+            self.drop_offer(envelope.id());
+            return Ok(None);
         }
         if offered {
             self.offered.insert((link, rank, transfer.seq), envelope.id());
         }
-        match self.remembered(link, rank, transfer, envelope, local) {
-            Ok(received) => self.handle(Event::Received(Box::new(received))),
-            Err(error) => self.fail(error),
-        }
+        let received = self.remembered(link, rank, transfer, envelope, local)?;
+        Ok(Some(Event::Received(Box::new(received))))
     }
 
     fn remembered(
