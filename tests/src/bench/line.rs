@@ -112,6 +112,12 @@ impl Line {
         Ok(line)
     }
 
+    /// Processor time used so far: by this process, which is both agencies, and by the relays.
+    pub(super) fn cpu_time(&self) -> Result<Duration> {
+        let ids = self.relays.iter().map(Child::id).chain([std::process::id()]);
+        ids.map(cpu_time).sum()
+    }
+
     /// Ends all processes.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
@@ -131,6 +137,15 @@ impl Drop for Line {
             drop(relay.wait());
         }
     }
+}
+
+/// proc_pid_stat(5): fields 14 and 15, in hundredths of a second.
+fn cpu_time(process: u32) -> Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let (_, behind_name) = stat.rsplit_once(')').context("a name in parentheses")?;
+    let fields = behind_name.split_ascii_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.map(str::parse::<u64>).sum::<Result<_, _>>()?;
+    Ok(Duration::from_millis(10 * ticks))
 }
 
 struct StartedNode {

@@ -42,12 +42,15 @@ pub struct Measured {
     per_second: f64,
     p50: Duration,
     p99: Duration,
+    /// Of all four nodes, a message.
+    cpu: Duration,
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |span: Duration| span.as_secs_f64() * 1000.0;
-        write!(f, "{:>7.0} a second   p50 {:>7.2} ms   p99 {:>7.2} ms", self.per_second, ms(self.p50), ms(self.p99))
+        let (p50, p99, cpu) = (ms(self.p50), ms(self.p99), ms(self.cpu));
+        write!(f, "{:>7.0} a second   p50 {p50:>7.2} ms   p99 {p99:>7.2} ms   CPU {cpu:>6.3} ms each", self.per_second)
     }
 }
 
@@ -76,7 +79,7 @@ pub async fn pipeline(line: &Line, load: Load) -> Result<Measured> {
     let started: Arc<Mutex<HashMap<MessageId, Instant>>> = Arc::default();
     let room = Arc::new(Semaphore::new(load.in_flight));
     let mut latencies = Vec::new();
-    let begin = Instant::now();
+    let (begin, cpu_before) = (Instant::now(), line.cpu_time()?);
     let mut sent = 0usize;
     let mut ready = ready.into_iter();
     let mut seals = tokio::task::JoinSet::new();
@@ -117,14 +120,15 @@ pub async fn pipeline(line: &Line, load: Load) -> Result<Measured> {
         collect(line, &started, &room, &mut latencies);
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    let took = begin.elapsed();
+    let (took, cpu) = (begin.elapsed(), line.cpu_time()?.saturating_sub(cpu_before));
     if latencies.len() + usize::from(load.sealing == Sealing::Before) < sent {
         bail!("{} of {sent} messages did not arrive", sent - latencies.len());
     }
     latencies.sort_unstable();
     let at = |share: usize| latencies.get(latencies.len() * share / 100).copied().unwrap_or_default();
+    let cpu = cpu / u32::try_from(latencies.len().max(1))?;
     #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
-    Ok(Measured { per_second: latencies.len() as f64 / took.as_secs_f64(), p50: at(50), p99: at(99) })
+    Ok(Measured { per_second: latencies.len() as f64 / took.as_secs_f64(), p50: at(50), p99: at(99), cpu })
 }
 
 fn note(started: &Mutex<HashMap<MessageId, Instant>>, id: MessageId) {
