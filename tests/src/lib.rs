@@ -10,6 +10,7 @@
     reason = "a harness fails loudly, where the test can be read"
 )]
 
+pub mod anyone;
 pub mod bench;
 pub mod fed;
 pub mod sim;

@@ -1,6 +1,7 @@
 //! The benchmark: two real relay processes, and two agencies' nodes in this process.
 
 mod line;
+mod loopback;
 mod measure;
 pub mod yardsticks;
 

@@ -17,6 +17,9 @@ use liaison_protocol::{AgencyId, NodeId, Precedence};
 /// Each for about this long.
 const RUN: Duration = Duration::from_secs(2);
 
+/// What an envelope with one wrap and its transfer frame add to the text, about.
+const FRAME_BYTES: usize = 2048;
+
 /// All of them, a line each.
 pub async fn all(text_bytes: usize) -> Result<Vec<String>> {
     let disk = tokio::task::spawn_blocking(move || -> Result<Vec<String>> {
@@ -28,7 +31,10 @@ pub async fn all(text_bytes: usize) -> Result<Vec<String>> {
         lines.extend(cryptography(text_bytes)?);
         Ok(lines)
     });
-    disk.await?
+    let mut lines = disk.await??;
+    let rate = super::loopback::frames_per_second(text_bytes + FRAME_BYTES, RUN).await?;
+    lines.push(format!("bare QUIC, the same frames, one stream  {rate:>8.0} frames a second"));
+    Ok(lines)
 }
 
 fn appended(record: usize, batch: usize) -> Result<f64> {
