@@ -40,6 +40,10 @@ pub struct Line {
     nodes: Vec<JoinHandle<Result<(), liaison_node::run::RunError>>>,
     stop: CancellationToken,
     relays: Vec<Child>,
+    binary: PathBuf,
+    relay_configs: Vec<PathBuf>,
+    /// An agency whose daemon never runs: what is sent to it stays queued at its relay.
+    pub(super) absent: AgencyId,
     _folder: TempDir,
 }
 
@@ -81,9 +85,10 @@ impl Line {
         let federation = make(&options)?;
         let roster = Arc::new(federation.roster()?);
         let binary = build_relay()?;
-        let relays = federation.relays.iter().map(|relay| start_relay(&binary, &federation.relay_config(&relay.id)));
-        let relays = relays.collect::<Result<Vec<_>>>()?;
-        let [sender, recipient] = [&federation.agencies[0], &federation.agencies[1]];
+        let relay_configs: Vec<PathBuf> =
+            federation.relays.iter().map(|relay| federation.relay_config(&relay.id)).collect();
+        let relays = relay_configs.iter().map(|config| start_relay(&binary, config)).collect::<Result<Vec<_>>>()?;
+        let [sender, recipient, absent] = [0, 1, 2].map(|at| &federation.agencies[at]);
         let (durable, delivered) = mpsc::unbounded_channel();
         let prekey = PrekeySecret::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let inbox = Arc::new(Inbox { me: recipient.id.clone(), prekey, opens: Mutex::new(true), durable });
@@ -106,6 +111,9 @@ impl Line {
             nodes,
             stop,
             relays,
+            binary,
+            relay_configs,
+            absent: absent.id.clone(),
             _folder: folder,
         };
         super::measure::first(&line, Duration::from_secs(30)).await.context("the line did not come up")?;
@@ -116,6 +124,29 @@ impl Line {
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         let ids = self.relays.iter().map(Child::id).chain([std::process::id()]);
         ids.map(cpu_time).sum()
+    }
+
+    /// Kills the relay of the recipient's region.
+    pub(super) fn kill_last_relay(&mut self) -> Result<()> {
+        let relay = self.relays.last_mut().context("a relay")?;
+        relay.kill()?;
+        relay.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again, from its own disk.
+    pub(super) fn start_last_relay(&mut self) -> Result<()> {
+        let relay = self.relays.last_mut().context("a relay")?;
+        let config = self.relay_configs.last().context("its configuration")?;
+        *relay = start_relay(&self.binary, config)?;
+        Ok(())
+    }
+
+    /// Bytes of memory that each relay has resident, most first.
+    pub(super) fn resident(&self) -> Result<Vec<u64>> {
+        let mut resident = self.relays.iter().map(|relay| resident(relay.id())).collect::<Result<Vec<_>>>()?;
+        resident.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
+        Ok(resident)
     }
 
     /// Ends all processes.
@@ -146,6 +177,13 @@ fn cpu_time(process: u32) -> Result<Duration> {
     let fields = behind_name.split_ascii_whitespace().skip(11).take(2);
     let ticks: u64 = fields.map(str::parse::<u64>).sum::<Result<_, _>>()?;
     Ok(Duration::from_millis(10 * ticks))
+}
+
+/// proc_pid_status(5): `VmRSS`, in KiB.
+fn resident(process: u32) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    Ok(1024 * line.trim().trim_end_matches(" kB").parse::<u64>()?)
 }
 
 struct StartedNode {

@@ -10,7 +10,7 @@ use liaison_node::clock;
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
 use liaison_protocol::seal::{SealRequest, seal};
-use liaison_protocol::{MessageId, NodeId, Precedence};
+use liaison_protocol::{AgencyId, MessageId, NodeId, Precedence};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::line::Line;
@@ -145,7 +145,7 @@ fn collect(line: &Line, started: &Mutex<HashMap<MessageId, Instant>>, room: &Sem
     }
 }
 
-fn receiver(line: &Line) -> std::sync::MutexGuard<'_, mpsc::UnboundedReceiver<(MessageId, Instant)>> {
+pub(super) fn receiver(line: &Line) -> std::sync::MutexGuard<'_, mpsc::UnboundedReceiver<(MessageId, Instant)>> {
     line.delivered.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -171,13 +171,18 @@ pub(super) fn envelope(line: &Line) -> Result<VerifiedEnvelope> {
 pub(super) struct SealJob {
     federation: liaison_protocol::FederationId,
     sender: NodeId,
-    recipients: Vec<(liaison_protocol::AgencyId, liaison_protocol::prekey::PrekeyPublic)>,
+    recipients: Vec<(AgencyId, liaison_protocol::prekey::PrekeyPublic)>,
     signer: Arc<liaison_protocol::sign::SigningKey>,
     content: Content,
 }
 
 impl SealJob {
     pub(super) fn of(line: &Line) -> Self {
+        Self::to(line, &line.recipient)
+    }
+
+    /// The same to another agency: nobody will open it.
+    pub(super) fn to(line: &Line, to: &AgencyId) -> Self {
         let content = Content::Message(Message {
             thread: None,
             in_reply_to: None,
@@ -193,7 +198,7 @@ impl SealJob {
         Self {
             federation: line.roster.federation(),
             sender: NodeId::from(&line.sender),
-            recipients: vec![(line.recipient.clone(), line.inbox.prekey.public())],
+            recipients: vec![(to.clone(), line.inbox.prekey.public())],
             signer: line.signer.clone(),
             content,
         }

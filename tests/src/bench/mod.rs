@@ -1,9 +1,11 @@
 //! The benchmark: two real relay processes, and two agencies' nodes in this process.
 
+mod hold;
 mod line;
 mod loopback;
 mod measure;
 pub mod yardsticks;
 
+pub use hold::{outage, queued};
 pub use line::Line;
 pub use measure::{Load, Measured, Sealing, pipeline};
