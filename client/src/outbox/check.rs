@@ -89,6 +89,12 @@ fn check_recipient(roster: &Roster, me: &AgencyId, to: &AgencyId, precedence: Pr
         let detail = format!("{me} may write to {to} up to {}, not {precedence}", agreement.max_precedence);
         return Err(Problem::new(ProblemCode::NoAgreement, detail));
     }
+    // [RCPT-6] Its end could never be known: better refused now than delivered and called expired.
+    if roster.agreement(to, me).is_none() {
+        let detail = format!("no agreement lets {to} write to {me}, so no delivery receipt could come back");
+        let hint = "ask for an agreement in that direction, too; routine is enough";
+        return Err(Problem::new(ProblemCode::NoAgreement, detail).with_hint(hint));
+    }
     Ok(())
 }
 

@@ -120,6 +120,24 @@ async fn an_agreement_bounds_the_precedence() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_to_an_agency_that_may_not_send_its_receipt() {
+    let federation = Federation::new();
+    let a = federation.start("ncb.sg").await;
+    let mut message = submission(&[], "s");
+    message.to = vec!["ncb.ee".parse().unwrap()];
+    let roster = federation.roster_with(|roster| {
+        use liaison_protocol::roster::Party;
+        let (from, to) = ("ncb.sg".parse().unwrap(), "ncb.ee".parse().unwrap());
+        certs_dev::disagree(roster, &Party::Any, &Party::Any);
+        certs_dev::agree(roster, Party::Agency(from), Party::Agency(to), liaison_protocol::Precedence::Flash);
+    });
+    a.roster.send_replace(roster);
+    let refused = a.office.submit(message, None).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::NoAgreement.as_str());
+    assert!(refused.detail.contains("no agreement lets ncb.ee write to ncb.sg"), "{}", refused.detail);
+}
+
+#[tokio::test]
 async fn one_key_names_one_message_also_after_a_restart() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;
