@@ -1,0 +1,13 @@
+//! Small models of what must never go wrong, explored to the last state.
+//!
+//! [`custody`] is custody transfer with resubmission; [`rosters`] is the spreading of rosters with forks, around the
+//! product's own decisions. Each has planted bugs as switches: a checker that does not find them proves nothing.
+
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "a model fails loudly, where the test can be read")]
+
+pub mod custody;
+pub mod rosters;
+
+#[path = "../../src/draw.rs"]
+#[expect(unreachable_pub, dead_code, reason = "shared with the other tests, which use more of it")]
+mod draw;
