@@ -45,6 +45,7 @@ impl World<'_> {
             }
             Action::Measure(_) | Action::Passed(_) => {}
             Action::Ask { .. } | Action::AskedAfter { .. } | Action::Attest { .. } | Action::Tell { .. } => {}
+            Action::Compare { .. } | Action::Compared { .. } | Action::LoadReleased { .. } => {}
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
         }
@@ -138,7 +139,7 @@ impl World<'_> {
         let clock = self.clock(node);
         let verified = self.verify(node, transfer.envelope.clone());
         let id = Envelope::decode_shared(transfer.envelope).map_or(MessageId(liaison_protocol::Hash::ZERO), |e| e.id());
-        let Transfer { seq, attempt, branch, path, .. } = transfer;
+        let Transfer { seq, attempt, branch, path, accepted, .. } = transfer;
         let carried = Carried { id, branch: branch.clone(), attempt };
         let good = verified.is_ok();
         self.note(Step::Received { node, from, link, rank, seq, transfer: carried, clock, good });
@@ -160,7 +161,7 @@ impl World<'_> {
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok());
         let disk = &self.nodes[node].disk;
         let seen = branch.iter().map(|index| disk.remembered(&DedupeKey { id, index: *index })).collect();
-        let received = Received { link, rank, seq, attempt, branch, path, envelope, seen, stored, local };
+        let received = Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local };
         self.handle(node, Event::Received(Box::new(received)));
     }
 
@@ -185,7 +186,7 @@ impl World<'_> {
             Envelope::decode_shared(bytes).expect("stored bytes decode").prune(&branch).encode().into();
         self.captured.push_back((rank, branch.clone(), envelope.clone()));
         self.captured.truncate(64);
-        let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope };
+        let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
         self.transmit_played(node, link, rank, transfer);
     }
 }

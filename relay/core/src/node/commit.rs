@@ -21,7 +21,8 @@ impl Node {
             return;
         }
         let mut batch = std::mem::take(&mut self.open);
-        let ops = batch.take_ops();
+        let mut ops = batch.take_ops();
+        ops.extend(self.ledger.records(batch.accepted.iter().chain(&batch.released), now));
         let custody = batch.custody.clone();
         self.flying = Some(batch);
         actions.push(Action::Commit { ops, custody });
@@ -40,6 +41,8 @@ impl Node {
         for position in self.releasing_in(&batch) {
             self.releasing.remove(&position);
         }
+        self.ledger.apply(batch.accepted);
+        self.ledger.apply(batch.released);
         for ending in batch.endings {
             self.ending.remove(&ending.position);
         }
@@ -86,6 +89,7 @@ impl Node {
         for op in batch.releases {
             self.open.release(op);
         }
+        self.open.released.extend(batch.released);
     }
 }
 

@@ -28,6 +28,7 @@ impl Node {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
         self.advertised.remove(&link);
+        self.conserve.handle_down(link, &peer);
         let unanswered = self.inquiries.handle_down(link);
         self.end_inquiries(unanswered, actions);
         for rank in 0..RANKS {
@@ -294,11 +295,11 @@ impl Node {
     }
 
     fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
-        let to = self.peers.get(&lane.0).map(|(peer, _)| peer.clone());
+        let Some(to) = self.peers.get(&lane.0).cloned() else { return };
         let mut passed: Vec<(NodeId, u16)> = Vec::new();
         for (index, position) in flight.entries {
             if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
-                if let Some(from) = self.release(&position, to.clone(), now, actions) {
+                if let Some(from) = self.release(&position, &to, now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
                 }
             } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
@@ -325,7 +326,7 @@ impl Node {
     fn release(
         &mut self,
         position: &Position,
-        to: Option<NodeId>,
+        to: &(NodeId, NodeKind),
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Option<NodeId> {
@@ -336,9 +337,10 @@ impl Node {
         window.backoff.reset();
         self.releasing.insert(position.clone());
         self.open.release(dequeue(position, &entry));
-        if let Some(op) = released(&entry, to, &self.config.me) {
+        if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {
             self.open.release(op);
         }
+        self.count_released(to, &entry, now);
         let precedence = liaison_protocol::Precedence::from_rank(position.rank).unwrap_or_default();
         let held_ms = u64::try_from(now.since(entry.accepted).as_millis()).unwrap_or(u64::MAX);
         actions.push(Action::Measure(Measure::Released { precedence, held_ms }));
