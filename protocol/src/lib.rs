@@ -25,6 +25,8 @@ pub mod inner;
 pub mod keyfile;
 pub mod label;
 pub mod limits;
+#[doc(hidden)]
+pub mod mutant;
 pub mod open;
 pub mod precedence;
 pub mod prekey;

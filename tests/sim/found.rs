@@ -50,3 +50,27 @@ fn a_message_to_two_that_is_sent_again_keeps_the_wraps_of_both() {
     let told = |step: &Step| matches!(step, Step::Ended { .. });
     assert!(!report.trace.steps.iter().any(|(_, step)| told(step)), "both were delivered");
 }
+
+/// Seed 1493: an end for which the disk had no room was only tried again at the message's expiry, days later.
+#[test]
+fn a_refusal_that_finds_the_disk_full_is_told_soon_afterwards() {
+    let mut plan = plan(vec![fault(1_010, 300, FaultKind::Full(Place::Agency(0), 100))]);
+    plan.shape.strict = true;
+    // Agency 0 has no agreement with itself.
+    plan.mail[0].to = vec![0];
+    let report = run(&plan);
+    assert!(report.trace.steps.iter().any(|(_, step)| matches!(step, Step::Full { .. })), "the disk was full");
+    assert_eq!(check(&report), []);
+}
+
+/// Seed 13: what could not be withdrawn for lack of room was not sent on either, until its expiry.
+#[test]
+fn a_withdrawal_that_finds_the_disk_full_leaves_the_message_on_its_way() {
+    let cut = FaultKind::Cut(Place::Relay(0), Place::Agency(0));
+    let full = FaultKind::Full(Place::Agency(0), 100);
+    let mut plan = plan(vec![fault(500, 20_000, cut), fault(1_500, 2_000, full)]);
+    plan.mail[0].cancel_after_ms = Some(1_000);
+    let report = run(&plan);
+    assert!(report.trace.steps.iter().any(|(_, step)| matches!(step, Step::Full { .. })), "the disk was full");
+    assert_eq!(check(&report), []);
+}

@@ -13,4 +13,6 @@
 pub mod anyone;
 pub mod bench;
 pub mod fed;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod sim;

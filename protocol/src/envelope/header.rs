@@ -6,6 +6,7 @@ use super::padding;
 use crate::codec::{self, Malformed};
 use crate::hash::{Hash, push_lp8};
 use crate::ids::{AgencyId, FederationId, KeyId, NodeId, PrekeyId};
+use crate::mutant::{Mutant, planted};
 use crate::precedence::Precedence;
 use crate::time::Timestamp;
 use crate::{bounded, label, limits};
@@ -155,11 +156,13 @@ impl Header {
         }
         // [HDR-4]
         rule(self.expires >= self.created, "it expires before it was created")?;
-        rule(self.expires.since(self.created) <= limits::LIFETIME_MAX, "its lifetime is more than 30 days")?;
+        let short = self.expires.since(self.created) <= limits::LIFETIME_MAX;
+        rule(short || planted(Mutant::LifetimeUnbounded), "its lifetime is more than 30 days")?;
         // [HDR-2]
         rule(!self.recipients.is_empty(), "it names no recipient")?;
         rule(self.recipients.len() <= limits::RECIPIENTS_MAX, "it names more than 1,024 recipients")?;
-        rule(self.recipients.is_sorted_by(|a, b| a.id < b.id), "its recipients are not in ascending order")?;
+        let ascending = self.recipients.is_sorted_by(|a, b| a.id < b.id);
+        rule(ascending || planted(Mutant::RecipientsUnordered), "its recipients are not in ascending order")?;
         // [HDR-3]
         rule(self.extensions.len() <= limits::EXTENSIONS_MAX, "it has more than 16 extensions")?;
         rule(self.extensions.is_sorted_by(|a, b| a.kind < b.kind), "its extensions are not in ascending order")?;

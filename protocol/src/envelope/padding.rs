@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use crate::limits::{BODY_PLAIN_BYTES_MAX, BODY_PLAIN_BYTES_MIN};
+use crate::mutant::{Mutant, planted};
 
 /// The marker between a message and its zeros.
 const MARK: u8 = 0x80;
@@ -52,5 +53,8 @@ pub fn pad(message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 pub fn unpad(padded: &[u8]) -> Option<&[u8]> {
     let mark = padded.iter().rposition(|byte| *byte != 0)?;
     let message = padded.get(..mark)?;
+    if planted(Mutant::PaddingUnchecked) {
+        return Some(message);
+    }
     (padded.get(mark) == Some(&MARK) && padded_len(message.len()) == padded.len()).then_some(message)
 }

@@ -31,6 +31,7 @@ pub use statement::{Proven, Statement, plain_statement, statement, verify_statem
 use crate::codec::{self, Malformed};
 use crate::hash::Hash;
 use crate::ids::{FederationId, KeyId, NodeId};
+use crate::mutant::{Mutant, planted};
 use crate::roster::{Roster, RosterVersion};
 use crate::sign::{SignError, Signature, Signer};
 use crate::time::Timestamp;
@@ -91,7 +92,7 @@ pub struct Batch {
 impl Batch {
     fn check(&self, proof: &Proof, leaf: Hash) -> Result<(), ReceiptError> {
         let holds = proof.root(leaf, self.size) == Some(self.root);
-        if holds { Ok(()) } else { Err(ReceiptError::NotInBatch) }
+        if holds || planted(Mutant::LeafUnchecked) { Ok(()) } else { Err(ReceiptError::NotInBatch) }
     }
 }
 
@@ -306,6 +307,7 @@ impl SignedReceipt {
         };
         match key.verify(&signed_message(&self.hash()), &self.signature) {
             Ok(()) => Ok(body),
+            Err(_) if planted(Mutant::ReceiptSignatureUnchecked) => Ok(body),
             Err(_) => Err(ReceiptError::BadSignature { issuer: body.issuer }),
         }
     }

@@ -14,6 +14,7 @@ use super::{RootSet, Roster, RosterVersion};
 use crate::hash::Hash;
 use crate::ids::FederationId;
 use crate::limits;
+use crate::mutant::{Mutant, planted};
 
 pub use super::rules::RosterRule;
 
@@ -129,9 +130,13 @@ impl RootSet {
             self.keys.iter().map(|key| (key.key_id().to_string(), key)).collect();
         let signed = dsse.signatures.iter().filter_map(|entry| {
             let key = by_id.get(&entry.key_id)?;
-            key.verify(signature_context(), &pae, &entry.signature).ok()?;
+            let verified = key.verify(signature_context(), &pae, &entry.signature);
+            verified.ok().or_else(|| planted(Mutant::RootSignatureUnchecked).then_some(()))?;
             Some(entry.key_id.as_str())
         });
+        if planted(Mutant::SignerCountsTwice) {
+            return signed.count();
+        }
         signed.collect::<BTreeSet<_>>().len()
     }
 }
@@ -175,11 +180,11 @@ impl Roster {
     // [ROSTER-5] [ROSTER-7]
     pub fn check_follows(&self, trusted: &Self) -> Result<(), RosterError> {
         let (version, current) = (self.version(), trusted.version());
-        if version <= current {
+        if version <= current && !planted(Mutant::RosterNotNewer) {
             return Err(RosterError::NotNewer { offered: version, trusted: current });
         }
-        let is_successor = version.0 - current.0 == 1;
-        if is_successor && self.document.prev != trusted.hash {
+        let is_successor = version.0.saturating_sub(current.0) == 1;
+        if is_successor && !planted(Mutant::RosterPredecessorIgnored) && self.document.prev != trusted.hash {
             return Err(RosterError::PrevMismatch { version, trusted: current });
         }
         Ok(())
@@ -188,7 +193,7 @@ impl Roster {
     fn verify(bytes: &[u8], roots: &RootSet, federation: &FederationId) -> Result<Self, RosterError> {
         let dsse = Dsse::decode(bytes, ROSTER_TYPE, limits::ROSTER_BYTES_MAX)?;
         let (valid, needed) = (roots.valid_signatures(&dsse), usize::from(roots.threshold));
-        if valid < needed {
+        if valid + usize::from(planted(Mutant::ThresholdShortByOne)) < needed {
             return Err(RosterError::Threshold { valid, needed });
         }
         // [ROSTER-1]
@@ -198,7 +203,7 @@ impl Roster {
         }
         document.roots.check()?;
         // [ROSTER-3]
-        if document.roots != *roots {
+        if document.roots != *roots && !planted(Mutant::NewRootsUnsigned) {
             let (valid, needed) = (document.roots.valid_signatures(&dsse), usize::from(document.roots.threshold));
             if valid < needed {
                 return Err(RosterError::ThresholdOfNewRoots { valid, needed });

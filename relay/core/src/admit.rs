@@ -2,6 +2,7 @@
 
 use liaison_protocol::envelope::{Header, Kind};
 use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::{Role, Roster};
 use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
@@ -52,15 +53,15 @@ pub fn check_envelope(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     check_suite(header.suite, roster.min_suite())?;
-    if header.created > now.after(CLOCK_AHEAD_MAX) {
+    if header.created > now.after(CLOCK_AHEAD_MAX) && !planted(Mutant::FutureTaken) {
         let ahead = header.created.since(now).as_secs();
         return Err(Refusal::last(RefusalReason::Clock, format!("created {ahead} s ahead of this node's clock")));
     }
-    if header.expires <= now {
+    if header.expires <= now && !planted(Mutant::ExpiredTaken) {
         return Err(Refusal::last(RefusalReason::Expired, "it has expired"));
     }
     check_sender(header, peer, roster)?;
-    if path.contains(me) {
+    if path.contains(me) && !planted(Mutant::LoopTaken) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
     }
     Ok(())
@@ -81,7 +82,7 @@ fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), R
     if roster.role(&header.sender).is_none() {
         return unknown(format!("{} is not in roster version {}", header.sender, roster.version()));
     }
-    if roster.role(peer) == Some(Role::Agency) && *peer != header.sender {
+    if roster.role(peer) == Some(Role::Agency) && *peer != header.sender && !planted(Mutant::SpoofTaken) {
         return unknown(format!("{peer} handed over an envelope of {}", header.sender));
     }
     Ok(())
@@ -92,7 +93,7 @@ fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), R
 // [CUST-8]
 #[must_use]
 pub fn may_hop(path: &[NodeId], to: &NodeId, home: &[NodeId]) -> bool {
-    path.len() < HOPS_MAX || (path.len() == HOPS_MAX && home.contains(to))
+    planted(Mutant::HopsUnbounded) || path.len() < HOPS_MAX || (path.len() == HOPS_MAX && home.contains(to))
 }
 
 /// Rules for one recipient, at a relay: it exists, the envelope has not passed too many relays on its way to it, and
@@ -114,7 +115,7 @@ pub fn check_recipient(
     if !may_hop(path, me, &agency.home) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }
-    if roster.role(&header.sender) == Some(Role::Relay) {
+    if roster.role(&header.sender) == Some(Role::Relay) || planted(Mutant::AgreementIgnored) {
         return Ok(()); // a notice: relays owe them to every sender
     }
     let sender = header.sender.to_agency();
@@ -124,7 +125,7 @@ pub fn check_recipient(
             format!("no agreement lets {sender} write to {recipient}"),
         ));
     };
-    if header.precedence > agreement.max_precedence {
+    if header.precedence > agreement.max_precedence && !planted(Mutant::PrecedenceIgnored) {
         let detail =
             format!("{sender} may write to {recipient} up to {}, not {}", agreement.max_precedence, header.precedence);
         return Err(Refusal::last(RefusalReason::NoAgreement, detail));
@@ -150,8 +151,11 @@ pub enum Copy {
 pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind) -> Copy {
     match seen {
         None => Copy::New,
+        Some(Remembered { held: Held::Yes, .. }) if planted(Mutant::HeldTakenTwice) => Copy::New,
         Some(Remembered { held: Held::Yes, .. }) => Copy::StillHeld,
-        Some(_) if kind == NodeKind::Daemon => Copy::Passed,
+        Some(_) if kind == NodeKind::Daemon && !planted(Mutant::InboxTakesAttempts) => Copy::Passed,
+        Some(_) if kind == NodeKind::Relay && planted(Mutant::AttemptAlwaysNew) => Copy::New,
+        Some(_) if planted(Mutant::AttemptIgnored) => Copy::Passed,
         Some(remembered) if attempt > remembered.attempt => Copy::New,
         Some(_) => Copy::Passed,
     }
@@ -160,7 +164,7 @@ pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind) -> Copy 
 /// Bytes that an agency's queue may hold of this precedence: flash keeps a reserve that nothing else may use.
 #[must_use]
 pub fn queue_bytes_max(limit: u64, flash_reserve_percent: u8, precedence: Precedence) -> u64 {
-    if precedence == Precedence::Flash {
+    if precedence == Precedence::Flash || planted(Mutant::FlashReserveForAll) {
         return limit;
     }
     limit - limit / 100 * u64::from(flash_reserve_percent.min(100))

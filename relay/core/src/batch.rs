@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use crate::action::{Acknowledgement, Taken};
 use crate::event::{LinkKey, Ticket};
-use crate::ledger::Count;
 use crate::op::{DedupeKey, Entry, Op, Position};
 use liaison_protocol::Timestamp;
+use liaison_protocol::mutant::{Mutant, planted};
 
 /// Bytes in one commit, about; a batch that holds them takes nothing more until its commit has begun.
 pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -22,10 +22,6 @@ pub(crate) struct Batch {
     pub(crate) releases: Vec<Op>,
     pub(crate) endings: Vec<Ending>,
     weight: usize,
-    /// What is accepted from relays; dropped with the rest if the disk is full.
-    pub(crate) accepted: Vec<Count>,
-    /// What is released to relays; kept with the releases.
-    pub(crate) released: Vec<Count>,
     pub(crate) acks: Vec<(LinkKey, u8, Acknowledgement)>,
     pub(crate) custody: Vec<Taken>,
     /// Receipts made anew for what is held, by their place in `custody`: for whom.
@@ -95,5 +91,8 @@ pub(crate) fn dequeue(position: &Position, entry: &Entry) -> Op {
 
 /// Ids are remembered as long as anybody could still send them again.
 pub(crate) fn remember_until(expires: Timestamp) -> Timestamp {
+    if planted(Mutant::DedupeWithoutMargin) {
+        return expires;
+    }
     expires.after(liaison_protocol::limits::DEDUPE_MARGIN)
 }

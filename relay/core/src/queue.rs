@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use liaison_protocol::Timestamp;
+use liaison_protocol::mutant::{Mutant, planted};
 
 use crate::op::Entry;
 use crate::retry::Backoff;
@@ -75,7 +76,7 @@ impl Default for Window {
 impl Window {
     /// What the store held at start: nothing is loaded yet.
     pub(crate) fn restored(entries: u64, bytes: u64, oldest: Timestamp) -> Self {
-        Self { complete: entries == 0, entries, bytes, oldest, ..Self::default() }
+        Self { complete: entries == 0 || planted(Mutant::QueuesNotReplayed), entries, bytes, oldest, ..Self::default() }
     }
 
     pub(crate) const fn entries(&self) -> u64 {
@@ -152,7 +153,7 @@ impl Window {
             if seq <= self.cursor {
                 continue;
             }
-            self.cursor = seq;
+            self.cursor = if planted(Mutant::LoadSkipsOne) { seq + 1 } else { seq };
             if !gone(seq) {
                 self.insert(seq, entry);
                 added.push(seq);
@@ -198,6 +199,10 @@ impl Window {
     /// Something ends it. False if it is in flight, or ending already: then nothing may end it now.
     pub(crate) fn begin_end(&mut self, seq: u64) -> bool {
         match self.loaded.get(&seq).map(|slot| slot.state) {
+            Some(State::InFlight) if planted(Mutant::ExpiryInFlight) => {
+                self.set(seq, State::Ending);
+                true
+            }
             Some(State::Ending | State::InFlight) => false,
             Some(State::Parked | State::Waiting) => {
                 self.set(seq, State::Ending);
@@ -249,6 +254,15 @@ impl Window {
     pub(crate) fn undo_remove(&mut self, bytes: u32) {
         self.entries += 1;
         self.bytes += u64::from(bytes);
+    }
+
+    /// What was removed from the window, and is still stored, waits again. False: it is still to be loaded.
+    pub(crate) fn wait_again(&mut self, seq: u64, entry: Entry) -> bool {
+        let loaded = seq <= self.cursor;
+        if loaded {
+            self.insert(seq, entry);
+        }
+        loaded
     }
 
     /// The entry, wherever it stands in the window.

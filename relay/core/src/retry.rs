@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use liaison_protocol::Timestamp;
+use liaison_protocol::mutant::{Mutant, planted};
 
 /// Shortest and longest wait after a peer's refusal (design: 250 ms to 60 s).
 const WAIT_MIN: Duration = Duration::from_millis(250);
@@ -45,6 +46,7 @@ impl Backoff {
     pub fn refused(&mut self, now: Timestamp, asked: Duration, jitter: &mut Jitter) -> Timestamp {
         let ceiling = WAIT_MIN.saturating_mul(1 << self.failures.min(10)).min(WAIT_MAX);
         self.failures = self.failures.saturating_add(1);
+        let asked = if planted(Mutant::BackoffIgnoresThePeer) { Duration::ZERO } else { asked };
         now.after(asked.max(WAIT_MIN)).after(jitter.within(ceiling))
     }
 

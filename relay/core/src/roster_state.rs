@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_protocol::hash::Hash;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion};
 use liaison_protocol::{Timestamp, limits};
 
@@ -190,8 +191,11 @@ impl RosterState {
         if offered.hash() == self.trusted.hash() {
             return Decision::Same;
         }
-        if version < trusted {
+        if version < trusted && !planted(Mutant::RosterNotNewer) {
             return Decision::Older { offered: version };
+        }
+        if version == trusted && planted(Mutant::ForkFollowed) {
+            return Decision::Adopt(Arc::new(offered));
         }
         if version == trusted {
             let (first, second) = (self.trusted.signed().clone(), offered.signed().clone());
@@ -200,7 +204,8 @@ impl RosterState {
         if let Some(fork) = &self.fork {
             return Decision::Refuse(OfferRefused::Forked { version: fork.version });
         }
-        if version.0 - trusted.0 > JUMP_MAX && jump == Jump::Limit {
+        let far = version.0.saturating_sub(trusted.0) > JUMP_MAX;
+        if far && jump == Jump::Limit && !planted(Mutant::JumpUnlimited) {
             return Decision::Refuse(OfferRefused::Jump { offered: version, trusted });
         }
         match offered.check_follows(&self.trusted) {

@@ -1,6 +1,5 @@
 //! The shell that relay and daemon share, with all their input and output.
 
-pub mod audit;
 pub mod bundles;
 pub mod clock;
 pub mod config;

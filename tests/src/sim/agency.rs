@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_core::action::Outcome;
-use liaison_core::op::{DedupeKey, Op, Table};
+use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey, NodeKind, Ticket};
-use liaison_protocol::limits::ATTEMPTS_MAX;
+use liaison_protocol::frame::{CustodyState, Inquiry, InquiryAnswer};
+use liaison_protocol::limits::{ATTEMPTS_MAX, INQUIRY_HOPS_MAX};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
@@ -17,7 +18,7 @@ use super::mail;
 use super::network::Frame;
 use super::node::Request;
 use super::records::{self, Open};
-use super::trace::{MailKind, NodeNo, Step};
+use super::trace::{Fact, MailKind, NodeNo, Step};
 use super::world::{What, World};
 
 /// What is silent is asked after so often.
@@ -44,7 +45,8 @@ impl World<'_> {
         self.mail.insert(mail, id);
         let mut ops = vec![records::copy(id, envelope.encoded().clone())];
         ops.extend((0..).zip(&to).map(|(index, _)| records::open(id, index, Open { attempt: 1, expires, since })));
-        self.note(Step::Submitted { node, id, recipients: to, kind: MailKind::Message, text, expires });
+        let (rank, kind) = (planned.precedence.rank(), MailKind::Message);
+        self.note(Step::Submitted { node, id, recipients: to, rank, kind, text, expires });
         let ticket = self.nodes[node].ticket(Request::Submit(id));
         self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
         if let Some(ms) = planned.cancel_after_ms {
@@ -104,8 +106,8 @@ impl World<'_> {
         for (sender, ids) in by_sender {
             let envelope = self.receipts(node, sender, &ids);
             let (id, expires) = (envelope.id(), envelope.header().expires);
-            let (kind, text) = (MailKind::Receipts, String::new());
-            self.note(Step::Submitted { node, id, recipients: vec![sender], kind, text, expires });
+            let (rank, kind, text) = (envelope.header().precedence.rank(), MailKind::Receipts, String::new());
+            self.note(Step::Submitted { node, id, recipients: vec![sender], rank, kind, text, expires });
             let ops = ids.into_iter().map(records::paid).collect();
             let ticket = self.nodes[node].ticket(Request::Records);
             self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
@@ -161,7 +163,8 @@ impl World<'_> {
             self.submit_again(node, id, index, open, now);
         } else if now.since(open.since) >= INQUIRY {
             let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
-            links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry { id, index }));
+            let inquiry = Inquiry { id, index, hops: INQUIRY_HOPS_MAX };
+            links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry(inquiry)));
         }
     }
 
@@ -174,8 +177,8 @@ impl World<'_> {
         let ops = vec![records::open(id, index, Open { attempt, since: now, ..open })];
         let recipient = envelope.header().recipients[usize::from(index)].id.clone();
         let recipients = vec![self.federation.number(&NodeId::from(&recipient)).expect("a name of the plan")];
-        let (kind, text, expires) = (MailKind::Again, String::new(), open.expires);
-        self.note(Step::Submitted { node, id, recipients, kind, text, expires });
+        let (rank, kind) = (envelope.header().precedence.rank(), MailKind::Again);
+        self.note(Step::Submitted { node, id, recipients, rank, kind, text: String::new(), expires: open.expires });
         let Ok(stored) = self.nodes[node].disk.envelope(&id) else { return self.rotten(node) };
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
         let ticket = self.nodes[node].ticket(Request::Submit(id));
@@ -190,24 +193,31 @@ impl World<'_> {
         }
     }
 
-    /// A relay answers for itself; what it has handed over it does not speak of.
-    pub(super) fn inquired(&mut self, node: NodeNo, link: LinkKey, id: MessageId, index: u16) {
-        if self.nodes[node].disk.remembered(&DedupeKey { id, index }).is_none() {
-            self.transmit(node, link, Frame::Answer { id, index });
+    /// A holder of a message says that it knows nothing of it, or one behind it that it should have passed it to.
+    pub(super) fn told_where(&mut self, node: NodeNo, via: NodeNo, answer: &InquiryAnswer) {
+        let part = (answer.id, answer.index);
+        if answer.state != CustodyState::Unknown || self.nodes[node].holders.get(&part) != Some(&via) {
+            return;
+        }
+        let (id, index) = part;
+        let open = self.open_records(node).find(|(other, at, _)| (*other, *at) == part);
+        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
+        if let Some((_, _, open)) = open.filter(|_| !queued) {
+            self.nodes[node].holders.remove(&part);
+            self.submit_again(node, id, index, open, self.clock(node));
         }
     }
 
-    /// A relay says that it knows nothing of a message. It counts if that relay had taken it over.
-    pub(super) fn answered_unknown(&mut self, node: NodeNo, by: NodeNo, id: MessageId, index: u16) {
-        if self.nodes[node].holders.get(&(id, index)) != Some(&by) {
-            return;
-        }
-        let open = self.open_records(node).find(|(other, at, _)| (*other, *at) == (id, index));
-        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
-        if let Some((_, _, open)) = open.filter(|_| !queued) {
-            self.nodes[node].holders.remove(&(id, index));
-            self.submit_again(node, id, index, open, self.clock(node));
-        }
+    /// A message that is here is asked after: its receipt is owed again.
+    pub(super) fn asked_after(&mut self, node: NodeNo, id: MessageId) -> Option<Event> {
+        let inbox = self.nodes[node].disk.records(Table::Inbox);
+        let facts: Vec<Fact> = inbox.filter_map(|(key, value)| records::fact(Table::Inbox, key, value)).collect();
+        let sender = facts.into_iter().find_map(|fact| match fact {
+            Fact::Inbox { id: other, sender, .. } if other == id => Some(sender),
+            _ => None,
+        })?;
+        let ticket = self.nodes[node].ticket(Request::Records);
+        Some(Event::Records { ticket, ops: vec![records::due(id, sender)] })
     }
 
     /// A roster comes, from a peer or an operator.

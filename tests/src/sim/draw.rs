@@ -31,8 +31,11 @@ impl Plan {
             70..88 => rng.range(HOUR, 12 * HOUR),
             _ => rng.range(DAY, 20 * DAY),
         };
-        let mail = mail(&shape, horizon_ms, &mut rng);
-        let faults = faults(&shape, horizon_ms, &mut rng);
+        let mut mail = mail(&shape, horizon_ms, &mut rng);
+        let mut faults = faults(&shape, horizon_ms, &mut rng);
+        if rng.percent(2) {
+            beyond_the_roster(&mut mail, &mut faults, &mut rng);
+        }
         Self { seed, shape, pace, mail, faults }
     }
 }
@@ -44,8 +47,8 @@ fn shape(rng: &mut SimRng) -> Shape {
         spare_relay: rng.percent(40),
         agencies: regions.max(2) * to_usize(rng.range(1, 4)),
         meshed: rng.percent(60),
-        quota_bytes: rng.percent(10).then(|| rng.range(20_000, 60_000)),
-        rate: rng.percent(5).then(|| to_u32(rng.range(1, 3))),
+        quota_bytes: rng.percent(10).then(|| rng.range(12_000, 40_000)),
+        rate: rng.percent(3).then_some(1),
         strict: rng.percent(15),
     }
 }
@@ -56,11 +59,20 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
     let spread_ms = if rng.percent(25) { (horizon_ms / 20).max(3) } else { horizon_ms };
     let agencies = shape.agencies as u64;
     let cancels = rng.percent(20);
-    (0..rng.range(3, 30))
+    // One agency floods, where that is limited; or fills one queue deeper than a node keeps in memory.
+    let deep = shape.rate.is_none() && rng.percent(1);
+    let flooder = (shape.rate.is_some() || deep).then(|| to_usize(rng.range(0, agencies)));
+    let spread_ms = if shape.rate.is_some() { 3_000 } else { spread_ms };
+    let count = match (shape.rate, deep) {
+        (Some(_), _) => rng.range(40, 60),
+        (None, true) => rng.range(280, 400),
+        (None, false) => rng.range(3, 30),
+    };
+    (0..count)
         .map(|_| {
             let mut to: Vec<usize> = Vec::new();
-            for _ in 0..rng.range(1, 5) {
-                let agency = to_usize(rng.range(0, agencies));
+            for _ in 0..if deep { 1 } else { rng.range(1, 5) } {
+                let agency = if deep { 0 } else { to_usize(rng.range(0, agencies)) };
                 if !to.contains(&agency) {
                     to.push(agency);
                 }
@@ -68,7 +80,7 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
             to.sort_unstable();
             Mail {
                 at_ms: rng.range(2, spread_ms.max(4)),
-                from: to_usize(rng.range(0, agencies)),
+                from: flooder.unwrap_or_else(|| to_usize(rng.range(0, agencies))),
                 to,
                 precedence: *rng.pick(&Precedence::DRAIN_ORDER),
                 lifetime_s: rng.range(1, lifetime_s_max + 1),
@@ -76,6 +88,15 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
             }
         })
         .collect()
+}
+
+/// Nobody publishes a roster for a quarter of a year: what is submitted then is not carried.
+fn beyond_the_roster(mail: &mut [Mail], faults: &mut Vec<Fault>, rng: &mut SimRng) {
+    faults.retain(|fault| !matches!(fault.kind, FaultKind::Roster(_) | FaultKind::Offer(..)));
+    for message in mail.iter_mut().filter(|_| rng.percent(50)) {
+        message.at_ms += 95 * DAY;
+        message.lifetime_s = message.lifetime_s.min(600);
+    }
 }
 
 /// Kinds that a plan may have, each with the chance of it in percent and how many it then has at most.
@@ -181,12 +202,13 @@ fn change(shape: &Shape, rng: &mut SimRng) -> Change {
 }
 
 fn trick(shape: &Shape, rng: &mut SimRng) -> FaultKind {
-    const AS_RELAY: [Trick; 9] = [
+    const AS_RELAY: [Trick; 10] = [
         Trick::Attempts,
         Trick::Branch,
         Trick::Forge,
         Trick::Hold,
         Trick::Lane,
+        Trick::Loop,
         Trick::Reach,
         Trick::Replay,
         Trick::Strip,
@@ -198,8 +220,4 @@ fn trick(shape: &Shape, rng: &mut SimRng) -> FaultKind {
         return FaultKind::Trick(Place::Agency(agency), Trick::Spoof, percent);
     }
     FaultKind::Trick(relay(shape, rng), *rng.pick(&AS_RELAY), percent)
-}
-
-fn to_u32(number: u64) -> u32 {
-    u32::try_from(number).expect("a small number")
 }

@@ -20,7 +20,7 @@ use super::trace::NodeNo;
 /// When every run begins: 2026-11-24.
 pub(super) const START: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 /// How long a roster is in force.
-const ROSTER_LIFE: Duration = Duration::from_secs(80 * 86_400);
+pub(super) const ROSTER_LIFE: Duration = Duration::from_secs(80 * 86_400);
 const NODES_MAX: usize = 40;
 
 /// Keys cost more than anything else that a run does, and no fault depends on which they are: made once a process.
@@ -97,15 +97,16 @@ impl Federation {
 
     fn first_roster(&self, shape: &Shape) -> Arc<Roster> {
         let roots = RootSet { threshold: 2, keys: keys().roots.iter().map(|root| root.public().clone()).collect() };
-        let expires = START.after(ROSTER_LIFE);
-        let mut document = RosterDocument::genesis("simulated", roots.clone(), START, expires);
+        let mut document = RosterDocument::genesis("simulated", roots.clone(), START, START.after(ROSTER_LIFE));
+        // Keys outlive every run: what ends here is the roster.
+        let not_after = Timestamp::MAX;
         for node in 0..self.names.len() {
             let key = &keys().signers[node];
             if self.is_relay(node) {
-                document.relays.push(relay_entry(&self.names[node], key, expires));
+                document.relays.push(relay_entry(&self.names[node], key, not_after));
             } else {
                 let home = self.homes[node - self.relays].iter().map(|relay| self.names[*relay].clone()).collect();
-                document.agencies.push(agency_entry(self.agency(node), home, key, expires, shape.quota_bytes));
+                document.agencies.push(agency_entry(self.agency(node), home, key, not_after, shape.quota_bytes));
             }
         }
         document.agreements = self.agreements(shape);

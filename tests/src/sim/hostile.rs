@@ -44,6 +44,9 @@ impl World<'_> {
         }
         let rank_sent = if self.plays(node, Trick::Lane) { (rank + 1) % 4 } else { rank };
         self.replay(node, link);
+        if self.plays(node, Trick::Loop) {
+            self.send_round(node, rank, &transfer);
+        }
         let state = &mut self.nodes[node];
         state.hoard.push_back((rank, transfer.clone()));
         state.hoard.truncate(32);
@@ -63,6 +66,25 @@ impl World<'_> {
         self.transmit(node, link, Frame::Transfer { rank, transfer });
     }
 
+    /// Back to a relay that it says it has passed, or on behind a path that is too long.
+    fn send_round(&mut self, node: NodeNo, rank: u8, transfer: &Transfer) {
+        let links: Vec<(LinkKey, NodeNo)> = self.nodes[node].links.iter().map(|(link, peer)| (*link, *peer)).collect();
+        for (link, peer) in links {
+            if !self.federation.is_relay(peer) {
+                continue;
+            }
+            let mut again = transfer.clone();
+            again.attempt = ATTEMPTS_MAX;
+            again.seq = self.false_seq(node, link, rank);
+            if self.rng.percent(50) {
+                again.path.push(self.nodes[peer].id.clone());
+            } else {
+                again.path = (0..5).map(|number| format!("elsewhere-{number}").parse().expect("a name")).collect();
+            }
+            self.transmit(node, link, Frame::Transfer { rank, transfer: again });
+        }
+    }
+
     /// An agency hands over somebody else's envelope.
     pub(super) fn spoof(&mut self, node: NodeNo) {
         let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
@@ -72,8 +94,8 @@ impl World<'_> {
             }
             let index = to_usize(self.rng.range(0, self.captured.len() as u64));
             let (rank, branch, envelope) = self.captured[index].clone();
-            let (seq, accepted) = (self.false_seq(node, link, rank), self.clock(node));
-            let transfer = Transfer { seq, attempt: ATTEMPTS_MAX, branch, path: Vec::new(), accepted, envelope };
+            let (seq, accepted_first) = (self.false_seq(node, link, rank), self.clock(node));
+            let transfer = Transfer { seq, attempt: ATTEMPTS_MAX, branch, path: Vec::new(), accepted_first, envelope };
             self.transmit(node, link, Frame::Transfer { rank, transfer });
         }
     }

@@ -79,6 +79,10 @@ impl World<'_> {
             return Ended::Records(Vec::new());
         }
         let Some(sender) = self.federation.number(&entry.sender) else { return Ended::Records(Vec::new()) };
+        // A relay may not know the sender's prekeys yet.
+        if self.now_ms < self.plan.quiet_ms() && self.rng.percent(15) {
+            return Ended::Later;
+        }
         let facts = RefusalFacts {
             id: entry.id,
             recipient: position.queue.clone(),

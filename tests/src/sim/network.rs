@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::MessageId;
-use liaison_protocol::frame::{Ack, ReachEntry, Transfer};
+use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
 
 use super::fixture::Federation;
@@ -40,8 +41,8 @@ pub(super) struct Link {
 #[derive(Clone)]
 pub(super) enum Frame {
     Acks { rank: u8, acks: Vec<(MessageId, Ack)> },
-    Answer { id: MessageId, index: u16 },
-    Inquiry { id: MessageId, index: u16 },
+    Answer(InquiryAnswer),
+    Inquiry(Inquiry),
     Reach(Vec<ReachEntry>),
     Roster(Bytes),
     Transfer { rank: u8, transfer: Transfer },
@@ -51,7 +52,7 @@ impl Frame {
     const fn stream(&self) -> u8 {
         match self {
             Self::Acks { rank, .. } | Self::Transfer { rank, .. } => *rank,
-            Self::Answer { .. } | Self::Inquiry { .. } | Self::Reach(_) | Self::Roster(_) => CONTROL,
+            Self::Answer(_) | Self::Inquiry(_) | Self::Reach(_) | Self::Roster(_) => CONTROL,
         }
     }
 }
@@ -259,8 +260,14 @@ impl World<'_> {
         }
         match frame {
             Frame::Acks { rank, acks } => self.acked(node, link, rank, acks),
-            Frame::Answer { id, index } => self.answered_unknown(node, from, id, index),
-            Frame::Inquiry { id, index } => self.inquired(node, link, id, index),
+            Frame::Answer(answer) => {
+                self.told_where(node, from, &answer);
+                self.handle(node, Event::InquiryAnswered { link, answer });
+            }
+            Frame::Inquiry(inquiry) => {
+                let seen = self.nodes[node].disk.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index });
+                self.handle(node, Event::Inquired { link, inquiry, seen });
+            }
             Frame::Reach(relays) => self.handle(node, Event::Reach { link, relays }),
             Frame::Roster(roster) => self.offered(node, &roster),
             Frame::Transfer { rank, transfer } => self.receive(node, from, link, rank, transfer),

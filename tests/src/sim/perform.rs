@@ -9,7 +9,7 @@ use liaison_core::op::{DedupeKey, Op};
 use liaison_core::{Action, Event, LinkKey, NodeKind};
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::frame::{Ack, ReachEntry, Transfer};
-use liaison_protocol::{MessageId, Timestamp};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use super::network::Frame;
 use super::plan::Trick;
@@ -43,11 +43,12 @@ impl World<'_> {
                 let (entries, next) = self.nodes[node].disk.expiring(until, limit);
                 events.push_back(Event::Expiring { entries, next });
             }
-            Action::Measure(_) | Action::Passed(_) => {}
-            Action::Ask { .. } | Action::AskedAfter { .. } | Action::Attest { .. } | Action::Tell { .. } => {}
-            Action::Compare { .. } | Action::Compared { .. } | Action::LoadReleased { .. } => {}
+            Action::Ask { link, inquiry } => self.transmit(node, link, Frame::Inquiry(inquiry)),
+            Action::AskedAfter { id } => events.extend(self.asked_after(node, id)),
+            Action::Attest { .. } | Action::Measure(_) | Action::Passed(_) => {}
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
+            Action::Tell { link, answer } => self.transmit(node, link, Frame::Answer(answer)),
         }
     }
 
@@ -138,11 +139,13 @@ impl World<'_> {
     pub(super) fn receive(&mut self, node: NodeNo, from: NodeNo, link: LinkKey, rank: u8, transfer: Transfer) {
         let clock = self.clock(node);
         let verified = self.verify(node, transfer.envelope.clone());
-        let id = Envelope::decode_shared(transfer.envelope).map_or(MessageId(liaison_protocol::Hash::ZERO), |e| e.id());
-        let Transfer { seq, attempt, branch, path, accepted, .. } = transfer;
-        let carried = Carried { id, branch: branch.clone(), attempt };
+        let envelope = Envelope::decode_shared(transfer.envelope).ok();
+        let id = envelope.as_ref().map_or(MessageId(liaison_protocol::Hash::ZERO), Envelope::id);
+        let wraps = envelope.iter().flat_map(|envelope| &envelope.wraps).map(|wrap| wrap.index).collect();
+        let Transfer { seq, attempt, branch, path, .. } = transfer;
+        let carried = Carried { id, branch: branch.clone(), attempt, path: self.numbers(&path) };
         let good = verified.is_ok();
-        self.note(Step::Received { node, from, link, rank, seq, transfer: carried, clock, good });
+        self.note(Step::Received { node, from, link, rank, seq, transfer: carried, wraps, clock, good });
         self.nodes[node].carried.insert((link, rank, seq), id);
         let envelope = match verified {
             Ok(envelope) => envelope,
@@ -161,8 +164,12 @@ impl World<'_> {
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok());
         let disk = &self.nodes[node].disk;
         let seen = branch.iter().map(|index| disk.remembered(&DedupeKey { id, index: *index })).collect();
-        let received = Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local };
+        let received = Received { link, rank, seq, attempt, branch, path, envelope, seen, stored, local };
         self.handle(node, Event::Received(Box::new(received)));
+    }
+
+    fn numbers(&self, path: &[NodeId]) -> Vec<NodeNo> {
+        path.iter().map(|name| self.federation.number(name).unwrap_or(NodeNo::MAX)).collect()
     }
 
     fn reach(&mut self, node: NodeNo, link: LinkKey, mut relays: Vec<ReachEntry>) {
@@ -178,7 +185,7 @@ impl World<'_> {
         let Some(peer) = self.nodes[node].links.get(&send.link).copied() else { return };
         let Ok(bytes) = self.nodes[node].disk.envelope(&send.id) else { return self.rotten(node) };
         let Send { link, rank, seq, id, attempt, branch, path, accepted } = send;
-        let transfer = Carried { id, branch: branch.clone(), attempt };
+        let transfer = Carried { id, branch: branch.clone(), attempt, path: self.numbers(&path) };
         self.note(Step::Sent { node, peer, link, rank, seq, transfer });
         // Without its bytes nothing leaves; the checker sees that it is not on the disk.
         let Some(bytes) = bytes else { return };
@@ -186,7 +193,7 @@ impl World<'_> {
             Envelope::decode_shared(bytes).expect("stored bytes decode").prune(&branch).encode().into();
         self.captured.push_back((rank, branch.clone(), envelope.clone()));
         self.captured.truncate(64);
-        let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
+        let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope };
         self.transmit_played(node, link, rank, transfer);
     }
 }

@@ -173,6 +173,8 @@ pub enum Trick {
     Hold,
     /// Sends on another lane than the envelope's.
     Lane,
+    /// Sends envelopes back to where they have been, and past as many relays as it likes.
+    Loop,
     /// Sends what it sent before, again.
     Replay,
     /// Says that it reaches every relay at no cost.

@@ -49,7 +49,7 @@ pub enum Step {
     Low { node: NodeNo, low: bool },
     /// A drain begins or ends.
     Drained { node: NodeNo, draining: bool },
-    /// A transfer has arrived, and is what its sender signed (`good`) or not.
+    /// A transfer has arrived, and is what its sender signed (`good`) or not. `wraps`: for whom it can be opened.
     Received {
         node: NodeNo,
         from: NodeNo,
@@ -57,6 +57,7 @@ pub enum Step {
         rank: u8,
         seq: u64,
         transfer: Carried,
+        wraps: Vec<u16>,
         clock: Timestamp,
         good: bool,
     },
@@ -67,7 +68,15 @@ pub enum Step {
     /// A node starts from its disk.
     Started { node: NodeNo },
     /// An agency submits a message of its own, for the first time or again.
-    Submitted { node: NodeNo, id: MessageId, recipients: Vec<NodeNo>, kind: MailKind, text: String, expires: Timestamp },
+    Submitted {
+        node: NodeNo,
+        id: MessageId,
+        recipients: Vec<NodeNo>,
+        rank: u8,
+        kind: MailKind,
+        text: String,
+        expires: Timestamp,
+    },
     /// A hostile node plays false, or stops doing so.
     Hostile { node: NodeNo, hostile: bool },
 }
@@ -92,6 +101,8 @@ pub struct Carried {
     pub branch: Vec<u16>,
     /// Which submission.
     pub attempt: u8,
+    /// Relays that it says it has passed, without the one that sends it.
+    pub path: Vec<NodeNo>,
 }
 
 /// What an acknowledgement says.

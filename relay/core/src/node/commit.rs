@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use liaison_protocol::Timestamp;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 
 use super::Node;
 use crate::action::{Acknowledgement, Action, Outcome};
 use crate::batch::Batch;
-use crate::event::{CommitResult, Disk, LinkKey};
+use crate::event::{CommitResult, Disk, LinkKey, Ticket};
 use liaison_protocol::frame::Refused;
 
 /// A full disk is tried again this much later.
@@ -21,9 +22,14 @@ impl Node {
             return;
         }
         let mut batch = std::mem::take(&mut self.open);
-        let mut ops = batch.take_ops();
-        ops.extend(self.ledger.records(batch.accepted.iter().chain(&batch.released), now));
+        let ops = batch.take_ops();
         let custody = batch.custody.clone();
+        if planted(Mutant::AckBeforeSync) {
+            acknowledge(std::mem::take(&mut batch.acks), actions);
+        }
+        if planted(Mutant::AnswerBeforeSync) {
+            answer(std::mem::take(&mut batch.answers), actions);
+        }
         self.flying = Some(batch);
         actions.push(Action::Commit { ops, custody });
     }
@@ -41,17 +47,17 @@ impl Node {
         for position in self.releasing_in(&batch) {
             self.releasing.remove(&position);
         }
-        self.ledger.apply(batch.accepted);
-        self.ledger.apply(batch.released);
         for ending in batch.endings {
             self.ending.remove(&ending.position);
         }
         acknowledge(batch.acks, actions);
         let attest = |(link, custody, taken)| Action::Attest { link, custody, taken };
         actions.extend(batch.attests.into_iter().map(attest));
-        let done = |(ticket, withdrawn)| Action::Answer { ticket, outcome: Outcome::Done { withdrawn } };
-        actions.extend(batch.answers.into_iter().map(done));
-        for (position, entry) in batch.added {
+        if planted(Mutant::AckNextCommit) {
+            acknowledge(std::mem::take(&mut self.open.acks), actions);
+        }
+        answer(batch.answers, actions);
+        for (position, entry) in batch.added.into_iter().filter(|_| !planted(Mutant::DurableNotQueued)) {
             self.queue_added(position, entry, actions);
         }
     }
@@ -77,19 +83,21 @@ impl Node {
         self.disk = Disk::Low;
         self.retry_commit_at = Some(now.after(FULL_RETRY));
         self.forget_undurable(&batch);
-        for (_, _, acknowledgement) in &mut batch.acks {
+        for (_, _, acknowledgement) in batch.acks.iter_mut().filter(|_| !planted(Mutant::AckOnFullDisk)) {
             refuse_taken(acknowledgement);
         }
         acknowledge(batch.acks, actions);
+        if planted(Mutant::AnswerDoneOnFullDisk) {
+            answer(std::mem::take(&mut batch.answers), actions);
+        }
         let full = |(ticket, _)| Action::Answer { ticket, outcome: Outcome::Full };
         actions.extend(batch.answers.into_iter().map(full));
-        for ending in batch.endings {
-            self.undo_ending(&ending, now);
+        for ending in batch.endings.into_iter().filter(|_| !planted(Mutant::FullDiskForgetsEndings)) {
+            self.undo_ending(&ending, now, actions);
         }
-        for op in batch.releases {
+        for op in batch.releases.into_iter().filter(|_| !planted(Mutant::FullDiskForgetsReleases)) {
             self.open.release(op);
         }
-        self.open.released.extend(batch.released);
     }
 }
 
@@ -105,6 +113,11 @@ fn refuse_taken(acknowledgement: &mut Acknowledgement) {
     }
     ack.refused.sort_by_key(|refused| refused.index);
     acknowledgement.custody = None;
+}
+
+fn answer(answers: Vec<(Ticket, Vec<u16>)>, actions: &mut Vec<Action>) {
+    let done = |(ticket, withdrawn)| Action::Answer { ticket, outcome: Outcome::Done { withdrawn } };
+    actions.extend(answers.into_iter().map(done));
 }
 
 /// Gathers acknowledgements by lane, in their order.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{Precedence, Timestamp};
 
@@ -29,6 +30,7 @@ pub(super) struct EndingEntry {
 
 impl Node {
     pub(super) fn load_expired(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        let now = if planted(Mutant::ExpiryEarly) { now.after(Duration::from_secs(60)) } else { now };
         if self.loading_expired || self.next_expiry.is_none_or(|next| next > now) {
             return;
         }
@@ -49,7 +51,7 @@ impl Node {
         actions: &mut Vec<Action>,
     ) {
         self.loading_expired = false;
-        self.next_expiry = next;
+        self.next_expiry = next.filter(|_| !planted(Mutant::ExpiryForgotten));
         for (position, entry) in entries {
             if self.releasing.contains(&position) || self.ending.contains_key(&position) {
                 continue;
@@ -97,10 +99,12 @@ impl Node {
         let precedence = Precedence::from_rank(position.rank).unwrap_or_default();
         let mut ops = self.removal(position, &entry);
         match outcome {
+            Ended::Later if planted(Mutant::EndNotRetried) => return,
             Ended::Later => {
                 self.end_retries.insert((now.after(END_RETRY), position.clone()));
                 return;
             }
+            Ended::Notice(_) if planted(Mutant::RemovalWithoutNotice) => {}
             Ended::Notice(notice) => {
                 self.enqueue_own(&notice, 1, None, now, actions);
                 actions.push(Action::Measure(Measure::Notice(precedence)));
@@ -158,11 +162,22 @@ impl Node {
         self.open.answers.push((ticket, withdrawn));
     }
 
-    /// The disk was full: nothing has ended. It is found again by its expiry, or by whoever asks.
-    pub(super) fn undo_ending(&mut self, ending: &Ending, now: Timestamp) {
-        self.ending.remove(&ending.position);
-        let key = (ending.position.queue.clone(), ending.position.rank);
-        self.windows.entry(key).or_default().undo_remove(ending.bytes);
-        self.expire_again(now);
+    /// The disk was full: nothing has ended. What was withdrawn waits again, as if nobody had asked; anything else is
+    /// ended again later.
+    pub(super) fn undo_ending(&mut self, ending: &Ending, now: Timestamp, actions: &mut Vec<Action>) {
+        let position = &ending.position;
+        let key = (position.queue.clone(), position.rank);
+        let window = self.windows.entry(key.clone()).or_default();
+        window.undo_remove(ending.bytes);
+        match self.ending.get(position).cloned() {
+            Some(EndingEntry { entry, reason: RefusalReason::Cancelled, .. }) if entry.from == self.config.me => {
+                self.ending.remove(position);
+                if window.wait_again(position.seq, entry.clone()) {
+                    self.waiting.entry(entry.id).or_default().insert(position.clone());
+                }
+                self.wake(&key, actions);
+            }
+            _ => drop(self.end_retries.insert((now.after(END_RETRY), position.clone()))),
+        }
     }
 }

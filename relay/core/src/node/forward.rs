@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use liaison_protocol::frame::{Ack, ReachEntry, Refused};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
@@ -28,7 +29,6 @@ impl Node {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
         self.advertised.remove(&link);
-        self.conserve.handle_down(link, &peer);
         let unanswered = self.inquiries.handle_down(link);
         self.end_inquiries(unanswered, actions);
         for rank in 0..RANKS {
@@ -44,12 +44,18 @@ impl Node {
     /// The peer may have taken it, and may not: it is sent again, and whoever has it says so.
     fn put_back(&mut self, flight: Flight) {
         for (_, position) in flight.entries {
+            if planted(Mutant::DeleteOnLinkDown) {
+                self.release(&position, None, Timestamp::ZERO, &mut Vec::new());
+            }
             self.put_back_entry(flight.id, position);
         }
     }
 
     fn put_back_entry(&mut self, id: liaison_protocol::MessageId, position: Position) {
         if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
+            if planted(Mutant::PutBackForgotten) {
+                return;
+            }
             window.put_back(position.seq);
             self.waiting.entry(id).or_default().insert(position);
         }
@@ -124,6 +130,7 @@ impl Node {
         let Some(window) = self.windows.get_mut(&key) else { return };
         let (ending, releasing) = (&self.ending, &self.releasing);
         let gone = |seq| ending.contains_key(&position(seq)) || releasing.contains(&position(seq));
+        let gone = |seq| gone(seq) && !planted(Mutant::LoadSendsTheRemoved);
         let added = window.handle_loaded(entries, end, gone);
         let ids: Vec<_> = added.iter().filter_map(|seq| window.entry(*seq).map(|entry| (entry.id, *seq))).collect();
         for (id, seq) in ids {
@@ -187,6 +194,9 @@ impl Node {
         let key = (queue.clone(), lane.1);
         let Some(window) = self.windows.get(&key) else { return };
         if window.held_until(now).is_some() {
+            if planted(Mutant::HoldStopsTheLane) {
+                self.ready.remove(&lane);
+            }
             return;
         }
         let Some((seq, entry)) = window.next() else { return };
@@ -230,10 +240,12 @@ impl Node {
         let mut path = entry.path.clone();
         path.push(self.config.me.clone());
         let home = self.roster.agency(queue).map_or(&[][..], |agency| &agency.home);
-        let been = |peer: &NodeId| entry.path.contains(peer) || entry.from == *peer;
+        let been =
+            |peer: &NodeId| !planted(Mutant::RouteGoesBack) && (entry.path.contains(peer) || entry.from == *peer);
         let may = |link: &LinkKey| match self.peers.get(link) {
             Some((peer, NodeKind::Relay)) => {
-                self.config.kind == NodeKind::Daemon || admit::may_hop(&path, peer, home) && !been(peer)
+                self.config.kind == NodeKind::Daemon
+                    || (admit::may_hop(&path, peer, home) || planted(Mutant::RouteGoesBack)) && !been(peer)
             }
             Some((_, NodeKind::Daemon)) => true,
             None => false,
@@ -255,7 +267,8 @@ impl Node {
             let Some(window) = self.windows.get(&(position.queue.clone(), position.rank)) else { continue };
             let Some(other) = window.waiting_entry(position.seq) else { continue };
             let together = other.attempt == entry.attempt && other.path == entry.path && position.rank == lane.1;
-            if together && window.held_until(now).is_none() && self.next_hop(&position.queue, other) == Some(lane.0) {
+            let same_way = || self.next_hop(&position.queue, other) == Some(lane.0) || planted(Mutant::FanOutMixesWays);
+            if together && window.held_until(now).is_none() && same_way() {
                 entries.push((other.index, position));
             }
         }
@@ -266,6 +279,9 @@ impl Node {
                 window.send(position.seq);
             }
             self.no_longer_waiting(entry.id, position);
+        }
+        if planted(Mutant::DeleteOnSend) {
+            entries.iter().for_each(|(_, position)| drop(self.release(position, None, now, &mut Vec::new())));
         }
         let branch = entries.iter().map(|(index, _)| *index).collect();
         let bytes = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
@@ -295,11 +311,11 @@ impl Node {
     }
 
     fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(to) = self.peers.get(&lane.0).cloned() else { return };
+        let to = self.peers.get(&lane.0).map(|(peer, _)| peer.clone());
         let mut passed: Vec<(NodeId, u16)> = Vec::new();
         for (index, position) in flight.entries {
             if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
-                if let Some(from) = self.release(&position, &to, now, actions) {
+                if let Some(from) = self.release(&position, to.clone(), now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
                 }
             } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
@@ -326,7 +342,7 @@ impl Node {
     fn release(
         &mut self,
         position: &Position,
-        to: &(NodeId, NodeKind),
+        to: Option<NodeId>,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Option<NodeId> {
@@ -337,10 +353,9 @@ impl Node {
         window.backoff.reset();
         self.releasing.insert(position.clone());
         self.open.release(dequeue(position, &entry));
-        if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {
+        if let Some(op) = released(&entry, to, &self.config.me) {
             self.open.release(op);
         }
-        self.count_released(to, &entry, now);
         let precedence = liaison_protocol::Precedence::from_rank(position.rank).unwrap_or_default();
         let held_ms = u64::try_from(now.since(entry.accepted).as_millis()).unwrap_or(u64::MAX);
         actions.push(Action::Measure(Measure::Released { precedence, held_ms }));
@@ -354,12 +369,21 @@ impl Node {
         let key = (position.queue.clone(), position.rank);
         let Some(window) = self.windows.get_mut(&key) else { return };
         let Some(entry) = window.entry(position.seq).cloned() else { return };
+        if refused.retry_after_ms > 0 && planted(Mutant::DeleteOnRefusalForNow) {
+            self.release(position, None, now, actions);
+            return;
+        }
         if refused.retry_after_ms > 0 {
             let asked = Duration::from_millis(u64::from(refused.retry_after_ms).min(3_600_000));
             let until = window.backoff.refused(now, asked, &mut self.jitter);
+            let until = if planted(Mutant::HoldIgnored) { now } else { until };
             window.hold(until, format!("{reason}: {}", refused.detail));
             self.holds.insert(key, until);
             self.put_back_entry(entry.id, position.clone());
+            return;
+        }
+        if planted(Mutant::RefusalForGoodIsSilent) {
+            self.release(position, None, now, actions);
             return;
         }
         window.end_in_flight(position.seq);
@@ -367,7 +391,7 @@ impl Node {
     }
 
     pub(super) fn end_holds(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let over = self.holds.iter().filter(|(_, until)| **until <= now);
+        let over = self.holds.iter().filter(|(_, until)| **until <= now && !planted(Mutant::HoldNeverEnds));
         let keys: Vec<QueueKey> = over.map(|(key, _)| key.clone()).collect();
         for key in keys {
             self.end_hold(&key, actions);
@@ -392,6 +416,9 @@ impl Node {
 
     /// A peer that keeps its link alive and acknowledges nothing holds up everything behind it.
     pub(super) fn close_silent(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        if planted(Mutant::SilentPeerKept) {
+            return;
+        }
         let late = self.lanes.iter().filter(|(_, lane)| lane.deadline().is_some_and(|deadline| deadline <= now));
         let mut links: Vec<LinkKey> = late.map(|((link, _), _)| *link).collect();
         links.dedup();
@@ -404,7 +431,7 @@ impl Node {
 
 /// What is remembered once an entry has left; nothing for this node's own.
 pub(super) fn released(entry: &Entry, to: Option<NodeId>, me: &NodeId) -> Option<Op> {
-    if entry.from == *me {
+    if entry.from == *me || planted(Mutant::ReleasedStillHeld) {
         return None;
     }
     let key = DedupeKey { id: entry.id, index: entry.index };

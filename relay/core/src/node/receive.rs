@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use liaison_protocol::envelope::{Header, Kind, VerifiedEnvelope};
 use liaison_protocol::frame::{Ack, Refused};
 use liaison_protocol::limits::DETAIL_BYTES_MAX;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
@@ -26,7 +27,7 @@ pub const CHAIN_INDEX: u16 = u16::MAX;
 
 impl Node {
     pub(super) fn handle_received(&mut self, received: Received, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some((peer, kind)) = self.peers.get(&received.link).cloned() else { return };
+        let Some((peer, _)) = self.peers.get(&received.link).cloned() else { return };
         let lane = (received.link, received.rank);
         let header = received.envelope.header();
         if let Err(rule) = check_branch(&received, header) {
@@ -39,18 +40,11 @@ impl Node {
         let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
         let mut fresh = Vec::new();
         for (index, seen) in received.branch.iter().zip(&received.seen) {
-            let pending = self.is_pending(&DedupeKey { id: received.envelope.id(), index: *index });
             match self.admit_recipient(&received, *index, seen.as_ref()) {
                 Ok(Copy::New) => fresh.push(*index),
                 Ok(Copy::StillHeld) => ack.taken.push(*index),
                 Ok(Copy::Passed) => ack.duplicate.push(*index),
-                Err(refusal) => {
-                    ack.refused.push(refused(*index, &refusal, actions));
-                    continue;
-                }
-            }
-            if !pending {
-                self.count_accepted((&peer, kind), &received, *index, seen.as_ref(), now);
+                Err(refusal) => ack.refused.push(refused(*index, &refusal, actions)),
             }
         }
         let repeated = ack.taken.len() + ack.duplicate.len();
@@ -65,6 +59,10 @@ impl Node {
             ack.taken.extend(&fresh);
         }
         ack.taken.sort_unstable();
+        if planted(Mutant::AckDuplicateOfUnsynced) && fresh.is_empty() && ack.refused.is_empty() {
+            let acks = vec![Acknowledgement { ack, custody: None }];
+            return actions.push(Action::Acknowledge { link: lane.0, rank: lane.1, acks });
+        }
         self.acknowledge_after_commit(lane, ack, received.envelope.id(), peer);
     }
 
@@ -86,14 +84,18 @@ impl Node {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
-        if now > self.roster.expires().after(GRACE) {
+        if now > self.roster.expires().after(GRACE) && !planted(Mutant::GraceEndless) {
             let detail = format!("roster version {} has expired", self.roster.version());
             return Err(Refusal::later(RefusalReason::NoAgreement, detail, EXPIRED_ROSTER_MS));
         }
-        if self.drain == Drain::On {
-            return Err(Refusal::later(RefusalReason::Draining, "this node is being drained", LATER_MS));
+        if self.drain == Drain::On && !planted(Mutant::DrainIgnored) {
+            let later_ms = if planted(Mutant::DrainRefusesForGood) { 0 } else { LATER_MS };
+            return Err(Refusal {
+                retry_after_ms: later_ms,
+                ..Refusal::last(RefusalReason::Draining, "this node is being drained")
+            });
         }
-        if self.disk == Disk::Low {
+        if self.disk == Disk::Low && !planted(Mutant::LowDiskIgnored) {
             return Err(Refusal::later(RefusalReason::DiskLow, "the disk is below its low-water mark", LATER_MS));
         }
         self.check_rate(header, peer, now)
@@ -102,7 +104,7 @@ impl Node {
     /// An agency's own link is limited; what comes from relays was counted by the first of them.
     fn check_rate(&mut self, header: &Header, peer: &NodeId, now: Timestamp) -> Result<(), Refusal> {
         let Some(per_second) = self.config.agency_rate.filter(|_| *peer == header.sender) else { return Ok(()) };
-        if self.config.kind == NodeKind::Daemon {
+        if self.config.kind == NodeKind::Daemon || planted(Mutant::RateIgnored) {
             return Ok(());
         }
         let rate = self.rates.entry(peer.clone()).or_insert_with(|| Rate::new(per_second, now));
@@ -160,7 +162,7 @@ impl Node {
         let limit =
             self.roster.agency(recipient).and_then(|agency| agency.quota).unwrap_or(self.config.agency_bytes_max);
         let max = admit::queue_bytes_max(limit, self.config.flash_reserve_percent, header.precedence);
-        if held.saturating_add(bytes as u64) <= max {
+        if held.saturating_add(bytes as u64) <= max || planted(Mutant::QuotaIgnored) {
             return Ok(());
         }
         let detail = format!("the queue of {recipient} holds {held} of {max} bytes");
@@ -174,7 +176,7 @@ impl Node {
         }
         let attempt = received.attempt;
         let path = path_from(received, self.peers.get(&received.link));
-        let envelope = match &received.stored {
+        let envelope = match received.stored.as_ref().filter(|_| !planted(Mutant::MergeForgotten)) {
             Some(stored) => received.envelope.merge(stored),
             None => received.envelope.clone(),
         };
@@ -191,7 +193,9 @@ impl Node {
             };
             let key = DedupeKey { id: received.envelope.id(), index: *index };
             self.open.keys.insert(key);
-            self.open.accept(Op::Remember { key, record });
+            if !planted(Mutant::DedupeVolatile) {
+                self.open.accept(Op::Remember { key, record });
+            }
             actions.push(Action::Measure(Measure::Accepted(header.precedence)));
         }
     }
@@ -235,13 +239,15 @@ impl Node {
         let record = Remembered { from, ..Remembered::mark(received.attempt, Held::Released, until) };
         for index in fresh {
             let Some(Local::Deliver { ops, chain }) = &received.local else { continue };
-            ops.iter().for_each(|op| self.open.accept(op.clone()));
+            ops.iter().filter(|_| !planted(Mutant::InboxKeepsNothing)).for_each(|op| self.open.accept(op.clone()));
             let own = DedupeKey { id: received.envelope.id(), index: *index };
             // A message is the first of its own chain, so that one which supersedes it later is known.
             let first = chain.as_ref().map_or(own.id, |(first, _)| *first);
             for key in [own, DedupeKey { id: first, index: CHAIN_INDEX }] {
                 self.open.keys.insert(key);
-                self.open.accept(Op::Remember { key, record: record.clone() });
+                if !planted(Mutant::InboxDedupeVolatile) {
+                    self.open.accept(Op::Remember { key, record: record.clone() });
+                }
             }
             actions.push(Action::Measure(Measure::Accepted(header.precedence)));
             ack.taken.push(*index);
@@ -263,6 +269,7 @@ impl Node {
             Kind::Sealed => envelope.envelope().wraps.iter().map(|wrap| wrap.index).collect(),
         };
         let origin = Origin { attempt, from: self.config.me.clone(), path: Vec::new() };
+        let stored = stored.filter(|_| !planted(Mutant::SubmittedAgainLosesWraps));
         let whole = stored.map_or_else(|| envelope.clone(), |stored| envelope.merge(stored));
         self.enqueue(&whole, &indices, &origin, now);
         actions.extend(indices.iter().map(|_| Action::Measure(Measure::Accepted(header.precedence))));
@@ -313,16 +320,21 @@ fn check_branch(received: &Received, header: &Header) -> Result<(), &'static str
     if received.branch.len() != received.seen.len() {
         return Err("branch and dedupe memory differ");
     }
-    if received.branch.iter().any(|index| usize::from(*index) >= header.recipients.len()) {
+    let unknown = received.branch.iter().any(|index| usize::from(*index) >= header.recipients.len());
+    if unknown && !planted(Mutant::BranchUnchecked) {
         return Err("a branch names a recipient that the header does not have");
     }
-    if received.rank != admit::rank_of(header) { Err("a lane carries its own precedence only") } else { Ok(()) }
+    if received.rank != admit::rank_of(header) && !planted(Mutant::LaneUnchecked) {
+        Err("a lane carries its own precedence only")
+    } else {
+        Ok(())
+    }
 }
 
 /// A relay that stripped a wrap is found by the next one, which names it by refusing.
 fn check_wrap(envelope: &VerifiedEnvelope, index: u16) -> Result<(), Refusal> {
     let there = envelope.envelope().wraps.iter().any(|wrap| wrap.index == index);
-    if there || envelope.header().kind == Kind::Chunk {
+    if there || envelope.header().kind == Kind::Chunk || planted(Mutant::WrapMissingTaken) {
         return Ok(());
     }
     Err(Refusal::last(RefusalReason::BadWrap, "the recipient's wrap is missing"))

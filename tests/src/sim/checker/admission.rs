@@ -1,9 +1,9 @@
 //! What nodes take, from whom, and how they treat their peers.
 
-use liaison_protocol::limits::CLOCK_AHEAD_MAX;
+use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
 
 use super::Found;
-use super::model::{Arrival, Model};
+use super::model::{Arrival, Model, Submitted};
 use crate::sim::plan::FaultKind;
 use crate::sim::trace::{NodeNo, Step};
 
@@ -37,15 +37,35 @@ pub(super) fn caps(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found
         if arrival.low || arrival.draining {
             found.add("I10", at_ms, format!("node {node} takes {id:?}/{index} though it drains or its disk is low"));
         }
-        if arrival.over.contains(&index) {
+        if arrival.over.contains(&index) && model.is_relay(node) {
             found.add("I10", at_ms, format!("node {node} takes {id:?}/{index} beyond the recipient's quota"));
         }
+    }
+}
+
+/// I10, over time: what an agency hands over in ten seconds is at most its burst and what comes to it meanwhile.
+pub(super) fn rates(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Some(rate) = model.plan.shape.rate.filter(|_| !model.has(|kind| matches!(kind, FaultKind::ClockJump(..))))
+    else {
+        return;
+    };
+    let Some((node, arrival, new)) = taken(model, step) else { return };
+    if new.is_empty() || !model.is_relay(node) || model.is_relay(arrival.from) {
+        return;
+    }
+    let before = model.taken_ms.get(&(node, arrival.from)).map_or(&[][..], Vec::as_slice);
+    let lately = before.iter().filter(|before_ms| **before_ms + 10_000 > at_ms).count();
+    // Acknowledgements of what was taken before may be late by a commit: as much again.
+    let most = 3 * 10 * usize::try_from(rate).expect("a small number");
+    if lately >= most {
+        found.add("I10", at_ms, format!("node {node} takes more than {most} envelopes from one agency in 10 s"));
     }
 }
 
 /// [CUST-6] [CUST-7]: signed, in time, by a member, from whom may hand it over, under an agreement.
 pub(super) fn rules(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Some((node, arrival, new)) = taken(model, step) else { return };
+    let Step::Acknowledged { rank, .. } = step else { return };
     let id = arrival.transfer.id;
     if !new.is_empty() && !arrival.good {
         return found.add("A", at_ms, format!("node {node} takes {id:?}, which nobody signed"));
@@ -66,16 +86,43 @@ pub(super) fn rules(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Foun
             broken("there is no such recipient");
             continue;
         };
-        if model.is_relay(node) && !may_write(model, submitted.node, *to, arrival) {
+        if model.is_relay(node) && !may_write(model, submitted, *to, arrival) {
             broken("no agreement");
+        }
+        if !arrival.wraps.contains(&index) {
+            broken("the recipient's wrap is missing");
+        }
+        if arrival.transfer.path.contains(&node) {
+            broken("it has been here");
+        }
+        if model.is_relay(node) && passed(model, arrival) > HOPS_MAX && !is_home(model, node, *to) {
+            broken("it has passed too many relays");
+        }
+        if *rank != submitted.rank {
+            broken("on the lane of another precedence");
+        }
+        if model.is_relay(node) && arrival.clock > model.roster_ends(arrival.roster) {
+            broken("the roster has expired");
         }
     }
 }
 
-fn may_write(model: &Model<'_>, from: NodeNo, to: NodeNo, arrival: &Arrival) -> bool {
+/// Relays that it has passed, the one that handed it over among them.
+fn passed(model: &Model<'_>, arrival: &Arrival) -> usize {
+    arrival.transfer.path.len() + usize::from(model.is_relay(arrival.from))
+}
+
+fn is_home(model: &Model<'_>, relay: NodeNo, agency: NodeNo) -> bool {
+    let shape = &model.plan.shape;
+    let region = (agency - model.report.relays) % shape.regions;
+    relay == region || (shape.spare_relay && region == 0 && relay == shape.regions)
+}
+
+fn may_write(model: &Model<'_>, submitted: &Submitted, to: NodeNo, arrival: &Arrival) -> bool {
     let relays = model.report.relays;
-    let members = model.is_member(from, arrival.roster) && model.is_member(to, arrival.roster);
-    members && model.plan.shape.may_write(from - relays, to - relays).is_some()
+    let members = model.is_member(submitted.node, arrival.roster) && model.is_member(to, arrival.roster);
+    let most_urgent = model.plan.shape.may_write(submitted.node - relays, to - relays);
+    members && most_urgent.is_some_and(|most_urgent| submitted.rank >= most_urgent)
 }
 
 /// R: only what the roots have published is followed, and never an older one.

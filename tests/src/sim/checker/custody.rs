@@ -1,5 +1,6 @@
 //! What nodes hold, hand over, remember and hand out.
 
+use liaison_protocol::MessageId;
 use liaison_protocol::limits::DEDUPE_MARGIN;
 use liaison_protocol::refusal::RefusalReason;
 
@@ -33,6 +34,17 @@ pub(super) fn once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found
     }
 }
 
+/// I2, on the way ([CUST-4]): a relay takes each attempt of a message once.
+pub(super) fn once_an_attempt(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts.iter().filter(|_| model.is_relay(*node)) {
+        let Fact::Known { id, index, attempt, held: true, .. } = fact else { continue };
+        if model.nodes[*node].disk.known.get(&(*id, *index)).is_some_and(|(_, before)| attempt <= before) {
+            found.add("I2", at_ms, format!("node {node} takes attempt {attempt} of {id:?}/{index} again"));
+        }
+    }
+}
+
 /// I3: what is delivered is what the named sender wrote, to a recipient of its choice.
 pub(super) fn authentic(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Step::Commit { node, facts, .. } = step else { return };
@@ -50,13 +62,34 @@ pub(super) fn authentic(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut 
 
 /// I4: what is acknowledged is on this node's disk, in a commit that has ended.
 pub(super) fn acknowledged_is_durable(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
-    let Step::Acknowledged { node, ack, .. } = step else { return };
+    if let Step::Answered { node, id, done: true } = step {
+        return answered_is_durable(model, at_ms, *node, *id, found);
+    }
+    let Step::Acknowledged { node, link, rank, seq, ack } = step else { return };
     if model.nodes[*node].hostile {
         return;
+    }
+    let arrival = model.arrivals.get(&(*node, *link, *rank, *seq));
+    for index in ack.taken.iter().filter(|_| model.is_relay(*node)) {
+        let holds = model.nodes[*node].disk.queued.values().any(|entry| entry.part == (ack.id, *index));
+        if !holds && !arrival.is_some_and(|arrival| arrival.held.contains(index)) {
+            found.add("I4", at_ms, format!("node {node} says that it holds {:?}/{index}, and does not", ack.id));
+        }
     }
     for index in ack.taken.iter().chain(&ack.duplicate) {
         if !model.nodes[*node].disk.known.contains_key(&(ack.id, *index)) {
             found.add("I4", at_ms, format!("node {node} acknowledges {:?}/{index}: not on its disk", ack.id));
+        }
+    }
+}
+
+/// What an agency was told is submitted, is kept for each of its recipients.
+fn answered_is_durable(model: &Model<'_>, at_ms: u64, node: NodeNo, id: MessageId, found: &mut Found) {
+    let (disk, submitted) = (&model.nodes[node].disk, model.submitted.get(&id));
+    for (index, _) in (0..).zip(submitted.iter().flat_map(|submitted| &submitted.recipients)) {
+        let part = (id, index);
+        if !disk.open.contains(&part) && !disk.told.contains_key(&part) && !disk.receipted.contains(&part) {
+            found.add("I4", at_ms, format!("node {node} says that {id:?}/{index} is submitted: not on its disk"));
         }
     }
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use super::Found;
 use super::model::{Model, Part, Submitted};
+use liaison_protocol::refusal::RefusalReason;
+
 use crate::sim::fixture::START;
 use crate::sim::plan::{Change, FaultKind, Place};
 use crate::sim::trace::{MailKind, NodeNo};
@@ -44,6 +46,33 @@ pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
         if *ended_ms > bound_ms {
             let (id, index) = part;
             found.add("I6", *ended_ms, format!("{id:?}/{index} ended later than {bound_ms} ms"));
+        }
+    }
+}
+
+/// I1, where a disk was lost: the sender finds out and sends again, long before it gives up. An inquiry goes out every
+/// hour, and a day of silence is enough.
+pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
+    let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
+    let hard = |kind: &FaultKind| matches!(kind, FaultKind::Trick(..) | FaultKind::ClockJump(..));
+    if model.has(leaves) || model.has(hard) {
+        return;
+    }
+    for (at_ms, part, by, reason) in &model.reasons {
+        let Some(submitted) = model.submitted.get(&part.0).filter(|submitted| submitted.node == *by) else { continue };
+        let expires_ms = submitted.expires.as_millis() - START.as_millis();
+        let time_enough = expires_ms > model.plan.quiet_ms().max(submitted.at_ms) + 50 * HOUR_MS;
+        let in_force = submitted.at_ms < 90 * 24 * HOUR_MS;
+        // Daemons refuse what could never be receipted; the simulated ones do not.
+        let (from, relays) = (submitted.node, model.report.relays);
+        let answers = |to: NodeNo| model.plan.shape.may_write(to - relays, from - relays).is_some();
+        if !model.recipient(*part).is_some_and(answers) {
+            continue;
+        }
+        if *reason == RefusalReason::Expired.code() && time_enough && in_force {
+            let known = if model.delivered_ms.contains_key(part) { "though it was delivered" } else { "and lost" };
+            let (id, index) = part;
+            found.add("I1", *at_ms, format!("{id:?}/{index} was given up {known}"));
         }
     }
 }

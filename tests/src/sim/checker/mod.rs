@@ -39,9 +39,10 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 14] = [
+const AT_STEP: [AtStep; 16] = [
     custody::sent_is_held,
     custody::once,
+    custody::once_an_attempt,
     custody::authentic,
     custody::acknowledged_is_durable,
     custody::removed_only_when_taken_or_told,
@@ -49,6 +50,7 @@ const AT_STEP: [AtStep; 14] = [
     custody::dedupe_window,
     admission::patience,
     admission::caps,
+    admission::rates,
     admission::rules,
     admission::rosters,
     admission::links,
@@ -56,7 +58,7 @@ const AT_STEP: [AtStep; 14] = [
     truth::truthful_receipts,
 ];
 
-const AT_END: [AtEnd; 4] = [end::custody, end::drains, end::isolation, truth::refused_for_cause];
+const AT_END: [AtEnd; 5] = [end::custody, end::sent_again, end::drains, end::isolation, truth::refused_for_cause];
 
 /// Every violation of the run, in order of time; the end's come last.
 #[must_use]

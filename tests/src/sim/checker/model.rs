@@ -1,11 +1,12 @@
 //! The state of every disk and link, as the trace tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use liaison_core::LinkKey;
 use liaison_protocol::{MessageId, Timestamp};
 
-use crate::sim::fixture::START;
+use crate::sim::fixture::{ROSTER_LIFE, START};
 use crate::sim::plan::{Change, FaultKind, Plan};
 use crate::sim::trace::{Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
 use crate::sim::world::Report;
@@ -27,8 +28,8 @@ pub(super) struct Queued {
 pub(super) struct Disk {
     pub(super) queued: BTreeMap<QueuePlace, Queued>,
     pub(super) bodies: BTreeSet<MessageId>,
-    /// Until when each id is remembered.
-    pub(super) known: BTreeMap<Part, Timestamp>,
+    /// Until when each id is remembered, and the highest attempt taken.
+    pub(super) known: BTreeMap<Part, (Timestamp, u8)>,
     pub(super) inbox: BTreeMap<MessageId, u64>,
     pub(super) open: BTreeSet<Part>,
     pub(super) told: BTreeMap<Part, u16>,
@@ -41,6 +42,7 @@ pub(super) struct Submitted {
     pub(super) created: Timestamp,
     pub(super) node: NodeNo,
     pub(super) recipients: Vec<NodeNo>,
+    pub(super) rank: u8,
     pub(super) kind: MailKind,
     pub(super) text: String,
     pub(super) expires: Timestamp,
@@ -52,12 +54,16 @@ pub(super) struct Submitted {
 pub(super) struct Arrival {
     pub(super) from: NodeNo,
     pub(super) transfer: Carried,
+    /// For whom it can be opened.
+    pub(super) wraps: BTreeSet<u16>,
     pub(super) clock: Timestamp,
     pub(super) good: bool,
     pub(super) low: bool,
     pub(super) draining: bool,
     /// Parts that the receiver has had before, durably or about to be.
     pub(super) had: BTreeSet<u16>,
+    /// Parts that it holds, durably or about to.
+    pub(super) held: BTreeSet<u16>,
     /// Parts whose queue was full beyond its cap.
     pub(super) over: BTreeSet<u16>,
     pub(super) roster: u32,
@@ -104,6 +110,8 @@ pub(super) struct Model<'a> {
     pub(super) notices: BTreeSet<(NodeNo, Part, u16)>,
     /// Why senders were told of ends, other than that time was up.
     pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
+    /// When a node took something new from another.
+    pub(super) taken_ms: BTreeMap<(NodeNo, NodeNo), Vec<u64>>,
     /// States that a disk is set back to later.
     wanted: BTreeSet<(NodeNo, u64)>,
 }
@@ -128,6 +136,7 @@ impl<'a> Model<'a> {
             told_ms: BTreeMap::new(),
             notices: BTreeSet::new(),
             reasons: Vec::new(),
+            taken_ms: BTreeMap::new(),
             wanted: wanted.collect(),
         }
     }
@@ -146,6 +155,14 @@ impl<'a> Model<'a> {
 
     pub(super) fn has(&self, kind: impl Fn(&FaultKind) -> bool) -> bool {
         self.plan.faults.iter().any(|fault| kind(&fault.kind))
+    }
+
+    /// When the roster of this version ends, its grace included.
+    pub(super) fn roster_ends(&self, version: u32) -> Timestamp {
+        let published = self.plan.faults.iter().filter(|fault| matches!(fault.kind, FaultKind::Roster(_)));
+        let issued_ms = std::iter::once(0).chain(published.map(|fault| fault.at_ms)).nth(version as usize - 1);
+        let issued = START.after(Duration::from_millis(issued_ms.unwrap_or(0)));
+        issued.after(ROSTER_LIFE).after(liaison_protocol::limits::ROSTER_GRACE)
     }
 
     /// Whether this agency (by node) takes part, by the roster of this version.
@@ -190,12 +207,13 @@ impl<'a> Model<'a> {
             }
             Step::Full { node, .. } => self.nodes[*node].flying = None,
             Step::Hostile { node, .. } => self.nodes[*node].hostile = true,
-            Step::LinkDown { node, link } => {
+            Step::Closed { node, link, .. } | Step::LinkDown { node, link } => {
                 self.in_flight.retain(|(of, by, ..), _| (of, by) != (node, link));
             }
             Step::Low { node, low } => self.nodes[*node].low = *low,
-            Step::Received { node, from, link, rank, seq, transfer, clock, good } => {
-                let arrival = self.arrival(*node, *from, transfer, *clock, *good);
+            Step::Received { node, from, link, rank, seq, transfer, wraps, clock, good } => {
+                let mut arrival = self.arrival(*node, *from, transfer, *clock, *good);
+                arrival.wraps = wraps.iter().copied().collect();
                 self.arrivals.insert((*node, *link, *rank, *seq), arrival);
             }
             Step::Roster { node, version, .. } => self.nodes[*node].roster = *version,
@@ -203,40 +221,58 @@ impl<'a> Model<'a> {
                 self.in_flight.insert((*node, *link, *rank, *seq), transfer.clone());
             }
             Step::Started { node } => (self.nodes[*node].down, self.nodes[*node].draining) = (false, false),
-            Step::Submitted { node, id, recipients, kind, text, expires } if *kind != MailKind::Again => {
-                let created = self.clock(*node, at_ms);
-                let (recipients, text) = (recipients.clone(), text.clone());
-                let (node, kind, expires) = (*node, *kind, *expires);
-                let new = Submitted { at_ms, created, node, recipients, kind, text, expires, accepted: false };
+            Step::Submitted { node, id, recipients, rank, kind, text, expires } if *kind != MailKind::Again => {
+                let new = Submitted {
+                    at_ms,
+                    created: self.clock(*node, at_ms),
+                    node: *node,
+                    recipients: recipients.clone(),
+                    rank: *rank,
+                    kind: *kind,
+                    text: text.clone(),
+                    expires: *expires,
+                    accepted: false,
+                };
                 self.submitted.insert(*id, new);
             }
-            Step::Acknowledged { .. }
-            | Step::Answered { .. }
-            | Step::Closed { .. }
-            | Step::Fault { .. }
-            | Step::LinkUp { .. }
-            | Step::Submitted { .. } => {}
+            Step::Acknowledged { node, link, rank, seq, ack } => {
+                let arrival = self.arrivals.get(&(*node, *link, *rank, *seq));
+                let new = arrival.filter(|arrival| ack.taken.iter().any(|index| !arrival.had.contains(index)));
+                if let Some(from) = new.map(|arrival| arrival.from) {
+                    self.taken_ms.entry((*node, from)).or_default().push(at_ms);
+                }
+            }
+            Step::Answered { .. } | Step::Fault { .. } | Step::LinkUp { .. } | Step::Submitted { .. } => {}
         }
     }
 
     fn arrival(&self, node: NodeNo, from: NodeNo, transfer: &Carried, clock: Timestamp, good: bool) -> Arrival {
         let state = &self.nodes[node];
         let id = transfer.id;
-        let coming = |index: &u16| {
-            let mut facts = state.flying.iter().flat_map(|(_, facts)| facts);
-            facts.any(|fact| matches!(fact, Fact::Known { id: known, index: at, .. } if (*known, *at) == (id, *index)))
+        let coming = |is: fn(&Fact) -> Option<Part>, index: u16| {
+            state.flying.iter().flat_map(|(_, facts)| facts).any(|fact| is(fact) == Some((id, index)))
         };
-        let had = transfer.branch.iter().filter(|i| state.disk.known.contains_key(&(id, **i)) || coming(i)).copied();
-        let over = transfer.branch.iter().filter(|index| self.is_over(node, (id, **index))).copied();
+        let known = |fact: &Fact| match fact {
+            Fact::Known { id, index, .. } => Some((*id, *index)),
+            _ => None,
+        };
+        let queued = |fact: &Fact| match fact {
+            Fact::Queued { id, index, .. } => Some((*id, *index)),
+            _ => None,
+        };
+        let in_queue = |index: u16| state.disk.queued.values().any(|entry| entry.part == (id, index));
+        let parts = |is: &dyn Fn(u16) -> bool| transfer.branch.iter().copied().filter(|index| is(*index)).collect();
         Arrival {
             from,
             transfer: transfer.clone(),
+            wraps: BTreeSet::new(),
             clock,
             good,
             low: state.low,
             draining: state.draining,
-            had: had.collect(),
-            over: over.collect(),
+            had: parts(&|index| state.disk.known.contains_key(&(id, index)) || coming(known, index)),
+            held: parts(&|index| in_queue(index) || coming(queued, index)),
+            over: parts(&|index| self.is_over(node, (id, index))),
             roster: state.roster,
         }
     }
@@ -244,10 +280,13 @@ impl<'a> Model<'a> {
     /// Whether what is held for this part's recipient is more than may be, whatever is just leaving left out.
     fn is_over(&self, node: NodeNo, part: Part) -> bool {
         let (Some(quota), Some(recipient)) = (self.plan.shape.quota_bytes, self.recipient(part)) else { return false };
+        let flash = self.submitted.get(&part.0).is_some_and(|submitted| submitted.rank == 0);
+        // A twentieth is for flash alone.
+        let limit = if flash { quota } else { quota - quota / 100 * 5 };
         let (state, queue) = (&self.nodes[node], self.report.names[recipient].as_str());
         let of_queue = state.disk.queued.iter().filter(|(place, _)| &*place.queue == queue);
         let held = of_queue.filter(|(_, e)| !state.acked.contains(&e.part) && !state.ended.contains_key(&e.part));
-        held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > quota
+        held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > limit
     }
 
     fn stop(&mut self, node: NodeNo, kept: bool, at_ms: u64) {
@@ -286,7 +325,7 @@ impl<'a> Model<'a> {
                     self.delivered_ms.entry((id, index)).or_insert(at_ms);
                 }
             }
-            Fact::Known { id, index, until, .. } => drop(disk.known.insert((id, index), until)),
+            Fact::Known { id, index, until, attempt, .. } => drop(disk.known.insert((id, index), (until, attempt))),
             Fact::Open { id, index, .. } => drop(disk.open.insert((id, index))),
             Fact::Queued { place, id, index, bytes, expires } => {
                 disk.queued.insert(place, Queued { part: (id, index), bytes, expires });

@@ -1,0 +1,266 @@
+//! Deliberate bugs, one at a time, for a harness that shows that its checks find them (docs/reliability.md, "Mutants").
+//!
+//! Without the feature `mutants`, which only `liaison-tests` turns on, [`planted`] is `false` at compile time, and
+//! nothing of this is in a program. A place that can go wrong on purpose asks [`planted`] in one line.
+
+/// Whether bugs can be planted in this build: never in a program.
+pub const COMPILED: bool = cfg!(feature = "mutants");
+
+macro_rules! mutants {
+    ($($(#[doc = $what:literal])+ $name:ident,)+) => {
+        /// A bug that can be planted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Mutant { $($(#[doc = $what])+ $name,)+ }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// What it does, in words.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self { $(Self::$name => concat!($($what,)+),)+ }
+            }
+        }
+    };
+}
+
+mutants! {
+    // Commits and acknowledgements.
+    /// acknowledges when a commit begins, not when it has ended
+    AckBeforeSync,
+    /// acknowledges the copy of an envelope whose first copy is not yet durable
+    AckDuplicateOfUnsynced,
+    /// a commit acknowledges what the next one will cover
+    AckNextCommit,
+    /// says that a submission is done when its commit begins
+    AnswerBeforeSync,
+    /// a full disk is answered like a commit that went well
+    AnswerDoneOnFullDisk,
+    /// what could not be written for lack of room is acknowledged
+    AckOnFullDisk,
+    /// what next holders acknowledged is forgotten if the disk is full just then
+    FullDiskForgetsReleases,
+    /// what was ending is forgotten if the disk is full just then
+    FullDiskForgetsEndings,
+    /// what has become durable does not join its queue
+    DurableNotQueued,
+
+    // Custody.
+    /// deletes an envelope when it is sent
+    DeleteOnSend,
+    /// deletes what was in flight when its link goes down
+    DeleteOnLinkDown,
+    /// takes a refusal for now as an acknowledgement
+    DeleteOnRefusalForNow,
+    /// deletes what was refused for good, and tells nobody
+    RefusalForGoodIsSilent,
+    /// removes what has expired without the notice
+    RemovalWithoutNotice,
+    /// forgets what was in flight when its link goes down
+    PutBackForgotten,
+    /// after a start, queues are not read from the disk
+    QueuesNotReplayed,
+    /// after a start, numbers of entries are given anew
+    SequenceStartsAnew,
+    /// reading a queue skips an entry
+    LoadSkipsOne,
+    /// what is being removed is read from the disk again, and sent
+    LoadSendsTheRemoved,
+    /// a copy for other recipients replaces the wraps that are stored
+    MergeForgotten,
+    /// a message submitted again replaces the wraps that are queued
+    SubmittedAgainLosesWraps,
+    /// one transfer carries what goes another way, too
+    FanOutMixesWays,
+
+    // Dedupe.
+    /// a relay does not remember on its disk what it took
+    DedupeVolatile,
+    /// an inbox does not remember on its disk what it took
+    InboxDedupeVolatile,
+    /// what is in a commit under way is not known as a duplicate
+    PendingNotKnown,
+    /// ids are forgotten at their message's expiry
+    DedupeWithoutMargin,
+    /// an inbox takes a message again when its attempt is raised
+    InboxTakesAttempts,
+    /// a raised attempt does not pass a relay that remembers the message
+    AttemptIgnored,
+    /// a relay takes a copy of what has left, whatever its attempt
+    AttemptAlwaysNew,
+    /// a relay takes a second copy of what it holds
+    HeldTakenTwice,
+    /// what has left is still said to be held
+    ReleasedStillHeld,
+    /// an inbox acknowledges, and does not keep, the message
+    InboxKeepsNothing,
+
+    // Expiry.
+    /// custody ends a minute before the expiry
+    ExpiryEarly,
+    /// what is in flight expires
+    ExpiryInFlight,
+    /// after the first expiry, the next one is not looked for
+    ExpiryForgotten,
+    /// after a start, expiries are not looked for
+    ExpiryNotReplayed,
+    /// an end that could not be made is not tried again
+    EndNotRetried,
+
+    // Admission.
+    /// takes what has expired
+    ExpiredTaken,
+    /// takes what comes from the future
+    FutureTaken,
+    /// takes another's envelope from an agency
+    SpoofTaken,
+    /// takes an envelope without an agreement
+    AgreementIgnored,
+    /// takes an envelope above the precedence of the agreement
+    PrecedenceIgnored,
+    /// takes an envelope that has passed here before
+    LoopTaken,
+    /// takes an envelope that has passed any number of relays
+    HopsUnbounded,
+    /// takes an envelope without the recipient's wrap
+    WrapMissingTaken,
+    /// takes recipients that the header does not name
+    BranchUnchecked,
+    /// takes an envelope on another precedence's lane
+    LaneUnchecked,
+    /// takes custody though a quota is used up
+    QuotaIgnored,
+    /// all precedences use the reserve of flash
+    FlashReserveForAll,
+    /// takes custody though the disk is low
+    LowDiskIgnored,
+    /// takes custody in a drain
+    DrainIgnored,
+    /// an agency may submit as fast as it likes
+    RateIgnored,
+    /// a drain refuses for good
+    DrainRefusesForGood,
+    /// an expired roster carries custody for ever
+    GraceEndless,
+    /// a newer roster does not change what is admitted
+    RosterIgnored,
+
+    // Forwarding.
+    /// what was refused for now is sent again at once
+    HoldIgnored,
+    /// what was refused for now waits for ever
+    HoldNeverEnds,
+    /// a refusal's own time is not waited for
+    BackoffIgnoresThePeer,
+    /// one queue that waits holds up the others on its lane
+    HoldStopsTheLane,
+    /// a peer that acknowledges nothing is kept
+    SilentPeerKept,
+    /// envelopes go back to where they came from
+    RouteGoesBack,
+    /// an old link's end makes its peer's new link unknown
+    OldLinkHidesTheNew,
+
+    // Rosters.
+    /// one root signature less than the threshold is enough
+    ThresholdShortByOne,
+    /// one root that signs twice counts twice
+    SignerCountsTwice,
+    /// a roster that is not newer is followed
+    RosterNotNewer,
+    /// a roster that names another predecessor is followed
+    RosterPredecessorIgnored,
+    /// the other one of two rosters of one version is followed
+    ForkFollowed,
+    /// new root keys need not sign for themselves
+    NewRootsUnsigned,
+    /// a root's signature is not verified
+    RootSignatureUnchecked,
+    /// a roster may be any number of versions ahead
+    JumpUnlimited,
+
+    // Envelopes and receipts.
+    /// an envelope's signature is not verified
+    SignatureUnchecked,
+    /// a body is not compared with the hash that was signed
+    BodyHashUnchecked,
+    /// a wrap is not compared with the hash that was signed
+    WrapHashUnchecked,
+    /// an envelope of another federation is taken
+    FederationUnchecked,
+    /// a signing key is good at any time
+    KeyTimeUnchecked,
+    /// what stands under the seal is not compared with the header
+    InnerUnchecked,
+    /// a content key is not compared with its commitment
+    CommitmentUnchecked,
+    /// padding is not checked
+    PaddingUnchecked,
+    /// bytes that the encoder would not give are decoded
+    NonCanonicalDecoded,
+    /// an envelope may live for any time
+    LifetimeUnbounded,
+    /// recipients need not be in order
+    RecipientsUnordered,
+    /// a receipt's signature is not verified
+    ReceiptSignatureUnchecked,
+    /// anybody signs for delivery to a recipient
+    ReceiptIssuerUnchecked,
+    /// a leaf need not be in the batch that was signed
+    LeafUnchecked,
+    /// a receipt may be older than what it is about
+    ReceiptTimeUnchecked,
+    /// two receipts of one number prove nothing
+    EquivocationUnseen,
+}
+
+/// Whether this bug is planted.
+#[cfg(not(feature = "mutants"))]
+#[must_use]
+#[inline(always)]
+pub const fn planted(_: Mutant) -> bool {
+    false
+}
+
+#[cfg(feature = "mutants")]
+pub use switch::{VARIABLE, plant, planted};
+
+#[cfg(feature = "mutants")]
+mod switch {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use super::Mutant;
+
+    /// Names the planted bug to a test program that knows no other way.
+    pub const VARIABLE: &str = "LIAISON_MUTANT";
+
+    const UNKNOWN: u16 = u16::MAX;
+    const NONE: u16 = u16::MAX - 1;
+
+    static PLANTED: AtomicU16 = AtomicU16::new(UNKNOWN);
+
+    /// Plants a bug in this process, instead of the one before; `None` for a sound process.
+    pub fn plant(mutant: Option<Mutant>) {
+        PLANTED.store(mutant.map_or(NONE, |mutant| mutant as u16), Ordering::SeqCst);
+    }
+
+    /// Whether this bug is planted.
+    #[must_use]
+    pub fn planted(mutant: Mutant) -> bool {
+        match PLANTED.load(Ordering::Relaxed) {
+            UNKNOWN => {
+                plant(from_environment());
+                planted(mutant)
+            }
+            number => number == mutant as u16,
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "in a test build only: a test program cannot be told otherwise")]
+    fn from_environment() -> Option<Mutant> {
+        let name = std::env::var(VARIABLE).ok()?;
+        Mutant::ALL.iter().find(|mutant| format!("{mutant:?}") == name).copied()
+    }
+}

@@ -1,0 +1,58 @@
+//! What is known to find each bug: a seed of the simulator, or a unit test. Where a seed no longer does, because what
+//! seeds mean has changed, the hunt goes on from seed 0.
+
+use liaison_protocol::mutant::Mutant;
+
+/// What is known to find a bug.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    pub(super) seed: Option<u64>,
+    /// A part of a unit test's name.
+    pub(super) unit: Option<&'static str>,
+}
+
+pub(super) fn known(mutant: Mutant) -> Known {
+    Known { seed: seed(mutant), unit: unit(mutant) }
+}
+
+/// `cargo run … --bin mutants -- --seeds N --learn` prints this list anew.
+const SEEDS: &str = include_str!("seeds.txt");
+
+fn seed(mutant: Mutant) -> Option<u64> {
+    let name = format!("{mutant:?}");
+    SEEDS.lines().filter_map(|line| line.split_once(' ')).find(|(named, _)| *named == name)?.1.parse().ok()
+}
+
+const fn unit(mutant: Mutant) -> Option<&'static str> {
+    Some(match mutant {
+        Mutant::BodyHashUnchecked | Mutant::SignatureUnchecked => "a_flipped_bit_anywhere_in_an_envelope_is_refused",
+        Mutant::WrapHashUnchecked => "a_relay_may_leave_wraps_out_and_can_neither_swap_nor_repeat_nor_invent_them",
+        Mutant::CommitmentUnchecked => "a_second_content_key_fails_the_commitment_before_the_body_is_touched",
+        Mutant::InnerUnchecked => "what_stands_inside_must_be_what_stands_outside",
+        Mutant::PaddingUnchecked => "padding_that_is_not_exactly_right_fails_like_everything_else",
+        Mutant::NonCanonicalDecoded => "an_overlong_varint_in_any_field_is_malformed",
+        Mutant::RecipientsUnordered => "recipients_unsorted_twice_none_or_too_many_are_malformed",
+        Mutant::ReceiptIssuerUnchecked => "a_delivery_receipt_of_anyone_but_the_recipient_is_refused",
+        Mutant::LeafUnchecked => "every_fact_of_a_leaf_is_signed",
+        Mutant::EquivocationUnseen => "two_receipts_of_one_number_are_proof_and_a_gap_is_a_warning",
+        Mutant::NewRootsUnsigned => "new_roots_need_the_old_threshold_and_the_new_one",
+        Mutant::RootSignatureUnchecked | Mutant::SignerCountsTwice | Mutant::ThresholdShortByOne => {
+            "fewer_than_k_distinct_valid_root_signatures_are_refused"
+        }
+        Mutant::RosterNotNewer | Mutant::RosterPredecessorIgnored => {
+            "older_and_equal_versions_and_a_wrong_predecessor_are_refused"
+        }
+        Mutant::ForkFollowed => "a_fork_is_proven_and_stops_updates_until_it_is_settled",
+        Mutant::JumpUnlimited => "a_jump_of_more_than_a_thousand_versions_needs_an_operator",
+        Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
+        Mutant::BackoffIgnoresThePeer => "the_peers_own_time_is_never_undercut",
+        // The whole of each crate, where no one test is named for it.
+        Mutant::FederationUnchecked
+        | Mutant::KeyTimeUnchecked
+        | Mutant::LifetimeUnbounded
+        | Mutant::ReceiptSignatureUnchecked
+        | Mutant::ReceiptTimeUnchecked
+        | Mutant::HopsUnbounded => "",
+        _ => return None,
+    })
+}
