@@ -345,11 +345,11 @@ impl Turn {
 
     fn handle_committed(&mut self, committed: Committed) {
         let Committed { result, took, envelopes } = committed;
-        metric::commit(took, envelopes);
         self.commit_times.note(took);
         let unsigned = self.unsigned.take();
         match result {
             Ok(()) => {
+                metric::commit(took, envelopes);
                 self.recent.settle();
                 // [RCPT-1]
                 self.signed = unsigned.and_then(|receipt| self.receipts.sign(receipt).map_err(warn_unsigned).ok());
