@@ -44,6 +44,8 @@ labels! {
     KEYFILE = "keyfile";
     /// Signature over a roster: the composite's context, without the zero byte.
     ROSTER = "roster";
+    /// An entry in a tally of what went from one relay to another.
+    TALLY = "tally";
     /// Records that a daemon keeps encrypted at rest.
     AT_REST = "at-rest";
 }

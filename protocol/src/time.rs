@@ -61,8 +61,8 @@ impl Hour {
 
     /// Its first instant.
     #[must_use]
-    pub fn start(self) -> Timestamp {
-        Timestamp(u64::from(self.0) * 3_600_000)
+    pub const fn start(self) -> Timestamp {
+        Timestamp(self.0 as u64 * 3_600_000)
     }
 }
 

@@ -178,7 +178,7 @@ impl Hostile {
             attempt: parcel.attempt,
             branch: parcel.branch.clone(),
             path: parcel.path.clone(),
-            accepted_first: clock::now(),
+            accepted: clock::now(),
             envelope: parcel.envelope.encode().into(),
         };
         self.link().transfer(rank, transfer).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use liaison_tests::fed::{Federation, Plan, eventually, eventually_within};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::shared::{Dice, ids};
 const PATIENCE: Duration = Duration::from_secs(90);
 
 fn hop<'a>(trace: &'a Value, stage: &str) -> Option<&'a Value> {
-    trace["hops"].as_array().unwrap().iter().find(|hop| hop["stage"] == stage)
+    trace["hops"].as_array()?.iter().find(|hop| hop["stage"] == stage)
 }
 
 fn held_at(fed: &Federation, sender: &str, id: &str, holder: &str) {
@@ -128,4 +128,53 @@ fn a_relay_whose_disk_is_destroyed_under_load_loses_no_message_and_none_arrives_
         assert_eq!(arrived.iter().copied().collect::<BTreeSet<_>>(), wanted, "at {agency}");
         assert_eq!(arrived.len(), wanted.len(), "twice at {agency}: {arrived:?}");
     }
+}
+
+// [CONS-1] [CONS-2]
+#[test]
+fn what_a_relay_lost_with_its_disk_is_named_by_its_peers_books_and_sent_again_unasked() {
+    let fed = Federation::start(&Plan { agencies: 2, ..Plan::default() });
+    assert_eq!(fed.stop("ncb.ee"), Some(0));
+    let send = |number| fed.send("ncb.sg", "ncb.ee", &["-s", &format!("Booked {number}"), "--body", "x"]);
+    let mut sent: Vec<String> = (0..12).map(send).collect();
+    sent.iter().for_each(|id| held_at(&fed, "ncb.sg", id, "eu-1"));
+    let agreed = fed.relay("ap-1", &["--json", "audit", "--compare"]).success().objects();
+    assert_eq!(agreed.len(), 1, "{agreed:?}");
+    assert_eq!((&agreed[0]["peer"], &agreed[0]["state"]), (&"eu-1".into(), &"agreed".into()));
+    assert_eq!((&agreed[0]["released"], &agreed[0]["missing"]), (&12.into(), &0.into()));
+    let theirs = fed.relay("eu-1", &["--json", "audit"]).success().objects();
+    assert_eq!(theirs[0]["accepted"], 12);
+
+    fed.kill("eu-1");
+    fed.destroy_store("eu-1");
+    fed.start_node("eu-1");
+    let mut named: Vec<String> = eventually("a finding at ap-1", || {
+        let audit = fed.relay("ap-1", &["--json", "audit"]);
+        let named = audit.objects().first()?["named"].as_array()?.clone();
+        (audit.code == 1).then(|| named.iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect())
+    });
+    named.sort_unstable();
+    sent.sort_unstable();
+    assert_eq!(named, sent);
+    let status = fed.relay("ap-1", &["status"]);
+    assert!(status.stdout.contains("eu-1 does not know 12 entries"), "{status:?}");
+    // Nobody asks: the books were enough.
+    for id in &sent {
+        let mut trace = Value::Null;
+        let again = |trace: &Value| hop(trace, "resubmitted").is_some() && trace["recipients"][0]["holder"] == "eu-1";
+        let deadline = Instant::now() + PATIENCE;
+        while !again(&trace) {
+            assert!(Instant::now() < deadline, "{trace:#}");
+            sleep(Duration::from_millis(50));
+            trace = fed.trace("ncb.sg", id);
+        }
+    }
+    fed.start_node("ncb.ee");
+    sent.iter().for_each(|id| fed.await_delivered("ncb.sg", id));
+    let inbox = fed.inbox("ncb.ee");
+    let mut arrived = ids(&inbox);
+    arrived.sort_unstable();
+    assert_eq!(arrived, sent);
+    let named = fed.relay("ap-1", &["audit"]);
+    assert_eq!(named.stdout.matches("sent again by its sender, attempt 2").count(), 12, "{named:?}");
 }

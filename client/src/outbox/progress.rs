@@ -21,6 +21,8 @@ use crate::shelf::ReadError;
 /// A recipient's prekey may be lost again and again; past this, somebody plays.
 const RESEALS_MAX: u8 = 8;
 
+/// So long after an envelope was sent the receipts of its first holders are written down.
+const SETTLED: Duration = Duration::from_secs(60);
 /// A receipt is not owed again within this.
 const ASKED_AFTER: Duration = Duration::from_secs(60);
 /// Messages whose receipts are owed again within that time.
@@ -120,8 +122,13 @@ impl Office {
         let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
         let facts = self.facts(first)?;
         let last = |index: &u16| facts.holders(*index, first).next_back().map(|fact| &fact.holder);
-        // A receipt that was made anew because it was asked for says nothing new.
-        let known = fact.indices.iter().all(|index| last(index) == Some(&fact.holder));
+        // A receipt that was made anew because it was asked for says nothing new. Shortly after sending again it does:
+        // what the holder before this one signed may not be written down yet.
+        let mut settled = true;
+        for index in &fact.indices {
+            settled &= now.since(self.last_sent(first, fact.envelope, *index)?) >= SETTLED;
+        }
+        let known = settled && fact.indices.iter().all(|index| last(index) == Some(&fact.holder));
         if known || self.shelf.has(&fact.place(first))? {
             return Ok(Vec::new());
         }

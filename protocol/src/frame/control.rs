@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::tally::Comparison;
 use super::{FrameType, Payload, is_ascending};
 use crate::bounded::list;
 use crate::codec::{Fixed, Malformed};
@@ -29,6 +30,8 @@ pub enum ControlFrame {
     BundleOffer(BundleOffer),
     /// Asks for bundles.
     BundleRequest(BundleRequest),
+    /// What went from one relay to the other.
+    Comparison(Comparison),
     /// Custody receipts passed back towards the sender.
     Custody(Custody),
     /// Asks where a message is.
@@ -210,13 +213,16 @@ pub struct ReachEntry {
 }
 
 // [FRAME-3]
-fn ascending<'a, K: Ord + 'a>(what: &'static str, keys: impl Iterator<Item = &'a K>) -> Result<(), Malformed> {
+pub(super) fn ascending<'a, K: Ord + 'a>(
+    what: &'static str,
+    keys: impl Iterator<Item = &'a K>,
+) -> Result<(), Malformed> {
     let keys: Vec<_> = keys.collect();
     if is_ascending(&keys) { Ok(()) } else { Err(Malformed::Rule { what, rule: "strictly ascending" }) }
 }
 
 /// Our own lists obey the bounds that the decoder sets for the peer's.
-fn at_most<T>(what: &'static str, list: &[T], max: usize) -> Result<(), Malformed> {
+pub(super) fn at_most<T>(what: &'static str, list: &[T], max: usize) -> Result<(), Malformed> {
     if list.len() <= max { Ok(()) } else { Err(Malformed::TooLong { what, bytes: list.len(), bytes_max: max }) }
 }
 

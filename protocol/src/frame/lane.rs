@@ -39,7 +39,7 @@ pub struct Transfer {
     #[serde(deserialize_with = "list::<_, _, PATH_MAX>")]
     pub path: Vec<NodeId>,
     /// When the first relay accepted custody, by its clock; the sender's own time on the first hop.
-    pub accepted_first: Timestamp,
+    pub accepted: Timestamp,
     /// `Envelope::encode`. Nothing in it is verified yet.
     pub envelope: Bytes,
 }

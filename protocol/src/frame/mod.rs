@@ -14,6 +14,7 @@ mod control;
 mod decoder;
 mod hello;
 mod lane;
+mod tally;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,6 +31,9 @@ pub use control::{
 pub use decoder::{Decoder, Expect};
 pub use hello::{Agreed, FEATURES_MAX, Hello, HelloError, VERSION_MAX, VERSION_MIN, negotiate};
 pub use lane::{ACKS_MAX, Ack, Acks, LANES, LaneOpen, PATH_MAX, Refused, Transfer};
+pub use tally::{
+    Comparison, HourTally, ROLL_ITEMS_MAX, Roll, RollAnswer, RollItem, TALLY_HOURS_MAX, Tallies, TalliesAnswer, Tally,
+};
 
 /// Type and length.
 pub const FRAME_HEADER_BYTES: usize = 5;
@@ -59,6 +63,14 @@ pub enum FrameType {
     InquiryAnswer = 9,
     /// [`Reach`].
     Reach = 10,
+    /// [`Tallies`].
+    Tallies = 11,
+    /// [`TalliesAnswer`].
+    TalliesAnswer = 12,
+    /// [`Roll`].
+    Roll = 13,
+    /// [`RollAnswer`].
+    RollAnswer = 14,
     /// [`LaneOpen`].
     LaneOpen = 32,
     /// [`Transfer`].
@@ -69,7 +81,7 @@ pub enum FrameType {
 
 impl FrameType {
     /// All, by number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 17] = [
         Self::Hello,
         Self::RosterRequest,
         Self::Roster,
@@ -80,6 +92,10 @@ impl FrameType {
         Self::Inquiry,
         Self::InquiryAnswer,
         Self::Reach,
+        Self::Tallies,
+        Self::TalliesAnswer,
+        Self::Roll,
+        Self::RollAnswer,
         Self::LaneOpen,
         Self::Transfer,
         Self::Acks,
@@ -105,6 +121,9 @@ impl FrameType {
             Self::LaneOpen | Self::RosterRequest => 16,
             Self::Inquiry => 128,
             Self::InquiryAnswer => 256,
+            Self::RollAnswer => 16 * 1024,
+            Self::Tallies | Self::TalliesAnswer => 64 * 1024,
+            Self::Roll => 256 * 1024,
             Self::Bundle => 128 * 1024,
             Self::Roster => ROSTER_FRAME_BYTES_MAX,
             Self::Acks | Self::BundleOffer | Self::BundleRequest | Self::Custody | Self::Reach => {
@@ -128,6 +147,10 @@ impl FrameType {
             Self::Inquiry => "inquiry",
             Self::InquiryAnswer => "inquiry answer",
             Self::Reach => "reach",
+            Self::Tallies => "tallies",
+            Self::TalliesAnswer => "tallies answer",
+            Self::Roll => "roll",
+            Self::RollAnswer => "roll answer",
             Self::LaneOpen => "lane open",
             Self::Transfer => "transfer",
             Self::Acks => "acks",
@@ -259,10 +282,18 @@ impl Frame {
             FrameType::Inquiry => Self::Control(ControlFrame::Inquiry(decode_payload(payload)?)),
             FrameType::InquiryAnswer => Self::Control(ControlFrame::InquiryAnswer(decode_payload(payload)?)),
             FrameType::Reach => Self::Control(ControlFrame::Reach(decode_payload(payload)?)),
+            FrameType::Tallies => Self::comparison(Comparison::Tallies(decode_payload(payload)?)),
+            FrameType::TalliesAnswer => Self::comparison(Comparison::TalliesAnswer(decode_payload(payload)?)),
+            FrameType::Roll => Self::comparison(Comparison::Roll(decode_payload(payload)?)),
+            FrameType::RollAnswer => Self::comparison(Comparison::RollAnswer(decode_payload(payload)?)),
             FrameType::LaneOpen => Self::LaneOpen(decode_payload(payload)?),
             FrameType::Transfer => Self::Transfer(decode_payload(payload)?),
             FrameType::Acks => Self::Acks(decode_payload(payload)?),
         })
+    }
+
+    const fn comparison(comparison: Comparison) -> Self {
+        Self::Control(ControlFrame::Comparison(comparison))
     }
 }
 
@@ -276,6 +307,10 @@ impl ControlFrame {
             Self::Bundle(bundle) => encode_payload(bundle),
             Self::BundleOffer(offer) => encode_payload(offer),
             Self::BundleRequest(request) => encode_payload(request),
+            Self::Comparison(Comparison::Tallies(tallies)) => encode_payload(tallies),
+            Self::Comparison(Comparison::TalliesAnswer(answer)) => encode_payload(answer),
+            Self::Comparison(Comparison::Roll(roll)) => encode_payload(roll),
+            Self::Comparison(Comparison::RollAnswer(answer)) => encode_payload(answer),
             Self::Custody(custody) => encode_payload(custody),
             Self::Inquiry(inquiry) => encode_payload(inquiry),
             Self::InquiryAnswer(answer) => encode_payload(answer),

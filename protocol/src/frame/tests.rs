@@ -11,7 +11,7 @@ use crate::hash::Hash;
 use crate::ids::{AgencyId, FederationId, MessageId, NodeId};
 use crate::limits::RECIPIENTS_MAX;
 use crate::role::Role;
-use crate::time::Timestamp;
+use crate::time::{Hour, Timestamp};
 
 fn node() -> impl Strategy<Value = NodeId> {
     "[a-z][a-z0-9]{2,10}(\\.[a-z0-9]{1,5})?".prop_map(|name| name.parse().expect("the grammar of names"))
@@ -53,8 +53,8 @@ fn hello() -> impl Strategy<Value = Frame> {
 fn transfer() -> impl Strategy<Value = Frame> {
     let parts = (1u64.., 1u8..=16, indices(1), vec(node(), 0..=PATH_MAX), any::<u64>(), bytes(3000));
     parts.prop_map(|(seq, attempt, branch, path, millis, envelope)| {
-        let accepted_first = Timestamp::from_millis(millis);
-        Frame::Transfer(Transfer { seq, attempt, branch, path, accepted_first, envelope })
+        let accepted = Timestamp::from_millis(millis);
+        Frame::Transfer(Transfer { seq, attempt, branch, path, accepted, envelope })
     })
 }
 
@@ -77,7 +77,20 @@ fn control() -> impl Strategy<Value = ControlFrame> {
     ];
     let proof = (id(), indices(1), bytes(400), bytes(100), bytes(100))
         .prop_map(|(id, indices, receipt, proof, leaf)| CustodyProof { id, indices, receipt, proof, leaf });
+    let hours = btree_set(0u32..9, 0..5).prop_map(|hours| {
+        let tally = |hour| HourTally { hour: Hour(hour), tally: Tally { count: u64::from(hour), sum: Hash::ZERO } };
+        hours.into_iter().map(tally).collect::<Vec<_>>()
+    });
+    let items = btree_set((id(), 0u16..1024), 1..5)
+        .prop_map(|items| items.into_iter().map(|(id, index)| RollItem { id, index }).collect());
     prop_oneof![
+        hours.clone().prop_map(|hours| ControlFrame::Comparison(Comparison::Tallies(Tallies { hours }))),
+        hours.prop_map(|hours| ControlFrame::Comparison(Comparison::TalliesAnswer(TalliesAnswer { hours }))),
+        items.prop_map(|items| ControlFrame::Comparison(Comparison::Roll(Roll { items }))),
+        btree_set(0u16..4096, 0..5).prop_map(|places| {
+            let unknown = places.into_iter().collect();
+            ControlFrame::Comparison(Comparison::RollAnswer(RollAnswer { unknown }))
+        }),
         any::<u32>().prop_map(|after| ControlFrame::RosterRequest(RosterRequest { after })),
         bytes(500).prop_map(|bytes| ControlFrame::Roster(RosterFrame { bytes })),
         (btree_set(agency(), 0..5), any::<u32>(), any::<u64>()).prop_map(|(agencies, epoch, seq)| {
@@ -255,15 +268,8 @@ fn list_claims_are_refused_before_room_is_made() {
 }
 
 fn good_transfer() -> Transfer {
-    let accepted_first = Timestamp::from_millis(5);
-    Transfer {
-        seq: 1,
-        attempt: 1,
-        branch: vec![0, 7],
-        path: vec![],
-        accepted_first,
-        envelope: Bytes::from_static(b"e"),
-    }
+    let accepted = Timestamp::from_millis(5);
+    Transfer { seq: 1, attempt: 1, branch: vec![0, 7], path: vec![], accepted, envelope: Bytes::from_static(b"e") }
 }
 
 // [FRAME-2] [FRAME-3]
@@ -350,6 +356,19 @@ fn the_largest_frames_fit_their_bounds() {
     let (by, to) = (longest.clone(), longest);
     let answer = InquiryAnswer { id: MessageId(Hash::ZERO), index: 1023, by, state: CustodyState::Released { to } };
     assert!(ControlFrame::InquiryAnswer(answer).encode().is_ok());
+    let hours: Vec<HourTally> = (0..TALLY_HOURS_MAX as u32)
+        .map(|hour| HourTally {
+            hour: Hour(u32::MAX - 2048 + hour),
+            tally: Tally { count: u64::MAX, sum: Hash([9; 32]) },
+        })
+        .collect();
+    assert!(ControlFrame::Comparison(Comparison::Tallies(Tallies { hours })).encode().is_ok());
+    let items: Vec<RollItem> = (0..ROLL_ITEMS_MAX)
+        .map(|n| RollItem { id: MessageId(Hash([(n / 1024) as u8; 32])), index: (n % 1024) as u16 })
+        .collect();
+    assert!(ControlFrame::Comparison(Comparison::Roll(Roll { items })).encode().is_ok());
+    let unknown = (0..ROLL_ITEMS_MAX as u16).collect();
+    assert!(ControlFrame::Comparison(Comparison::RollAnswer(RollAnswer { unknown })).encode().is_ok());
     let too_large = RosterFrame { bytes: Bytes::from(vec![0; ROSTER_FRAME_BYTES_MAX]) };
     assert!(matches!(ControlFrame::Roster(too_large).encode(), Err(FrameError::TooLarge { .. })));
 }

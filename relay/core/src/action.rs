@@ -1,11 +1,12 @@
 //! What a node's shell must do.
 
-use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer};
+use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{AgencyId, MessageId, NodeId, Precedence, Timestamp};
+use liaison_protocol::{AgencyId, Hour, MessageId, NodeId, Precedence, Timestamp};
 
+use crate::conserve::Finding;
 use crate::event::{LinkKey, Ticket};
-use crate::op::{Entry, Op, Position};
+use crate::op::{DedupeKey, Entry, Op, Position};
 
 /// What the shell must do. In the order given; an action never waits for a later one.
 #[derive(Clone, Debug)]
@@ -61,6 +62,22 @@ pub enum Action {
         /// What custody they take: leaves of one receipt, whose body the shell commits with them and signs after.
         custody: Vec<Taken>,
     },
+    /// Send a frame of a comparison.
+    Compare {
+        /// To whom.
+        link: LinkKey,
+        /// What.
+        frame: Comparison,
+    },
+    /// What was released to a peer in one hour has been compared with what it accepted.
+    Compared {
+        /// With whom.
+        peer: NodeId,
+        /// Which hour.
+        hour: Hour,
+        /// What it does not know: an alarm. `None`: nothing is missing.
+        finding: Option<Box<Finding>>,
+    },
     /// Make what ends this entry (a notice, or this agency's own records), and answer with [`crate::Event::Ended`].
     End {
         /// Which.
@@ -89,6 +106,18 @@ pub enum Action {
         until: Timestamp,
         /// At most so many.
         limit: usize,
+    },
+    /// Read from the dedupe memory what was released to a peer in some hours, and answer with
+    /// [`crate::Event::ReleasedPage`].
+    LoadReleased {
+        /// The link of the comparison.
+        link: LinkKey,
+        /// To whom.
+        peer: NodeId,
+        /// When custody had been accepted here.
+        hours: Vec<Hour>,
+        /// After this key.
+        after: Option<DedupeKey>,
     },
     /// Count something.
     Measure(Measure),

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::action::{Acknowledgement, Taken};
 use crate::event::{LinkKey, Ticket};
+use crate::ledger::Count;
 use crate::op::{DedupeKey, Entry, Op, Position};
 use liaison_protocol::Timestamp;
 use liaison_protocol::mutant::{Mutant, planted};
@@ -22,6 +23,10 @@ pub(crate) struct Batch {
     pub(crate) releases: Vec<Op>,
     pub(crate) endings: Vec<Ending>,
     weight: usize,
+    /// What is accepted from relays; dropped with the rest if the disk is full.
+    pub(crate) accepted: Vec<Count>,
+    /// What is released to relays; kept with the releases.
+    pub(crate) released: Vec<Count>,
     pub(crate) acks: Vec<(LinkKey, u8, Acknowledgement)>,
     pub(crate) custody: Vec<Taken>,
     /// Receipts made anew for what is held, by their place in `custody`: for whom.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer, ReachEntry};
+use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer, ReachEntry};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::Roster;
-use liaison_protocol::{MessageId, NodeId};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
 
-use crate::op::{Entry, Op, Position, Remembered};
+use crate::conserve::ReleasedItem;
+use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
 
 /// One live link, as the shell numbers it. Never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,17 @@ pub enum Event {
     },
     /// The commit in flight has ended.
     Committed(CommitResult),
+    /// An operator wants what was released to be compared now.
+    Compare,
+    /// A frame of a comparison.
+    Compared {
+        /// The link.
+        link: LinkKey,
+        /// What the peer says or asks.
+        frame: Comparison,
+        /// Whether the store remembers the items of a roll, one by one; looked up in the same turn.
+        known: Vec<bool>,
+    },
     /// The disk fell below its low-water mark, or rose above it.
     Disk(Disk),
     /// An operator starts or ends a drain.
@@ -66,7 +78,7 @@ pub enum Event {
         /// Those due.
         entries: Vec<(Position, Entry)>,
         /// When the next one after them is due.
-        next: Option<liaison_protocol::Timestamp>,
+        next: Option<Timestamp>,
     },
     /// Entries of a queue, as [`crate::Action::Load`] asked.
     Loaded {
@@ -133,6 +145,15 @@ pub enum Event {
         /// In words.
         detail: String,
     },
+    /// What [`crate::Action::LoadReleased`] asked for.
+    ReleasedPage {
+        /// The link of the comparison.
+        link: LinkKey,
+        /// Entries released to its peer, at most as many as a roll holds, ascending.
+        items: Vec<ReleasedItem>,
+        /// Where to go on; `None` at the end.
+        next: Option<DedupeKey>,
+    },
     /// A newer roster has taken effect.
     Roster(Arc<Roster>),
     /// Forget what makes entries wait, and try them now.
@@ -173,6 +194,8 @@ pub struct Received {
     pub seq: u64,
     /// Submission of the envelope by its sender.
     pub attempt: u8,
+    /// When the peer accepted custody, by its clock.
+    pub accepted: Timestamp,
     /// Which recipients this copy is for.
     pub branch: Vec<u16>,
     /// Relays passed, without the peer.

@@ -10,9 +10,11 @@
 pub mod action;
 pub mod admit;
 mod batch;
+pub mod conserve;
 pub mod event;
 pub mod inquiry;
 mod lane;
+pub mod ledger;
 mod node;
 pub mod op;
 mod queue;

@@ -96,6 +96,8 @@ pub enum Table {
     Events,
     /// Chunks of attachments that have arrived, and uploads on their way out.
     Chunks,
+    /// What went to and came from each relay, by hour; and what was found to be missing.
+    Ledger,
     /// Messages delivered to this agency.
     Inbox,
     /// Single values: receipt chain head, roster, counters.

@@ -1,5 +1,6 @@
 //! The shell that relay and daemon share, with all their input and output.
 
+pub mod audit;
 pub mod bundles;
 pub mod clock;
 pub mod config;

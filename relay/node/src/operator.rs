@@ -3,10 +3,11 @@
 
 use bytes::Bytes;
 use liaison_protocol::roster::RosterVersion;
-use liaison_protocol::{AgencyId, MessageId, NodeId};
+use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::AuditReport;
 use crate::status::{NodeStatus, QueueEntry, Trace};
 use crate::store::IdPrefix;
 
@@ -69,6 +70,15 @@ pub type Reply<T> = oneshot::Sender<Result<T, OperatorError>>;
 /// What is asked of the run loop.
 #[derive(Debug)]
 pub enum OperatorRequest {
+    /// What went to and came from other relays, and what of it is missing.
+    Audit {
+        /// Hours from this one on.
+        since: Timestamp,
+        /// Whether to begin a comparison with every linked relay.
+        compare: bool,
+        /// As it is now.
+        reply: Reply<AuditReport>,
+    },
     /// Take no new custody; go on passing on what is held.
     Drain {
         /// How much is left.
@@ -198,6 +208,14 @@ impl OperatorHandle {
     /// [`OperatorError`].
     pub async fn retry_links(&self, peer: Option<NodeId>) -> Result<Vec<NodeId>, OperatorError> {
         self.ask(|reply| OperatorRequest::RetryLinks { peer, reply }).await
+    }
+
+    /// What went to and came from other relays since `since`; with `compare`, comparisons begin now.
+    ///
+    /// # Errors
+    /// [`OperatorError`].
+    pub async fn audit(&self, since: Timestamp, compare: bool) -> Result<AuditReport, OperatorError> {
+        self.ask(|reply| OperatorRequest::Audit { since, compare, reply }).await
     }
 
     /// Takes no new custody from now on.

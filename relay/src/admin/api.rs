@@ -6,12 +6,13 @@ use axum::extract::{DefaultBodyLimit, Extension, Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use liaison_node::audit::AuditReport;
 use liaison_node::config::did_you_mean;
 use liaison_node::exit::Exit;
 use liaison_node::metric::{self, ActionResult};
 use liaison_node::operator::DrainStatus;
 use liaison_node::status::{LinkStatus, NodeStatus, QueueEntry, QueueStatus, Trace};
-use liaison_protocol::{AgencyId, NodeId};
+use liaison_protocol::{AgencyId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::serve::Caller;
@@ -32,6 +33,8 @@ pub(super) fn router(surface: Arc<Surface>) -> Router {
         .route("/v1/queues", get(queues))
         .route("/v1/queues/{agency}", get(queue))
         .route("/v1/trace/{prefix}", get(trace))
+        .route("/v1/audit", get(audit_report))
+        .route("/v1/audit/compare", post(compare))
         .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
         .route("/v1/undrain", post(undrain))
@@ -106,6 +109,30 @@ async fn retry_links(
     let retried = answer(surface.operator.retry_links(peer)).await;
     audit("retry-links", caller, retried.as_ref().err());
     Ok(Json(Retried { peers: retried? }))
+}
+
+#[derive(Deserialize)]
+struct Since {
+    since_ms: Option<u64>,
+}
+
+async fn audit_report(
+    State(surface): State<Arc<Surface>>,
+    Query(Since { since_ms }): Query<Since>,
+) -> Answer<AuditReport> {
+    let since = Timestamp::from_millis(since_ms.unwrap_or(0));
+    answer(surface.operator.audit(since, false)).await.map(Json)
+}
+
+async fn compare(
+    State(surface): State<Arc<Surface>>,
+    Extension(caller): Extension<Caller>,
+    Query(Since { since_ms }): Query<Since>,
+) -> Answer<AuditReport> {
+    let since = Timestamp::from_millis(since_ms.unwrap_or(0));
+    let compared = answer(surface.operator.audit(since, true)).await;
+    audit("audit", caller, compared.as_ref().err());
+    compared.map(Json)
 }
 
 async fn drain(State(surface): State<Arc<Surface>>, Extension(caller): Extension<Caller>) -> Answer<DrainStatus> {

@@ -1,5 +1,6 @@
 //! The operator's command line. stdout is data, stderr is talk; exit codes: `liaison-relay help exit-codes`.
 
+mod audit;
 mod check;
 mod control;
 mod fail_on;
@@ -82,6 +83,8 @@ pub(crate) enum Command {
     Queue(queues::QueueCommand),
     /// All that this relay knows of one message
     Trace(trace::Args),
+    /// What went to and came from each other relay, and what of it is missing. Exits 1 if something is
+    Audit(audit::Args),
     /// Take no new custody; go on passing on what is held
     Drain(control::DrainArgs),
     /// Take custody again
@@ -114,6 +117,7 @@ pub(crate) async fn execute(global: &Global, command: Command) -> Result<Exit, F
         Command::Queues(args) => queues::run(&client(global)?, &out, &args).await,
         Command::Queue(command) => queues::show(&client(global)?, &out, &command).await,
         Command::Trace(args) => trace::run(&client(global)?, &out, &args).await,
+        Command::Audit(args) => audit::run(&client(global)?, &out, &args).await,
         Command::Drain(args) => control::drain(&client(global)?, &out, &args).await,
         Command::Undrain => control::undrain(&client(global)?, &out).await,
         Command::Roster(command) => roster::run(global, &out, &command),

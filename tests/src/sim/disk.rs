@@ -115,6 +115,6 @@ impl Disk {
             total.bytes += u64::from(entry.bytes);
         }
         let (_, next_expiry) = self.expiring(Timestamp::ZERO, 0);
-        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry }
+        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry, ledger: Vec::new() }
     }
 }

@@ -94,8 +94,8 @@ impl World<'_> {
             }
             let index = to_usize(self.rng.range(0, self.captured.len() as u64));
             let (rank, branch, envelope) = self.captured[index].clone();
-            let (seq, accepted_first) = (self.false_seq(node, link, rank), self.clock(node));
-            let transfer = Transfer { seq, attempt: ATTEMPTS_MAX, branch, path: Vec::new(), accepted_first, envelope };
+            let (seq, accepted) = (self.false_seq(node, link, rank), self.clock(node));
+            let transfer = Transfer { seq, attempt: ATTEMPTS_MAX, branch, path: Vec::new(), accepted, envelope };
             self.transmit(node, link, Frame::Transfer { rank, transfer });
         }
     }

@@ -46,6 +46,7 @@ impl World<'_> {
             Action::Ask { link, inquiry } => self.transmit(node, link, Frame::Inquiry(inquiry)),
             Action::AskedAfter { id } => events.extend(self.asked_after(node, id)),
             Action::Attest { .. } | Action::Measure(_) | Action::Passed(_) => {}
+            Action::Compare { .. } | Action::Compared { .. } | Action::LoadReleased { .. } => {}
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
             Action::Tell { link, answer } => self.transmit(node, link, Frame::Answer(answer)),
@@ -142,7 +143,7 @@ impl World<'_> {
         let envelope = Envelope::decode_shared(transfer.envelope).ok();
         let id = envelope.as_ref().map_or(MessageId(liaison_protocol::Hash::ZERO), Envelope::id);
         let wraps = envelope.iter().flat_map(|envelope| &envelope.wraps).map(|wrap| wrap.index).collect();
-        let Transfer { seq, attempt, branch, path, .. } = transfer;
+        let Transfer { seq, attempt, branch, path, accepted, .. } = transfer;
         let carried = Carried { id, branch: branch.clone(), attempt, path: self.numbers(&path) };
         let good = verified.is_ok();
         self.note(Step::Received { node, from, link, rank, seq, transfer: carried, wraps, clock, good });
@@ -164,7 +165,7 @@ impl World<'_> {
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok());
         let disk = &self.nodes[node].disk;
         let seen = branch.iter().map(|index| disk.remembered(&DedupeKey { id, index: *index })).collect();
-        let received = Received { link, rank, seq, attempt, branch, path, envelope, seen, stored, local };
+        let received = Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local };
         self.handle(node, Event::Received(Box::new(received)));
     }
 
@@ -193,7 +194,7 @@ impl World<'_> {
             Envelope::decode_shared(bytes).expect("stored bytes decode").prune(&branch).encode().into();
         self.captured.push_back((rank, branch.clone(), envelope.clone()));
         self.captured.truncate(64);
-        let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope };
+        let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
         self.transmit_played(node, link, rank, transfer);
     }
 }

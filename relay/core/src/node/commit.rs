@@ -22,7 +22,8 @@ impl Node {
             return;
         }
         let mut batch = std::mem::take(&mut self.open);
-        let ops = batch.take_ops();
+        let mut ops = batch.take_ops();
+        ops.extend(self.ledger.records(batch.accepted.iter().chain(&batch.released), now));
         let custody = batch.custody.clone();
         if planted(Mutant::AckBeforeSync) {
             acknowledge(std::mem::take(&mut batch.acks), actions);
@@ -47,6 +48,8 @@ impl Node {
         for position in self.releasing_in(&batch) {
             self.releasing.remove(&position);
         }
+        self.ledger.apply(batch.accepted);
+        self.ledger.apply(batch.released);
         for ending in batch.endings {
             self.ending.remove(&ending.position);
         }
@@ -98,6 +101,7 @@ impl Node {
         for op in batch.releases.into_iter().filter(|_| !planted(Mutant::FullDiskForgetsReleases)) {
             self.open.release(op);
         }
+        self.open.released.extend(batch.released);
     }
 }
 

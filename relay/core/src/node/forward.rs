@@ -29,6 +29,7 @@ impl Node {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
         self.advertised.remove(&link);
+        self.conserve.handle_down(link, &peer);
         let unanswered = self.inquiries.handle_down(link);
         self.end_inquiries(unanswered, actions);
         for rank in 0..RANKS {
@@ -45,7 +46,7 @@ impl Node {
     fn put_back(&mut self, flight: Flight) {
         for (_, position) in flight.entries {
             if planted(Mutant::DeleteOnLinkDown) {
-                self.release(&position, None, Timestamp::ZERO, &mut Vec::new());
+                self.lose(&position, Timestamp::ZERO, &mut Vec::new());
             }
             self.put_back_entry(flight.id, position);
         }
@@ -281,7 +282,7 @@ impl Node {
             self.no_longer_waiting(entry.id, position);
         }
         if planted(Mutant::DeleteOnSend) {
-            entries.iter().for_each(|(_, position)| drop(self.release(position, None, now, &mut Vec::new())));
+            entries.iter().for_each(|(_, position)| self.lose(position, now, &mut Vec::new()));
         }
         let branch = entries.iter().map(|(index, _)| *index).collect();
         let bytes = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
@@ -311,11 +312,11 @@ impl Node {
     }
 
     fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
-        let to = self.peers.get(&lane.0).map(|(peer, _)| peer.clone());
+        let Some(to) = self.peers.get(&lane.0).cloned() else { return };
         let mut passed: Vec<(NodeId, u16)> = Vec::new();
         for (index, position) in flight.entries {
             if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
-                if let Some(from) = self.release(&position, to.clone(), now, actions) {
+                if let Some(from) = self.release(&position, &to, now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
                 }
             } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
@@ -342,7 +343,7 @@ impl Node {
     fn release(
         &mut self,
         position: &Position,
-        to: Option<NodeId>,
+        to: &(NodeId, NodeKind),
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) -> Option<NodeId> {
@@ -353,14 +354,21 @@ impl Node {
         window.backoff.reset();
         self.releasing.insert(position.clone());
         self.open.release(dequeue(position, &entry));
-        if let Some(op) = released(&entry, to, &self.config.me) {
+        if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {
             self.open.release(op);
         }
+        self.count_released(to, &entry, now);
         let precedence = liaison_protocol::Precedence::from_rank(position.rank).unwrap_or_default();
         let held_ms = u64::try_from(now.since(entry.accepted).as_millis()).unwrap_or(u64::MAX);
         actions.push(Action::Measure(Measure::Released { precedence, held_ms }));
         self.load_more(&key, actions);
         Some(entry.from)
+    }
+
+    /// What planted bugs do: it is gone, and nobody has it.
+    fn lose(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) {
+        let nobody = (self.config.me.clone(), NodeKind::Daemon);
+        self.release(position, &nobody, now, actions);
     }
 
     // [REF-1]
@@ -370,7 +378,7 @@ impl Node {
         let Some(window) = self.windows.get_mut(&key) else { return };
         let Some(entry) = window.entry(position.seq).cloned() else { return };
         if refused.retry_after_ms > 0 && planted(Mutant::DeleteOnRefusalForNow) {
-            self.release(position, None, now, actions);
+            self.lose(position, now, actions);
             return;
         }
         if refused.retry_after_ms > 0 {
@@ -383,7 +391,7 @@ impl Node {
             return;
         }
         if planted(Mutant::RefusalForGoodIsSilent) {
-            self.release(position, None, now, actions);
+            self.lose(position, now, actions);
             return;
         }
         window.end_in_flight(position.seq);

@@ -15,6 +15,7 @@
 //! - what is in flight does not expire.
 
 mod commit;
+mod conserve;
 mod end;
 mod forward;
 mod inquire;
@@ -31,9 +32,11 @@ use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 
 use crate::action::Action;
 use crate::batch::Batch;
+use crate::conserve::Conserve;
 use crate::event::{Disk, Drain, Event, LinkKey, NodeKind};
 use crate::inquiry::Inquiries;
 use crate::lane::Lane;
+use crate::ledger::Ledger;
 use crate::op::{DedupeKey, Position};
 use crate::queue::Window;
 use crate::quota::Rate;
@@ -73,6 +76,8 @@ pub struct Restored {
     pub queues: Vec<RestoredQueue>,
     /// When the first entry expires.
     pub next_expiry: Option<Timestamp>,
+    /// Records of [`crate::op::Table::Ledger`].
+    pub ledger: Vec<crate::conserve::Record>,
 }
 
 /// Totals of one queue and rank.
@@ -89,6 +94,9 @@ pub struct RestoredQueue {
     /// When the oldest was accepted.
     pub oldest: Timestamp,
 }
+
+/// So long after an hour's end what grew in it is compared: most of it has moved on by then.
+const COMPARE_AFTER: std::time::Duration = std::time::Duration::from_secs(300);
 
 type QueueKey = (AgencyId, u8);
 type LaneKey = (LinkKey, u8);
@@ -122,6 +130,10 @@ pub struct Node {
     releasing: BTreeSet<Position>,
     rates: BTreeMap<NodeId, Rate>,
     inquiries: Inquiries,
+    ledger: Ledger,
+    conserve: Conserve,
+    /// When what has grown is compared next; `None` while nothing has.
+    compare_at: Option<Timestamp>,
     last_seq: u64,
     next_expiry: Option<Timestamp>,
     loading_expired: bool,
@@ -160,6 +172,9 @@ impl Node {
             releasing: BTreeSet::new(),
             rates: BTreeMap::new(),
             inquiries: Inquiries::default(),
+            ledger: Ledger::restored(restored.ledger),
+            conserve: Conserve::default(),
+            compare_at: None,
             last_seq: restored.last_seq,
             next_expiry: restored.next_expiry.filter(|_| !planted(Mutant::ExpiryNotReplayed)),
             loading_expired: false,
@@ -192,6 +207,8 @@ impl Node {
         match event {
             Event::Acked { link, rank, acks } => self.handle_acks(link, rank, &acks, now, actions),
             Event::Cancel { ticket, entries, ops } => self.handle_cancel(ticket, &entries, ops),
+            Event::Compare => self.handle_compare(now, actions),
+            Event::Compared { link, frame, known } => self.handle_comparison(link, &frame, &known, now, actions),
             Event::Committed(result) => self.handle_committed(result, now, actions),
             Event::Disk(disk) => self.disk = disk,
             Event::Drain(drain) => self.drain = drain,
@@ -202,13 +219,18 @@ impl Node {
                 self.handle_inquired(link, inquiry, seen.as_ref(), now, actions);
             }
             Event::InquiryAnswered { link, answer } => self.handle_inquiry_answer(link, &answer, actions),
-            Event::LinkUp { link, peer, kind } => self.handle_link_up(link, peer, kind, actions),
+            Event::LinkUp { link, peer, kind } => {
+                self.handle_link_up(link, peer.clone(), kind, actions);
+                self.compare_with(&peer, kind);
+                self.compare_next(now, actions);
+            }
             Event::LinkDown { link } => self.handle_link_down(link, actions),
             Event::Reach { link, relays } => self.handle_reach(link, relays, actions),
             Event::Received(received) => self.handle_received(*received, now, actions),
             Event::Rejected { link, rank, seq, branch, reason, detail } => {
                 self.handle_rejected((link, rank), seq, &branch, reason, &detail, actions);
             }
+            Event::ReleasedPage { link, items, next } => self.handle_released_page(link, items, next, now, actions),
             Event::Records { ticket, ops } => self.handle_records(ticket, ops),
             Event::Retry => self.handle_retry(actions),
             Event::Roster(roster) => self.handle_roster(roster, actions),
@@ -236,7 +258,7 @@ impl Node {
         let waiting = self.lanes.iter().filter(|(key, _)| self.ready.contains_key(key));
         let turns = waiting.filter_map(|(_, lane)| lane.waits_until());
         let ends = self.end_retries.first().map(|(at, _)| *at);
-        let asked = self.inquiries.next_deadline();
+        let asked = self.inquiries.next_deadline().into_iter().chain(self.conserve.deadline()).chain(self.compare_at);
         held.chain(asked).chain(acks).chain(turns).chain(expiry).chain(ends).chain(self.retry_commit_at).min()
     }
 
@@ -247,6 +269,7 @@ impl Node {
         self.retry_ends(now, actions);
         let overdue = self.inquiries.overdue(now);
         self.end_inquiries(overdue, actions);
+        self.compare_hourly(now, actions);
         self.retry_commit_at = self.retry_commit_at.filter(|at| *at > now);
     }
 

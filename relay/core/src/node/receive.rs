@@ -27,7 +27,7 @@ pub const CHAIN_INDEX: u16 = u16::MAX;
 
 impl Node {
     pub(super) fn handle_received(&mut self, received: Received, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some((peer, _)) = self.peers.get(&received.link).cloned() else { return };
+        let Some((peer, kind)) = self.peers.get(&received.link).cloned() else { return };
         let lane = (received.link, received.rank);
         let header = received.envelope.header();
         if let Err(rule) = check_branch(&received, header) {
@@ -40,11 +40,18 @@ impl Node {
         let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
         let mut fresh = Vec::new();
         for (index, seen) in received.branch.iter().zip(&received.seen) {
+            let pending = self.is_pending(&DedupeKey { id: received.envelope.id(), index: *index });
             match self.admit_recipient(&received, *index, seen.as_ref()) {
                 Ok(Copy::New) => fresh.push(*index),
                 Ok(Copy::StillHeld) => ack.taken.push(*index),
                 Ok(Copy::Passed) => ack.duplicate.push(*index),
-                Err(refusal) => ack.refused.push(refused(*index, &refusal, actions)),
+                Err(refusal) => {
+                    ack.refused.push(refused(*index, &refusal, actions));
+                    continue;
+                }
+            }
+            if !pending {
+                self.count_accepted((&peer, kind), &received, *index, seen.as_ref(), now);
             }
         }
         let repeated = ack.taken.len() + ack.duplicate.len();

@@ -1,9 +1,10 @@
 //! What an operator sees of a node's queues.
 
-use liaison_protocol::{AgencyId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::Node;
 use crate::event::LinkKey;
+use crate::ledger::Tally;
 
 /// One queue and rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,23 @@ impl Node {
     #[must_use]
     pub fn in_flight(&self, link: LinkKey) -> usize {
         self.lanes.iter().filter(|((other, _), _)| *other == link).map(|(_, lane)| lane.in_flight()).sum()
+    }
+
+    /// What was released to and accepted from each relay: by peer, way and hour.
+    pub fn tallies(&self) -> impl Iterator<Item = (&NodeId, crate::ledger::Way, Hour, &Tally)> {
+        self.ledger.all()
+    }
+
+    /// Whether what was released to `peer` in this hour has been compared since it last grew.
+    #[must_use]
+    pub fn is_compared(&self, peer: &NodeId, hour: Hour) -> bool {
+        !self.ledger.has_changed(peer, hour)
+    }
+
+    /// Whether a comparison is under way.
+    #[must_use]
+    pub fn is_comparing(&self) -> bool {
+        !self.conserve.is_idle()
     }
 
     /// Whether nothing is held, gathered or under way.

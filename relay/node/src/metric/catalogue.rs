@@ -34,8 +34,13 @@ pub(super) const BY_PRECEDENCE: &[&str] = &[
 ];
 
 /// Counters with the label `peer`.
-pub(super) const BY_PEER: &[&str] =
-    &["liaison_link_received_bytes_total", "liaison_link_sent_bytes_total", "liaison_link_transitions_total"];
+pub(super) const BY_PEER: &[&str] = &[
+    "liaison_conservation_compared_total",
+    "liaison_conservation_missing_total",
+    "liaison_link_received_bytes_total",
+    "liaison_link_sent_bytes_total",
+    "liaison_link_transitions_total",
+];
 
 /// A commit on a good disk takes a millisecond, on a bad one a second.
 const COMMIT_SECONDS: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -87,6 +92,11 @@ pub const RELAY: &[Family] = &[
     counter("liaison_duplicates_total", "Transfers for recipients that were held, or had been, by precedence."),
     counter("liaison_expired_total", "Custody that ended by expiry, by precedence."),
     counter("liaison_nondelivery_notices_total", "Non-delivery notices accepted for their senders, by precedence."),
+    counter("liaison_conservation_compared_total", "Hours of which the releases were compared with the peer's books."),
+    counter(
+        "liaison_conservation_missing_total",
+        "Entries released to the peer that it does not know. Any is an alarm; their senders send them again.",
+    ),
     gauge("liaison_queue_messages", "Entries in custody, by recipient agency and precedence."),
     gauge("liaison_queue_bytes", "Bytes in custody, by recipient agency and precedence."),
     gauge("liaison_queue_oldest_seconds", "Age of the oldest entry, by recipient agency and precedence; 0 if none."),

@@ -25,7 +25,7 @@ const UNPROVEN: &str = "unproven";
 /// Store operations that can fail.
 pub const STORE_OPERATIONS: &[&str] = &["commit", "read"];
 /// What operators do.
-pub const ADMIN_ACTIONS: &[&str] = &["drain", "undrain", "reload", "retry-links"];
+pub const ADMIN_ACTIONS: &[&str] = &["audit", "drain", "undrain", "reload", "retry-links"];
 /// How it ends.
 const RESULTS: &[&str] = &["ok", "refused", "failed"];
 
@@ -106,6 +106,12 @@ pub fn expired(precedence: Precedence) {
 /// A non-delivery notice accepted for its sender.
 pub fn notice(precedence: Precedence) {
     counter!("liaison_nondelivery_notices_total", "precedence" => precedence.as_str()).increment(1);
+}
+
+/// An hour's releases were compared with what the peer accepted: so many entries are missing there.
+pub fn hour_compared(peer: &NodeId, missing: u64) {
+    counter!("liaison_conservation_compared_total", "peer" => peer.to_string()).increment(1);
+    counter!("liaison_conservation_missing_total", "peer" => peer.to_string()).increment(missing);
 }
 
 /// A link went up or down.

@@ -35,6 +35,7 @@ impl Turn {
             ControlFrame::Bundle(bundle) => self.check_bundle(bundle),
             ControlFrame::BundleOffer(offer) => self.handle_offer(link, &offer),
             ControlFrame::BundleRequest(request) => self.send_bundles(link, &request),
+            ControlFrame::Comparison(comparison) => self.handle_comparison(link, comparison),
             ControlFrame::Custody(custody) => self.handle_custody(custody),
             ControlFrame::Inquiry(inquiry) => self.handle_inquiry(link, inquiry),
             ControlFrame::InquiryAnswer(answer) => self.handle_answer(link, answer),

@@ -10,6 +10,7 @@
 //! its own, which may wait for a disk. It never waits for a peer.
 
 mod commits;
+mod conserve;
 mod control;
 mod custody;
 mod inbound;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::event::{CommitResult, Disk};
-use liaison_core::op::Op;
+use liaison_core::op::{Op, Table};
 use liaison_core::roster_state::RosterState;
 use liaison_core::{Action, Config, Event, LinkKey, Node, NodeKind, Restored, RestoredQueue, Ticket};
 use liaison_protocol::receipt::UnsignedReceipt;
@@ -48,6 +49,7 @@ use crate::metric;
 use crate::operator::OperatorRequests;
 use crate::store::{Store, StoreError, Writer};
 use commits::{Commits, Committed};
+use conserve::Conservation;
 use control::BundleChecked;
 use custody::Origins;
 use inbound::{Arrived, Inbound};
@@ -139,6 +141,7 @@ pub(crate) struct Turn {
     waiters: BTreeMap<Ticket, Waiter>,
     last_ticket: u64,
     recent: Recent,
+    conservation: Conservation,
     origins: Origins,
     signed_receipts: SignedReceipts,
     /// Records of the receipt chain that the next commit carries.
@@ -191,7 +194,9 @@ impl Runner {
         let writer = Writer::spawn(Arc::clone(&store), 1).map_err(StoreError::from)?;
         let receipts = Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store)?;
         let now_roster = Arc::clone(&roster.borrow());
-        let core = Node::new(options.core, Arc::clone(&now_roster), restored(&*store)?);
+        let restored = restored(&*store)?;
+        let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
+        let core = Node::new(options.core, Arc::clone(&now_roster), restored);
         let inbound = Inbound::new(agency.clone().map(|agency| (agency, me.to_agency())));
         for peer in &options.peers {
             endpoint.dial(peer.id.clone(), peer.addresses.clone());
@@ -213,6 +218,7 @@ impl Runner {
             waiters: BTreeMap::new(),
             last_ticket: 0,
             recent: Recent::default(),
+            conservation,
             origins: Origins::default(),
             signed_receipts: SignedReceipts::default(),
             records: Vec::new(),
@@ -233,6 +239,7 @@ impl Runner {
         // So that peers can be sent it, and a restart without its file's update does not fall back.
         let mut turn = turn;
         turn.commit_records(vec![rosters::record(&turn.roster)]);
+        turn.commit_records(old);
         Ok(Self { turn, endpoint, events, requests, operator, inbound, writer })
     }
 
@@ -277,6 +284,7 @@ impl Runner {
                 committed = self.turn.commits.ended() => self.turn.handle_committed(committed),
                 () = sleep_until(self.turn.core.next_deadline()) => self.turn.handle(Event::Timer),
                 checked = poll_fn(|context| self.inbound.poll_next(context)), if room => self.turn.handle_checked(checked),
+                read = self.turn.conservation.read() => self.turn.handle_released(read),
                 Some(checked) = self.turn.bundle_checks.join_next() => self.turn.handle_bundle_checked(checked),
                 request = self.operator.recv(), if operator_open => match request {
                     Some(request) => self.turn.operate(request),
@@ -516,7 +524,8 @@ fn restored(store: &dyn Store) -> Result<Restored, StoreError> {
         oldest: totals.oldest,
     });
     let expiring = store.expiring(Timestamp::ZERO, 1)?;
-    Ok(Restored { last_seq: store.last_seq()?, queues: queues.collect(), next_expiry: expiring.next })
+    let ledger = store.scan(Table::Ledger, &[], None, usize::MAX)?;
+    Ok(Restored { last_seq: store.last_seq()?, queues: queues.collect(), next_expiry: expiring.next, ledger })
 }
 
 async fn sleep_until(deadline: Option<Timestamp>) {

@@ -36,6 +36,12 @@ impl Turn {
     pub(super) fn operate(&mut self, request: OperatorRequest) {
         // A receiver that is gone no longer wants to know.
         match request {
+            OperatorRequest::Audit { since, compare, reply } => {
+                if compare {
+                    self.handle(Event::Compare);
+                }
+                drop(reply.send(self.audit(since).map_err(store)));
+            }
             OperatorRequest::Drain { reply } => drop(reply.send(Ok(self.drain_to(Drain::On)))),
             OperatorRequest::Undrain { reply } => drop(reply.send(Ok(self.drain_to(Drain::Off)))),
             OperatorRequest::Queue { agency, limit, reply } => drop(reply.send(self.queue(&agency, limit))),
@@ -159,7 +165,7 @@ impl Turn {
             clock_offset_ms: self.clock_offset_ms(),
             links: self.link_statuses(),
             queues: queue_statuses(&self.core.queues()),
-            alarms: alarms(&roster, &store),
+            alarms: [alarms(&roster, &store), self.conservation_alarms(clock::now())].concat(),
             roster,
             store,
         })

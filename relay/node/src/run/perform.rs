@@ -32,6 +32,9 @@ impl Turn {
             Action::Answer { ticket, outcome } => self.answer(ticket, outcome),
             Action::Close { link, why } => self.close(link, why),
             Action::Commit { ops, custody } => self.commit(ops, &custody, now),
+            Action::Compare { link, frame } => self.control(link, ControlFrame::Comparison(frame)),
+            Action::Compared { peer, hour, finding } => self.compared(peer, hour, finding.map(|finding| *finding)),
+            Action::LoadReleased { link, peer, hours, after } => self.load_released(link, peer, hours, after),
             Action::End { position, entry, reason, detail } => self.end(position, &entry, reason, &detail, now),
             Action::Load { queue, rank, after, limit } => match self.store.head(&queue, rank, after, limit) {
                 Ok(entries) => {
@@ -101,8 +104,8 @@ impl Turn {
         let seen = seen.collect::<Result<_, StoreError>>()?;
         let stored = self.stored_branches(&envelope)?;
         let local = local.map(|local| self.local(local)).transpose()?;
-        let Transfer { seq, attempt, branch, path, .. } = transfer;
-        Ok(event::Received { link, rank, seq, attempt, branch, path, envelope, seen, stored, local })
+        let Transfer { seq, attempt, branch, path, accepted, .. } = transfer;
+        Ok(event::Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local })
     }
 
     fn local(&self, received: Received) -> Result<event::Local, RunError> {
@@ -188,7 +191,7 @@ impl Turn {
             };
         let envelope = pruned(encoded, &send.branch);
         let Send { rank, seq, attempt, branch, path, accepted, .. } = send;
-        let transfer = Transfer { seq, attempt, branch, path, accepted_first: accepted, envelope };
+        let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
         if let Err(error) = link.handle.transfer(rank, transfer) {
             // What is in flight comes back to its queues when the link is down.
             tracing::warn!(peer = %link.peer, %error, "a transfer was not queued");

@@ -92,6 +92,16 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Fault`].
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError>;
 
+    /// What is remembered, by key, from after `after` on; at most `limit`. Fewer are the last.
+    ///
+    /// # Errors
+    /// [`StoreError::Fault`].
+    fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError>;
+
     /// Dedupe keys whose `until` is at or before `now`, at most `limit`. One call looks at a part of the memory and the
     /// next one goes on from there, so that an answer without keys says nothing of the rest: call it every minute or so.
     ///

@@ -93,7 +93,7 @@ fn transfer(envelope: Vec<u8>) -> Result<Transfer, Failure> {
         attempt: 1,
         branch: (0..recipients).collect(),
         path: Vec::new(),
-        accepted_first: header.created,
+        accepted: header.created,
         envelope: envelope.into(),
     })
 }

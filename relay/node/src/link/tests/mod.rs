@@ -214,7 +214,7 @@ async fn linked(federation: &Federation) -> ((Node, LinkHandle), (Node, LinkHand
 }
 
 fn transfer(seq: u64, bytes: usize) -> Transfer {
-    let accepted_first = Timestamp::from_millis(1);
+    let accepted = Timestamp::from_millis(1);
     let envelope = Bytes::from(vec![seq as u8; bytes]);
-    Transfer { seq, attempt: 1, branch: vec![0], path: vec![], accepted_first, envelope }
+    Transfer { seq, attempt: 1, branch: vec![0], path: vec![], accepted, envelope }
 }

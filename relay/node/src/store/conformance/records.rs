@@ -13,6 +13,15 @@ pub(in crate::store) fn deduplication_lasts_until_it_is_forgotten(place: &dyn Pl
     assert_eq!(store.remembered(&key(1, 2)).unwrap(), None);
     assert_eq!(store.remembered(&key(2, 0)).unwrap(), None);
 
+    let after = |key: Option<&DedupeKey>, limit| {
+        let found = store.remembered_after(key, limit).unwrap();
+        found.into_iter().map(|(key, record)| (key.index, record.until.as_millis())).collect::<Vec<_>>()
+    };
+    assert_eq!(after(None, 9), [(0, 10), (1, 40), (300, 30)]);
+    assert_eq!(after(Some(&key(1, 0)), 1), [(1, 40)]);
+    assert_eq!(after(Some(&key(1, 2)), 9), [(300, 30)]);
+    assert_eq!(after(Some(&key(1, 300)), 9), []);
+
     assert_eq!(forgettable(store.as_ref(), 9), []);
     assert_eq!(forgettable(store.as_ref(), 10), [key(1, 0)]);
     assert_eq!(forgettable(store.as_ref(), 39), [key(1, 0), key(1, 300)]);

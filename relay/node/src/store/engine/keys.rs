@@ -119,6 +119,7 @@ fn tag(table: Table) -> u8 {
         Table::Outbox => 7,
         Table::ReceiptsDue => 8,
         Table::Submissions => 9,
+        Table::Ledger => 10,
     }
 }
 

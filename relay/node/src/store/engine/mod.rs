@@ -213,6 +213,14 @@ impl Store for DiskStore {
         self.read(|view| view.remembered(key))
     }
 
+    fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError> {
+        self.read(|view| view.remembered_after(after, limit))
+    }
+
     fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
         let sweep = Sweep { from: lock(&self.state).sweep(), now, limit, rows_max: SWEEP_ROWS };
         let (found, next) = self.read(|view| view.forgettable(&sweep))?;

@@ -71,6 +71,29 @@ impl<'a> View<'a> {
         Ok(decoded(Space::Ids, &key, &value, values::decode_known)?.remembered)
     }
 
+    pub(super) fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, |key| Bound::Excluded(keys::id(key)));
+        let mut found = Vec::new();
+        for row in self.range(Space::Ids, (start, Bound::Unbounded)) {
+            let (key, value) = row?;
+            // The heartbeat: no id is as short.
+            if key.as_ref() == keys::HEARTBEAT {
+                continue;
+            }
+            if found.len() == limit {
+                break;
+            }
+            if let Some(record) = decoded(Space::Ids, &key, &value, values::decode_known)?.remembered {
+                found.push((parsed(Space::Ids, &key, keys::parse_id(&key))?, record));
+            }
+        }
+        Ok(found)
+    }
+
     /// Looks at `rows_max` of the dedupe memory from the key `from` on, for what may be forgotten at `now`; and says
     /// where to go on: at the beginning if that is empty.
     pub(super) fn forgettable(&self, sweep: &Sweep) -> Result<(Vec<DedupeKey>, Vec<u8>), StoreError> {

@@ -110,6 +110,14 @@ impl<S: Store> Store for FaultyStore<S> {
         self.working()?.remembered(key)
     }
 
+    fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError> {
+        self.working()?.remembered_after(after, limit)
+    }
+
     fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
         self.working()?.forgettable(now, limit)
     }

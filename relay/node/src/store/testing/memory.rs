@@ -75,6 +75,17 @@ impl Store for MemoryStore {
         Ok(self.content().remembered.get(key).cloned())
     }
 
+    fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+        limit: usize,
+    ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let content = self.content();
+        let records = content.remembered.range((after.map_or(Unbounded, |key| Excluded(*key)), Unbounded));
+        Ok(records.take(limit).map(|(key, record)| (*key, record.clone())).collect())
+    }
+
     fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
         let content = self.content();
         let due = content.remembered.iter().filter(|(_, record)| record.until <= now);
