@@ -58,6 +58,7 @@ pub struct Federation {
     files: certs_dev::Federation,
     binaries: PathBuf,
     running: Mutex<BTreeMap<String, Process>>,
+    environments: Mutex<BTreeMap<String, Vec<(String, String)>>>,
     // Last: removed when nothing writes to it any more.
     folder: TempDir,
 }
@@ -97,7 +98,7 @@ impl Federation {
         let out = folder.path().join("fed");
         let options = Options { regions, relays_per_region, agencies, kdf: Kdf::Fast, ..Options::new(out) };
         let files = certs_dev::make(&options).expect("a federation");
-        Self { files, binaries, running: Mutex::default(), folder }
+        Self { files, binaries, running: Mutex::default(), environments: Mutex::default(), folder }
     }
 
     /// Its files.
@@ -170,6 +171,31 @@ impl Federation {
     pub fn destroy_store(&self, node: &str) {
         assert!(!self.runs(node), "{node} runs");
         std::fs::remove_dir_all(self.files.relay_folder(&relay(node)).join("store")).expect("a store");
+    }
+
+    /// What `node` finds in its environment at its next start, beside what everybody does.
+    pub fn set_environment(&self, node: &str, variables: Vec<(String, String)>) {
+        self.environments.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), variables);
+    }
+
+    /// The folder of a node's own files.
+    #[must_use]
+    pub fn node_folder(&self, node: &str) -> PathBuf {
+        if self.is_relay(node) {
+            self.files.relay_folder(&relay(node))
+        } else {
+            self.files.agency_folder(&agency(node))
+        }
+    }
+
+    /// Waits until a node has ended by itself; the exit code.
+    ///
+    /// # Panics
+    /// It was not started, or does not end.
+    pub fn await_end(&self, node: &str) -> Option<i32> {
+        eventually(&format!("the end of {node}"), || (!self.runs(node)).then_some(()));
+        let process = self.running().remove(node);
+        process.unwrap_or_else(|| panic!("{node} was not started")).exit_code()
     }
 
     /// SIGTERM; the exit code.
@@ -259,6 +285,8 @@ impl Federation {
             ("liaisond", self.files.agency_config(&agency(node)))
         };
         let mut command = self.program(program);
+        let environments = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        command.envs(environments.get(node).into_iter().flatten().map(|(name, value)| (name, value)));
         command.arg("--config").arg(config);
         match (arguments, self.is_relay(node)) {
             ([], true) => command.arg("run"),

@@ -31,6 +31,11 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// How it ended, if it has; `None` also for a signal.
+    pub fn exit_code(mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten().and_then(|status| status.code())
+    }
+
     /// SIGHUP.
     pub fn hang_up(&self) {
         self.signal(Signal::HUP);

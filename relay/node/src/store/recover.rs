@@ -134,9 +134,12 @@ struct Scan {
 /// Numbers a batch. They rise from batch to batch, over all journals.
 type Seqno = u64;
 
-fn scan(path: &Path, mut last: Option<Seqno>) -> io::Result<Scan> {
-    let file = File::open(path)?;
-    let mut reader = Reader { inner: BufReader::with_capacity(256 * 1024, file), at: 0 };
+fn scan(path: &Path, last: Option<Seqno>) -> io::Result<Scan> {
+    scan_from(BufReader::with_capacity(256 * 1024, File::open(path)?), last)
+}
+
+fn scan_from(journal: impl Read, mut last: Option<Seqno>) -> io::Result<Scan> {
+    let mut reader = Reader { inner: journal, at: 0 };
     let mut whole = 0;
     loop {
         let damaged = match reader.batch(last)? {
@@ -150,6 +153,11 @@ fn scan(path: &Path, mut last: Option<Seqno>) -> io::Result<Scan> {
         };
         return Ok(Scan { whole, damaged, last });
     }
+}
+
+/// How many bytes of a journal are whole batches, and whether anything but room is behind them. For fuzzing.
+pub(super) fn whole_bytes(journal: &[u8]) -> Option<(u64, bool)> {
+    scan_from(journal, None).ok().map(|scan| (scan.whole, scan.damaged))
 }
 
 enum Step {

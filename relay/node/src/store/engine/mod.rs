@@ -7,6 +7,7 @@ mod keys;
 mod plan;
 mod read;
 mod reclaim;
+mod rows;
 mod spaces;
 mod stage;
 mod state;
@@ -20,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+pub use self::rows::Row;
 use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
