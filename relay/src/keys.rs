@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use liaison_core::roster_state::GRACE;
+use liaison_core::roster_state::{GRACE, check_clock};
+use liaison_node::clock::BUILT;
 use liaison_node::config::{SecretError, read_public};
 use liaison_node::link::LinkIdentity;
 use liaison_protocol::keyfile::{KEYFILE_BYTES_MAX, KeyRole, open_keys};
@@ -117,11 +118,8 @@ pub(crate) fn compare(
     now: Timestamp,
 ) -> Vec<Finding> {
     let mut findings = vec![standing(roster, now)];
-    if now < roster.issued() {
-        let text = format!(
-            "the clock is {} behind the time when the roster was made",
-            days(roster.issued().since(now).as_millis())
-        );
+    if let Err(behind) = check_clock(roster, now, BUILT) {
+        let text = format!("{behind} (it is at least {} behind)", days(behind.at_least.since(now).as_millis()));
         findings.push(Finding::fail("clock", text).fix("set it: timedatectl set-ntp true"));
     }
     let Some(me) = roster.relay(&config.id) else {

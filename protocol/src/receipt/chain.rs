@@ -19,6 +19,9 @@ use crate::time::Timestamp;
 /// How far a restored issuer jumps ahead: more receipts than anyone makes between a backup and its restore.
 pub const RESTORE_SEQ_SKIP: u64 = 1 << 32;
 
+/// Numbers between the beginnings of two chains that begin a second apart.
+const BEGINNING_STEP: u64 = 1 << 21;
+
 /// Who makes receipts, under which roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issuer {
@@ -94,6 +97,14 @@ impl UnsignedReceipt {
 }
 
 impl ReceiptChain {
+    /// Where the chain of a store begins that holds none: at the seconds since the epoch, times 2^21. An issuer whose store
+    /// was lost does not know its last number, and passes it so, unless it made two million receipts a second. Below
+    /// 2^53, so that every reader of JSON can tell numbers apart. Make a [`ReceiptChain::next_restored`] first.
+    #[must_use]
+    pub const fn beginning(now: Timestamp) -> Self {
+        Self { seq: now.as_millis() / 1000 * BEGINNING_STEP, prev: Hash::ZERO }
+    }
+
     /// The record that is committed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -144,7 +155,8 @@ impl ReceiptChain {
     /// The first receipt after a restore from a backup that held this head: it says so, and jumps past whatever was
     /// made since, so that no number is used twice.
     pub fn next_restored(&mut self, issuer: &Issuer, time: Timestamp) -> UnsignedReceipt {
-        let payload = Payload::Restored(Restored { resumed_after: self.seq });
+        let resumed_after = if self.prev == Hash::ZERO { 0 } else { self.seq };
+        let payload = Payload::Restored(Restored { resumed_after });
         self.seq = self.seq.saturating_add(RESTORE_SEQ_SKIP - 1);
         self.next(issuer, time, payload, None)
     }

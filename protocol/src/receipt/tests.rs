@@ -182,6 +182,25 @@ fn two_receipts_of_one_number_are_proof_and_a_gap_is_a_warning() {
     assert_eq!(honest.verify(&fixture.roster), Ok(false));
 }
 
+// [RCPT-4]
+#[test]
+fn a_chain_that_begins_anew_without_its_store_uses_no_number_twice() {
+    let fixture = Fixture::new();
+    let (issuer, key) = (fixture.issuer("eu-1"), fixture.federation.key("eu-1"));
+    let mut receipts = Vec::new();
+    for begins in [NOW, NOW.after(SECOND), NOW.after(SECOND * 86_400)] {
+        let mut chain = ReceiptChain::beginning(begins);
+        receipts.push(chain.next_restored(&issuer, begins).sign(key).unwrap());
+        receipts.push(fixture.custody(&mut chain, &[taken(1)]).0);
+        receipts.push(fixture.custody(&mut chain, &[taken(2)]).0);
+        assert!(chain.seq < 1 << 53);
+    }
+    let findings = audit(&receipts).unwrap();
+    assert!(!findings.iter().any(|finding| matches!(finding, ChainFinding::Equivocation(_))), "{findings:?}");
+    let Payload::Restored(marker) = receipts[0].decode_body().unwrap().payload else { panic!("no marker") };
+    assert_eq!(marker.resumed_after, 0);
+}
+
 // Attack 63, restore.
 #[test]
 fn a_restore_explains_its_gap_once() {

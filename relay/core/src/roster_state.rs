@@ -23,6 +23,7 @@ use liaison_protocol::hash::Hash;
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion};
 use liaison_protocol::{Timestamp, limits};
+use serde::{Deserialize, Serialize};
 
 /// An expired roster still carries custody for this long, with alarms.
 pub const GRACE: Duration = limits::ROSTER_GRACE;
@@ -36,11 +37,21 @@ pub const FREEZE_ALARM_AFTER: Duration = Duration::from_secs(86_400);
 pub struct RosterState {
     trusted: Arc<Roster>,
     fork: Option<ForkProof>,
+    settled: Vec<Settled>,
     announced: Option<Announced>,
 }
 
+/// A roster that an operator has decided against: it is no news any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Its version.
+    pub version: RosterVersion,
+    /// SHA-256 of its payload.
+    pub refused: Hash,
+}
+
 /// Two rosters of one version, both sufficiently signed: proof that root holders tell two stories.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForkProof {
     /// The version that both have.
     pub version: RosterVersion,
@@ -98,6 +109,12 @@ pub enum OfferRefused {
         offered: RosterVersion,
         /// What this node follows.
         trusted: RosterVersion,
+    },
+    /// An operator has decided for the other roster of this version.
+    #[error("an operator has decided against this roster of version {version}")]
+    Settled {
+        /// The version that both have.
+        version: RosterVersion,
     },
     /// Its signatures or its content.
     #[error(transparent)]
@@ -160,7 +177,14 @@ impl RosterState {
     /// A node that follows `trusted`, verified before; `fork` as its store remembers it.
     #[must_use]
     pub const fn new(trusted: Arc<Roster>, fork: Option<ForkProof>) -> Self {
-        Self { trusted, fork, announced: None }
+        Self { trusted, fork, settled: Vec::new(), announced: None }
+    }
+
+    /// As its store remembers the operators' decisions.
+    #[must_use]
+    pub fn with_settled(mut self, settled: Vec<Settled>) -> Self {
+        self.settled = settled;
+        self
     }
 
     /// The roster that this node follows.
@@ -198,6 +222,9 @@ impl RosterState {
             return Decision::Adopt(Arc::new(offered));
         }
         if version == trusted {
+            if self.settled.contains(&Settled { version, refused: offered.hash() }) {
+                return Decision::Refuse(OfferRefused::Settled { version });
+            }
             let (first, second) = (self.trusted.signed().clone(), offered.signed().clone());
             return Decision::Fork(ForkProof { version, first, second });
         }
@@ -227,9 +254,30 @@ impl RosterState {
         self.fork.get_or_insert(proof);
     }
 
-    /// An operator has settled the fork: updates are taken again.
-    pub fn settled(&mut self) {
+    /// What settling the fork for the roster with the hash `follow` means: which roster to follow, and which decision to
+    /// make durable before [`RosterState::settled`]. `None`: there is no fork, or neither roster has this hash.
+    #[must_use]
+    pub fn settle(&self, follow: Hash) -> Option<(Arc<Roster>, Settled)> {
+        let fork = self.fork.as_ref()?;
+        let second = Arc::new(Roster::verify_offered(&fork.second, &self.trusted).ok()?);
+        let (version, first) = (fork.version, Arc::clone(&self.trusted));
+        if follow == first.hash() {
+            return Some((first, Settled { version, refused: second.hash() }));
+        }
+        (follow == second.hash()).then(|| (second, Settled { version, refused: first.hash() }))
+    }
+
+    /// An operator has settled the fork, durably: updates are taken again.
+    pub fn settled(&mut self, follow: Arc<Roster>, decision: Settled) {
+        self.trusted = follow;
         self.fork = None;
+        self.settled.push(decision);
+    }
+
+    /// The newest version that peers speak of and that has not come.
+    #[must_use]
+    pub fn announced_version(&self) -> Option<RosterVersion> {
+        self.announced.map(|announced| announced.version)
     }
 
     /// Compares what a peer's hello says. A newer version is remembered, so that [`RosterState::is_frozen`] notices
@@ -273,15 +321,15 @@ impl RosterState {
         let frozen = self.announced.map(|announced| announced.since.after(FREEZE_ALARM_AFTER));
         [Some(expires), Some(expires.after(GRACE)), frozen].into_iter().flatten().filter(|at| *at > now).min()
     }
+}
 
-    /// Whether a node may start with this clock.
-    ///
-    /// # Errors
-    /// [`ClockBehind`]: `now` is before the roster was issued, or before `built`.
-    pub fn check_clock(&self, now: Timestamp, built: Timestamp) -> Result<(), ClockBehind> {
-        let at_least = self.trusted.issued().max(built);
-        if now < at_least { Err(ClockBehind { at_least }) } else { Ok(()) }
-    }
+/// Whether a node may start with this clock and roster.
+///
+/// # Errors
+/// [`ClockBehind`]: `now` is before the roster was issued, or before `built`.
+pub fn check_clock(roster: &Roster, now: Timestamp, built: Timestamp) -> Result<(), ClockBehind> {
+    let at_least = roster.issued().max(built);
+    if now < at_least { Err(ClockBehind { at_least }) } else { Ok(()) }
 }
 
 #[cfg(test)]

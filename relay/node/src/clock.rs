@@ -7,6 +7,9 @@ use liaison_protocol::Timestamp;
 
 static LATEST_MS: AtomicU64 = AtomicU64::new(0);
 
+/// This program is not older: a clock that says so is wrong. Raised with each release.
+pub const BUILT: Timestamp = Timestamp::from_millis(1_793_491_200_000);
+
 /// Now, or the latest time that this process has seen if the system's clock was set back: nothing expires, and no key is
 /// chosen, twice in two ways.
 #[must_use]

@@ -3,12 +3,12 @@
 
 use bytes::Bytes;
 use liaison_protocol::roster::RosterVersion;
-use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::AuditReport;
-use crate::status::{NodeStatus, QueueEntry, Trace};
+use crate::status::{ForkReport, NodeStatus, QueueEntry, Trace};
 use crate::store::IdPrefix;
 
 /// Requests that wait for the run loop. Full: the operator waits.
@@ -99,6 +99,18 @@ pub enum OperatorRequest {
         signed: Bytes,
         /// What has changed.
         reply: Reply<RosterReload>,
+    },
+    /// The fork that is not settled.
+    RosterFork {
+        /// `None`: there is none.
+        reply: Reply<Option<ForkReport>>,
+    },
+    /// Decide which of two rosters of one version is right.
+    SettleFork {
+        /// SHA-256 of its payload.
+        follow: Hash,
+        /// The version.
+        reply: Reply<RosterVersion>,
     },
     /// Dial at once, without waiting for the next try.
     RetryLinks {
@@ -200,6 +212,22 @@ impl OperatorHandle {
     /// [`OperatorError`]; the node then stays on the roster that it has.
     pub async fn reload_roster(&self, signed: Bytes) -> Result<RosterReload, OperatorError> {
         self.ask(|reply| OperatorRequest::ReloadRoster { signed, reply }).await
+    }
+
+    /// The fork of the roster that is not settled.
+    ///
+    /// # Errors
+    /// [`OperatorError::Stopping`].
+    pub async fn roster_fork(&self) -> Result<Option<ForkReport>, OperatorError> {
+        self.ask(|reply| OperatorRequest::RosterFork { reply }).await
+    }
+
+    /// Settles it: the roster with this hash is followed, the other one refused from now on.
+    ///
+    /// # Errors
+    /// [`OperatorError::Roster`] if there is no fork, or neither roster has this hash.
+    pub async fn settle_fork(&self, follow: Hash) -> Result<RosterVersion, OperatorError> {
+        self.ask(|reply| OperatorRequest::SettleFork { follow, reply }).await
     }
 
     /// Dials one peer, or all that are down, at once.

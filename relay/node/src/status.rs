@@ -60,6 +60,32 @@ pub struct RosterStatus {
     pub standing: RosterStanding,
     /// When this node's own keys end, by the roster.
     pub own_keys_expire_ms: Option<Timestamp>,
+    /// A newer version that peers have spoken of for a day, and that never came.
+    #[serde(default)]
+    pub frozen_at: Option<RosterVersion>,
+}
+
+/// Two rosters of one version, both signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkReport {
+    /// Of both.
+    pub version: RosterVersion,
+    /// The one that this node follows.
+    pub followed: ForkSide,
+    /// The other one.
+    pub other: ForkSide,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForkSide {
+    /// SHA-256 of its payload.
+    #[serde(with = "hash_hex")]
+    pub hash: Hash,
+    /// When it was made, it says.
+    pub issued_ms: Timestamp,
+    /// When it ends.
+    pub expires_ms: Timestamp,
 }
 
 /// How the roster stands against the clock.
@@ -344,6 +370,19 @@ impl NodeStatus {
     }
 }
 
+/// A hash, as its `Display` writes it.
+#[must_use]
+pub fn hash_from_hex(text: &str) -> Option<Hash> {
+    let mut hash = [0; 32];
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(Hash(hash))
+}
+
 pub(crate) mod as_text {
     use super::*;
 
@@ -381,15 +420,6 @@ pub(crate) mod hash_hex {
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
         let text = String::deserialize(from)?;
-        let mut hash = [0; 32];
-        let pairs = text.as_bytes().chunks_exact(2);
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(D::Error::invalid_length(text.len(), &"64 hexadecimal digits"));
-        }
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            let digits = std::str::from_utf8(pair).map_err(D::Error::custom)?;
-            *byte = u8::from_str_radix(digits, 16).map_err(D::Error::custom)?;
-        }
-        Ok(Hash(hash))
+        hash_from_hex(&text).ok_or_else(|| D::Error::invalid_length(text.len(), &"64 hexadecimal digits"))
     }
 }

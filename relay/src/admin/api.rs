@@ -11,7 +11,8 @@ use liaison_node::config::did_you_mean;
 use liaison_node::exit::Exit;
 use liaison_node::metric::{self, ActionResult};
 use liaison_node::operator::DrainStatus;
-use liaison_node::status::{LinkStatus, NodeStatus, QueueEntry, QueueStatus, Trace};
+use liaison_node::status::{ForkReport, LinkStatus, NodeStatus, QueueEntry, QueueStatus, Trace, hash_from_hex};
+use liaison_protocol::roster::RosterVersion;
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +36,8 @@ pub(super) fn router(surface: Arc<Surface>) -> Router {
         .route("/v1/trace/{prefix}", get(trace))
         .route("/v1/audit", get(audit_report))
         .route("/v1/audit/compare", post(compare))
+        .route("/v1/roster/fork", get(fork))
+        .route("/v1/roster/settle", post(settle))
         .route("/v1/reload", post(reload))
         .route("/v1/drain", post(drain))
         .route("/v1/undrain", post(undrain))
@@ -109,6 +112,33 @@ async fn retry_links(
     let retried = answer(surface.operator.retry_links(peer)).await;
     audit("retry-links", caller, retried.as_ref().err());
     Ok(Json(Retried { peers: retried? }))
+}
+
+async fn fork(State(surface): State<Arc<Surface>>) -> Answer<Option<ForkReport>> {
+    answer(surface.operator.roster_fork()).await.map(Json)
+}
+
+#[derive(Deserialize)]
+struct Follow {
+    follow: String,
+}
+
+/// The answer to `POST /v1/roster/settle`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Of which a decision was made.
+    pub version: RosterVersion,
+}
+
+async fn settle(
+    State(surface): State<Arc<Surface>>,
+    Extension(caller): Extension<Caller>,
+    Query(Follow { follow }): Query<Follow>,
+) -> Answer<Settled> {
+    let hash = hash_from_hex(&follow).ok_or_else(|| Problem::bad_request("a hash has 64 hexadecimal digits"))?;
+    let settled = answer(surface.operator.settle_fork(hash)).await;
+    audit("settle-roster", caller, settled.as_ref().err());
+    Ok(Json(Settled { version: settled? }))
 }
 
 #[derive(Deserialize)]

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     Drain(control::DrainArgs),
     /// Take custody again
     Undrain,
-    /// The roster file
+    /// The roster file, and a fork that waits for a decision
     #[command(subcommand)]
     Roster(roster::Command),
     /// The version
@@ -120,7 +120,7 @@ pub(crate) async fn execute(global: &Global, command: Command) -> Result<Exit, F
         Command::Audit(args) => audit::run(&client(global)?, &out, &args).await,
         Command::Drain(args) => control::drain(&client(global)?, &out, &args).await,
         Command::Undrain => control::undrain(&client(global)?, &out).await,
-        Command::Roster(command) => roster::run(global, &out, &command),
+        Command::Roster(command) => roster::run(global, &out, &command).await,
         Command::Version => meta::version(&out),
         Command::Completion(args) => meta::completion(&args),
         Command::Man(args) => meta::man(&args),

@@ -1,10 +1,11 @@
-//! `liaison-relay roster show` and `roster diff`.
+//! `liaison-relay roster show`, `roster diff` and `roster settle`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use liaison_node::clock;
 use liaison_node::exit::Exit;
+use liaison_node::status::{ForkReport, ForkSide, hash_from_hex};
 use liaison_protocol::Timestamp;
 use liaison_protocol::roster::{AgencyStatus, Roster};
 use serde::Serialize;
@@ -14,11 +15,14 @@ use super::out::{BAD, GOOD, WARN, paint};
 use super::table::{Side, Table};
 use super::words::{moment, safe, until};
 use super::{Failure, Global, Out, load};
+use crate::admin::api::Settled;
+use crate::admin::client::Client;
 use crate::finding::Finding;
 use crate::keys::{read_anchor, read_roster};
 
 #[derive(Debug, clap::Subcommand)]
-#[command(before_help = "Examples:\n  liaison-relay roster show\n  liaison-relay roster diff new-roster.json")]
+#[command(before_help = "Examples:\n  liaison-relay roster show\n  liaison-relay roster diff new-roster.json\n  \
+                         liaison-relay roster settle --follow 5f2c…")]
 pub(crate) enum Command {
     /// What the configured roster file says
     Show,
@@ -27,15 +31,25 @@ pub(crate) enum Command {
         /// The other roster
         file: PathBuf,
     },
+    /// Decide for one of two rosters of one version, both signed; without --follow: show both
+    Settle {
+        /// The hash of the one that is right: ask the root holders, over a second channel
+        #[arg(long, value_name = "HASH")]
+        follow: Option<String>,
+    },
 }
 
-pub(super) fn run(global: &Global, out: &Out, command: &Command) -> Result<Exit, Failure> {
+pub(super) async fn run(global: &Global, out: &Out, command: &Command) -> Result<Exit, Failure> {
+    if let Command::Settle { follow } = command {
+        return settle(&super::client(global)?, out, follow.as_deref()).await;
+    }
     let config = load(global)?;
     let anchor = read_anchor(&config.roots).map_err(refused)?;
     let (_, roster) = read_roster(&config.roster, &anchor).map_err(refused)?;
     match command {
         Command::Show if out.json => out.object(roster.document())?,
         Command::Show => out.data(&render(&roster, clock::now()))?,
+        Command::Settle { .. } => {}
         Command::Diff { file } => {
             let other = read_other(file, &roster)?;
             let changes = changes(&roster, &other);
@@ -49,6 +63,51 @@ pub(super) fn run(global: &Global, out: &Out, command: &Command) -> Result<Exit,
         }
     }
     Ok(Exit::Done)
+}
+
+/// The running relay's fork: shown, or decided.
+async fn settle(client: &Client, out: &Out, follow: Option<&str>) -> Result<Exit, Failure> {
+    if let Some(follow) = follow {
+        let settled: Settled = client.post(&format!("/v1/roster/settle?follow={}", hex_only(follow)?)).await?;
+        if out.json {
+            out.object(&settled)?;
+        } else {
+            out.data(&format!(
+                "roster version {} is settled for {follow}; the other one is refused\n",
+                settled.version
+            ))?;
+        }
+        return Ok(Exit::Done);
+    }
+    let fork: Option<ForkReport> = client.get("/v1/roster/fork").await?;
+    let Some(fork) = fork else {
+        out.note("no fork: one roster of each version is known");
+        return Ok(Exit::Done);
+    };
+    if out.json {
+        out.object(&fork)?;
+    } else {
+        out.data(&render_fork(&fork))?;
+        out.note("ask the root holders which one is right, then: liaison-relay roster settle --follow HASH");
+    }
+    Ok(Exit::Finding)
+}
+
+/// What goes into a request's query.
+fn hex_only(text: &str) -> Result<&str, Failure> {
+    if hash_from_hex(text).is_some() {
+        return Ok(text);
+    }
+    let shown = safe(text);
+    Err(Failure::new(Exit::Usage, "bad_hash", format!("'{shown}': a roster's hash has 64 hexadecimal digits")))
+}
+
+fn render_fork(fork: &ForkReport) -> String {
+    let side = |word: &str, side: &ForkSide| {
+        format!("{word:<9} {}  issued {}, ends {}\n", side.hash, moment(side.issued_ms), moment(side.expires_ms))
+    };
+    let head = format!("two rosters of version {} are in circulation, both sufficiently signed\n", fork.version);
+    head + &side("followed", &fork.followed) + &side("other", &fork.other)
 }
 
 fn refused(finding: Finding) -> Failure {

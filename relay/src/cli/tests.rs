@@ -89,6 +89,7 @@ fn status() -> NodeStatus {
             threshold: 2,
             standing: RosterStanding::Current,
             own_keys_expire_ms: None,
+            frozen_at: None,
         },
         store: StoreStatus {
             used_bytes: 1_288_490_188,

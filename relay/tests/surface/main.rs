@@ -3,6 +3,7 @@
 
 mod check;
 mod console;
+mod fork;
 mod metrics;
 mod run;
 mod site;

@@ -63,7 +63,7 @@ pub(super) fn roster_state(script: &[u8]) {
             }
         } else {
             match what {
-                8 => state.settled(),
+                8 => settle(&mut state, step & 16 != 0),
                 9 => state = RosterState::new(Arc::clone(state.trusted()), state.fork().cloned()),
                 10 => drop(state.announced(RosterVersion(u32::from(step >> 4)), Hash::ZERO, now)),
                 _ => now = now.after(u32::from(step >> 4) * DAY),
@@ -103,6 +103,16 @@ fn apply(state: &mut RosterState, decision: Decision) {
         Decision::Fork(proof) => state.forked(proof),
         Decision::Older { .. } | Decision::Refuse(_) | Decision::Same => {}
     }
+}
+
+/// For the roster that is followed, or for the other one.
+fn settle(state: &mut RosterState, for_other: bool) {
+    let Some(fork) = state.fork() else { return };
+    let other = Roster::verify_offered(&fork.second, state.trusted()).expect("a proof of two signed rosters").hash();
+    let follow = if for_other { other } else { state.trusted().hash() };
+    let (roster, decision) = state.settle(follow).expect("one of the two");
+    state.settled(roster, decision);
+    assert!(state.fork().is_none() && state.trusted().hash() == follow);
 }
 
 fn time(state: &RosterState, now: Timestamp) {

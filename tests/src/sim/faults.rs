@@ -95,8 +95,11 @@ impl World<'_> {
                 self.housekeep(node, life);
             }
             FaultKind::Offer(_, Offer::Fork) => {
-                // An operator settles it.
-                self.nodes[node].rosters.settled();
+                // An operator settles it, for the first.
+                let rosters = &mut self.nodes[node].rosters;
+                if let Some((follow, decision)) = rosters.settle(rosters.trusted().hash()) {
+                    rosters.settled(follow, decision);
+                }
                 self.offer_newest(1_000);
             }
             FaultKind::Restored(_) => {

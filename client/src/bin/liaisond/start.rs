@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use liaison_client::api::server::{SocketFile, Surface, bind};
 use liaison_client::clock::SystemClock;
 use liaison_client::office::{Office, OfficeParts};
+use liaison_core::roster_state::check_clock;
 use liaison_core::{Config, NodeKind};
 use liaison_node::exit::Exit;
 use liaison_node::local::NodeHandle;
@@ -114,9 +115,10 @@ fn effective_roster(config: &DaemonConfig, keys: &Keys, store: &Arc<dyn Store>) 
     let roster =
         load_roster(&**store, &keys.anchor, &keys.signed_roster).map_err(|error| Failure::new(Exit::Config, error))?;
     let findings = compare(&config.agency, &roster, &keys.link, &keys.signing);
-    if clock::now() < roster.issued() {
-        let text = "the clock is behind the time when the roster was made";
-        return Err(Failure::findings(&[Finding::fail("clock", text).fix("set it: timedatectl set-ntp true")]));
+    if let Err(behind) = check_clock(&roster, clock::now(), clock::BUILT) {
+        return Err(Failure::findings(&[
+            Finding::fail("clock", behind.to_string()).fix("set it: timedatectl set-ntp true")
+        ]));
     }
     if findings.is_empty() { Ok(roster) } else { Err(Failure::findings(&findings)) }
 }

@@ -103,10 +103,39 @@ fn a_fork_is_proven_and_stops_updates_until_it_is_settled() {
     let three = publisher.after(&two, |_| {});
     let refused = state.judge(&three, Jump::Accept);
     assert!(matches!(refused, Decision::Refuse(OfferRefused::Forked { version: RosterVersion(2) })));
-    let mut restarted = RosterState::new(two, Some(proof));
+    let mut restarted = RosterState::new(two.clone(), Some(proof));
     assert!(matches!(restarted.judge(&three, Jump::Limit), Decision::Refuse(OfferRefused::Forked { .. })));
-    restarted.settled();
+    assert!(restarted.settle(Hash::ZERO).is_none());
+    let (follow, decision) = restarted.settle(two.hash()).unwrap();
+    restarted.settled(follow, decision);
+    // The other one is still in circulation, and proves nothing new.
+    assert!(matches!(restarted.judge(&other, Jump::Limit), Decision::Refuse(OfferRefused::Settled { .. })));
     adopt(&mut restarted, &three);
+    let again = RosterState::new(two, None).with_settled(vec![decision]);
+    assert!(matches!(again.judge(&other, Jump::Limit), Decision::Refuse(OfferRefused::Settled { .. })));
+}
+
+// [ROSTER-6]
+#[test]
+fn a_fork_may_be_settled_for_the_other_roster_which_is_then_followed() {
+    let publisher = Publisher::new();
+    let mut state = publisher.state();
+    let first = adopt(&mut state, &publisher.after(&publisher.first, |_| {}));
+    let other = publisher.after(&publisher.first, |document| document.min_suite = 2);
+    let Decision::Fork(proof) = state.judge(&other, Jump::Limit) else { panic!("no fork") };
+    state.forked(proof);
+    let second = Roster::verify_offered(&other, &first).unwrap();
+    let (follow, decision) = state.settle(second.hash()).unwrap();
+    assert_eq!(decision, Settled { version: RosterVersion(2), refused: first.hash() });
+    state.settled(follow, decision);
+    assert_eq!(state.trusted().hash(), second.hash());
+    assert!(matches!(state.judge(first.signed(), Jump::Limit), Decision::Refuse(OfferRefused::Settled { .. })));
+    let three = publisher.after(&first, |_| {});
+    assert!(
+        matches!(state.judge(&three, Jump::Limit), Decision::Refuse(OfferRefused::Roster(_))),
+        "it follows the first"
+    );
+    adopt(&mut state, &publisher.after(&second, |_| {}));
 }
 
 #[test]
@@ -182,7 +211,7 @@ fn a_roster_that_is_spoken_of_and_never_comes_raises_the_alarm_after_a_day() {
 fn a_clock_before_the_roster_or_the_build_forbids_the_start() {
     let state = Publisher::new().state();
     let moment = Duration::from_millis(1);
-    assert_eq!(state.check_clock(NOW, Timestamp::ZERO), Ok(()));
-    assert_eq!(state.check_clock(NOW.before(moment), Timestamp::ZERO), Err(ClockBehind { at_least: NOW }));
-    assert_eq!(state.check_clock(NOW, NOW.after(moment)), Err(ClockBehind { at_least: NOW.after(moment) }));
+    assert_eq!(check_clock(state.trusted(), NOW, Timestamp::ZERO), Ok(()));
+    assert_eq!(check_clock(state.trusted(), NOW.before(moment), Timestamp::ZERO), Err(ClockBehind { at_least: NOW }));
+    assert_eq!(check_clock(state.trusted(), NOW, NOW.after(moment)), Err(ClockBehind { at_least: NOW.after(moment) }));
 }

@@ -74,6 +74,11 @@ pub const RELAY: &[Family] = &[
     gauge("liaison_draining", "1 while an operator has the node take no new custody."),
     gauge("liaison_clock_offset_seconds", "This clock minus the peers'; absent until a peer has been compared with."),
     gauge("liaison_roster_version", "Version of the roster that the node follows."),
+    gauge(
+        "liaison_roster_forked",
+        "1 while two rosters of one version are in circulation and no operator has decided.",
+    ),
+    gauge("liaison_roster_frozen", "1 if a newer roster was announced a day ago and never came."),
     gauge("liaison_roster_expiry_timestamp_seconds", "When that roster ends, in Unix time."),
     gauge("liaison_certificate_expiry_timestamp_seconds", "When this node's own keys end, in Unix time, by kind."),
     gauge("liaison_link_up", "1 while the link to the peer is up."),

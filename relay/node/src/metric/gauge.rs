@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use liaison_protocol::Timestamp;
 use metrics::gauge;
 
-use crate::status::{LinkStatus, NodeStatus, Rank};
+use crate::status::{LinkStatus, NodeStatus, Rank, RosterStanding};
 
 /// Whether queues are told apart by agency: the labels say who writes to whom, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,9 @@ impl StatusGauges {
             gauge!("liaison_clock_offset_seconds").set(offset as f64 / 1000.0);
         }
         gauge!("liaison_roster_version").set(status.roster.version.0);
+        let forked = status.roster.standing == RosterStanding::Forked;
+        gauge!("liaison_roster_forked").set(flag(forked));
+        gauge!("liaison_roster_frozen").set(flag(status.roster.frozen_at.is_some()));
         gauge!("liaison_roster_expiry_timestamp_seconds").set(seconds(status.roster.expires_ms));
         if let Some(end) = status.roster.own_keys_expire_ms {
             gauge!("liaison_certificate_expiry_timestamp_seconds", "kind" => "node-keys").set(seconds(end));

@@ -25,7 +25,7 @@ const UNPROVEN: &str = "unproven";
 /// Store operations that can fail.
 pub const STORE_OPERATIONS: &[&str] = &["commit", "read"];
 /// What operators do.
-pub const ADMIN_ACTIONS: &[&str] = &["audit", "drain", "undrain", "reload", "retry-links"];
+pub const ADMIN_ACTIONS: &[&str] = &["audit", "drain", "undrain", "reload", "retry-links", "settle-roster"];
 /// How it ends.
 const RESULTS: &[&str] = &["ok", "refused", "failed"];
 

@@ -135,6 +135,8 @@ pub(crate) struct Turn {
     agency: Option<Arc<dyn LocalAgency>>,
     roster: Arc<Roster>,
     rosters: RosterState,
+    /// Whether it was said that a newer roster does not come.
+    frozen: bool,
     roster_in_force: watch::Sender<Arc<Roster>>,
     links: BTreeMap<LinkKey, Link>,
     events: VecDeque<Event>,
@@ -192,8 +194,10 @@ impl Runner {
         let (me, kind) = (options.core.me.clone(), options.core.kind);
         let endpoint = Endpoint::bind(endpoint_config(&options, roster.subscribe()), sender)?;
         let writer = Writer::spawn(Arc::clone(&store), 1).map_err(StoreError::from)?;
-        let receipts = Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store)?;
         let now_roster = Arc::clone(&roster.borrow());
+        let (receipts, marker) =
+            Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store, &now_roster, clock::now())?;
+        let rosters = rosters::restore(&*store, Arc::clone(&now_roster))?;
         let restored = restored(&*store)?;
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
@@ -210,7 +214,8 @@ impl Runner {
             receipts,
             signer: options.signer,
             agency,
-            rosters: RosterState::new(Arc::clone(&now_roster), None),
+            rosters,
+            frozen: false,
             roster: now_roster,
             roster_in_force: roster,
             links: BTreeMap::new(),
@@ -239,6 +244,9 @@ impl Runner {
         // So that peers can be sent it, and a restart without its file's update does not fall back.
         let mut turn = turn;
         turn.commit_records(vec![rosters::record(&turn.roster)]);
+        if kind == NodeKind::Relay {
+            turn.commit_records(marker);
+        }
         turn.commit_records(old);
         Ok(Self { turn, endpoint, events, requests, operator, inbound, writer })
     }
@@ -381,6 +389,7 @@ impl Turn {
         let usage = self.store.usage()?;
         let low = usage.free_bytes < self.low_water_bytes;
         self.handle(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
+        self.look_for_freeze();
         let forgotten = self.store.forgettable(clock::now(), FORGET_MAX)?;
         if !forgotten.is_empty() {
             let ops = forgotten.into_iter().map(|key| Op::Forget { key }).collect();

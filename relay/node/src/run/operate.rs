@@ -47,13 +47,21 @@ impl Turn {
             OperatorRequest::Queue { agency, limit, reply } => drop(reply.send(self.queue(&agency, limit))),
             OperatorRequest::ReloadRoster { signed, reply } => {
                 let from = self.roster.version();
-                let outcome = self.offer_roster(&signed, Jump::Accept);
+                let outcome = match self.settled_by_file(&signed) {
+                    Some(settled) => settled,
+                    None => self.offer_roster(&signed, Jump::Accept),
+                };
                 drop(reply.send(match outcome {
                     Ok(to) => Ok(RosterReload { from, to, closed: self.closed_by(to) }),
                     Err(reason) => Err(OperatorError::Roster { reason }),
                 }));
             }
             OperatorRequest::RetryLinks { peer, reply } => drop(reply.send(self.retry_links(peer))),
+            OperatorRequest::RosterFork { reply } => drop(reply.send(Ok(self.fork_report()))),
+            OperatorRequest::SettleFork { follow, reply } => {
+                let settled = self.settle_fork(follow).map_err(|reason| OperatorError::Roster { reason });
+                drop(reply.send(settled));
+            }
             OperatorRequest::Status { reply } => drop(reply.send(self.status().map(Box::new).map_err(store))),
             OperatorRequest::Trace { prefix, text, reply } => drop(reply.send(self.trace(&prefix, &text))),
         }
@@ -193,6 +201,7 @@ impl Turn {
             threshold: u32::try_from(self.roster.threshold()).unwrap_or(u32::MAX),
             standing,
             own_keys_expire_ms: self.own_keys_expire(),
+            frozen_at: self.rosters.announced_version().filter(|_| self.rosters.is_frozen(clock::now())),
         }
     }
 
@@ -305,10 +314,18 @@ fn alarms(roster: &RosterStatus, store: &StoreStatus) -> Vec<String> {
         RosterStanding::Expired => {
             alarms.push(format!("roster version {} has expired: no new custody", roster.version))
         }
-        RosterStanding::Forked => alarms.push(format!("two rosters of version {} are in circulation", roster.version)),
+        RosterStanding::Forked => alarms.push(format!(
+            "two rosters of version {} are in circulation: no update until liaison-relay roster settle",
+            roster.version
+        )),
         RosterStanding::Grace => {
             alarms.push(format!("roster version {} has ended; its days of grace run", roster.version))
         }
+    }
+    if let Some(announced) = roster.frozen_at {
+        let version = roster.version;
+        alarms
+            .push(format!("roster version {announced} was announced a day ago and never came; {version} is followed"));
     }
     if !store.writable {
         alarms.push("the disk is below its low-water mark: no new custody".into());

@@ -13,6 +13,8 @@ use liaison_protocol::{NodeId, Timestamp, codec};
 use crate::store::{Store, StoreError};
 
 const CHAIN_KEY: &[u8] = b"receipt-chain";
+/// The body of the receipt that the chain begins with: what the next one's `prev` is the hash of.
+const MARKER_KEY: &[u8] = b"receipt-marker";
 
 /// See the module.
 pub(super) struct Receipts {
@@ -36,11 +38,25 @@ impl Signed {
 }
 
 impl Receipts {
-    /// Goes on where the store's chain ends.
-    pub(super) fn restore(me: NodeId, signer: Arc<dyn Signer>, store: &dyn Store) -> Result<Self, StoreError> {
-        let chain = store.get(Table::Meta, CHAIN_KEY)?;
-        let chain = chain.and_then(|bytes| ReceiptChain::decode(&bytes).ok()).unwrap_or_default();
-        Ok(Self { chain, me, signer })
+    /// Goes on where the store's chain ends. A store without one is new, or has taken the place of one that was lost:
+    /// its chain begins with a marker that says so, and past every number that was signed before ([RCPT-4]).
+    pub(super) fn restore(
+        me: NodeId,
+        signer: Arc<dyn Signer>,
+        store: &dyn Store,
+        roster: &Roster,
+        now: Timestamp,
+    ) -> Result<(Self, Vec<Op>), StoreError> {
+        let stored = store.get(Table::Meta, CHAIN_KEY)?;
+        if let Some(chain) = stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()) {
+            return Ok((Self { chain, me, signer }, Vec::new()));
+        }
+        let mut receipts = Self { chain: ReceiptChain::beginning(now), me, signer };
+        let issuer = receipts.issuer(roster);
+        let marker = receipts.chain.next_restored(&issuer, now);
+        let marker = Op::Put { table: Table::Meta, key: MARKER_KEY.into(), value: marker.body().clone() };
+        let record = receipts.record();
+        Ok((receipts, vec![record, marker]))
     }
 
     fn issuer(&self, roster: &Roster) -> Issuer {

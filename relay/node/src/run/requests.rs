@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use liaison_core::action::Outcome;
+use liaison_core::roster_state::{ForkProof, Settled};
 use liaison_core::{Event, NodeKind, Ticket};
 use liaison_protocol::frame::{ControlFrame, Inquiry};
 use liaison_protocol::limits::INQUIRY_HOPS_MAX;
@@ -18,10 +19,14 @@ pub(super) enum Waiter {
     Bundle(AgencyId),
     /// A cancellation.
     Cancelled(Reply<Vec<u16>>),
+    /// The proof of a fork.
+    Fork(Box<ForkProof>),
     /// Nobody.
     Nobody,
     /// A roster that takes effect.
     Roster(Arc<Roster>),
+    /// An operator's decision about a fork.
+    Settled(Arc<Roster>, Settled),
     /// A submission or records.
     Unit(Reply),
 }
@@ -90,6 +95,16 @@ impl Turn {
                 }
             }
             Waiter::Cancelled(reply) => drop(reply.send(result)),
+            Waiter::Fork(proof) => {
+                if result.is_ok() {
+                    self.rosters.forked(*proof);
+                }
+            }
+            Waiter::Settled(roster, decision) => {
+                if result.is_ok() {
+                    self.settled(roster, decision);
+                }
+            }
             Waiter::Nobody => {}
             Waiter::Roster(roster) => {
                 if result.is_ok() {

@@ -5,19 +5,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use liaison_core::Event;
 use liaison_core::op::{Op, Table};
-use liaison_core::roster_state::{Announcement, Decision, Jump};
+use liaison_core::roster_state::{Announcement, Decision, ForkProof, Jump, RosterState, Settled};
 use liaison_core::{LinkKey, NodeKind};
-use liaison_protocol::frame::{ControlFrame, Hello, RosterFrame, RosterRequest};
+use liaison_protocol::frame::{ControlFrame, Hello, ROSTER_FRAME_BYTES_MAX, RosterFrame, RosterRequest};
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
+use liaison_protocol::{Hash, codec};
 
 use super::requests::Waiter;
 use super::{Peer, Turn};
 use crate::clock;
 use crate::local::OwnEvent;
+use crate::status::{ForkReport, ForkSide};
 use crate::store::{Store, StoreError};
 
 const PREFIX: &[u8] = b"roster/";
 const FORK_KEY: &[u8] = b"roster-fork";
+/// A fork's proof, once an operator has settled it: it is never thrown away.
+const PROOF_PREFIX: &[u8] = b"roster-proof/";
+const SETTLED_PREFIX: &[u8] = b"roster-settled/";
+/// Two signed rosters.
+const PROOF_BYTES_MAX: usize = 2 * ROSTER_FRAME_BYTES_MAX;
 /// Rosters sent for one request.
 const SENT_MAX: usize = 64;
 
@@ -38,6 +45,12 @@ pub enum LoadError {
 /// [`LoadError`].
 pub fn load(store: &dyn Store, anchor: &TrustAnchor, file: &[u8]) -> Result<Arc<Roster>, LoadError> {
     let mut newest = Roster::verify_first(file, anchor).map_err(LoadError::File)?;
+    let stored = store.get(Table::Meta, &record_key(newest.version()))?;
+    // [ROSTER-6]
+    if let Some(first) = stored.and_then(|bytes| Roster::verify_offered(&bytes, &newest).ok()) {
+        // The file tells another story than the one that was followed: the run loop finds the fork when it is offered.
+        newest = first;
+    }
     for (_, bytes) in store.scan(Table::Meta, PREFIX, None, usize::MAX)? {
         // What does not follow is older, or of roots that the file's have replaced.
         if let Ok(next) = Roster::verify_next(&bytes, &newest) {
@@ -47,9 +60,24 @@ pub fn load(store: &dyn Store, anchor: &TrustAnchor, file: &[u8]) -> Result<Arc<
     Ok(Arc::new(newest))
 }
 
+fn record_key(version: RosterVersion) -> Vec<u8> {
+    [PREFIX, &version.0.to_be_bytes()].concat()
+}
+
 pub(super) fn record(roster: &Roster) -> Op {
-    let key = [PREFIX, &roster.version().0.to_be_bytes()].concat();
-    Op::Put { table: Table::Meta, key, value: roster.signed().clone() }
+    Op::Put { table: Table::Meta, key: record_key(roster.version()), value: roster.signed().clone() }
+}
+
+/// Where a node left off: an unsettled fork, and what operators have decided.
+pub(super) fn restore(store: &dyn Store, trusted: Arc<Roster>) -> Result<RosterState, StoreError> {
+    let fork = store.get(Table::Meta, FORK_KEY)?;
+    let fork = fork.and_then(|bytes| codec::decode::<ForkProof>("fork proof", &bytes, PROOF_BYTES_MAX).ok());
+    if let Some(fork) = &fork {
+        tracing::error!(version = %fork.version, "two rosters of one version are in circulation: liaison-relay roster settle");
+    }
+    let settled = store.scan(Table::Meta, SETTLED_PREFIX, None, usize::MAX)?;
+    let settled = settled.iter().filter_map(|(_, bytes)| codec::decode("settled fork", bytes, 64).ok()).collect();
+    Ok(RosterState::new(trusted, fork).with_settled(settled))
 }
 
 impl Turn {
@@ -91,9 +119,13 @@ impl Turn {
             }
             Decision::Fork(proof) => {
                 tracing::error!(version = %proof.version, "two rosters of one version are in circulation");
-                let value = [proof.first.as_ref(), b"\n", proof.second.as_ref()].concat().into();
-                self.rosters.forked(proof);
-                self.commit_records(vec![Op::Put { table: Table::Meta, key: FORK_KEY.into(), value }]);
+                // The first proof stays: it is remembered once it is durable.
+                if self.rosters.fork().is_none() {
+                    let ops =
+                        vec![Op::Put { table: Table::Meta, key: FORK_KEY.into(), value: codec::encode(&proof).into() }];
+                    let ticket = self.ticket(Waiter::Fork(Box::new(proof)));
+                    self.handle(Event::Records { ticket, ops });
+                }
                 Err("another roster of this version is in force: the roots tell two stories".into())
             }
             Decision::Older { offered } => Err(format!(
@@ -103,6 +135,70 @@ impl Turn {
             Decision::Refuse(error) => Err(error.to_string()),
             Decision::Same => Ok(self.roster.version()),
         }
+    }
+
+    /// Both sides of the fork that is not settled.
+    pub(super) fn fork_report(&self) -> Option<ForkReport> {
+        let fork = self.rosters.fork()?;
+        let second = Roster::verify_offered(&fork.second, &self.roster).ok()?;
+        let side = |roster: &Roster| ForkSide {
+            hash: roster.hash(),
+            issued_ms: roster.issued(),
+            expires_ms: roster.expires(),
+        };
+        Some(ForkReport { version: fork.version, followed: side(&self.roster), other: side(&second) })
+    }
+
+    /// An operator has decided which of two rosters is right. Gives the version that is followed.
+    pub(super) fn settle_fork(&mut self, follow: Hash) -> Result<RosterVersion, String> {
+        let Some(fork) = self.rosters.fork() else { return Err("there is no fork to settle".into()) };
+        let Some((roster, decision)) = self.rosters.settle(follow) else {
+            return Err(format!("neither roster of version {} has this hash", fork.version));
+        };
+        let version = fork.version;
+        let proof = codec::encode(fork).into();
+        let key = |prefix: &[u8]| [prefix, version.0.to_be_bytes().as_slice()].concat();
+        let put = |key, value| Op::Put { table: Table::Meta, key, value };
+        let ops = vec![
+            Op::Delete { table: Table::Meta, key: FORK_KEY.into() },
+            put(key(PROOF_PREFIX), proof),
+            put(key(SETTLED_PREFIX), codec::encode(&decision).into()),
+            record(&roster),
+        ];
+        let ticket = self.ticket(Waiter::Settled(roster, decision));
+        self.handle(Event::Records { ticket, ops });
+        Ok(version)
+    }
+
+    /// A daemon has no operator's commands: reading its roster file anew, with one of the two rosters in it, decides.
+    pub(super) fn settled_by_file(&mut self, signed: &Bytes) -> Option<Result<RosterVersion, String>> {
+        let fork = self.rosters.fork().filter(|_| self.kind == NodeKind::Daemon)?;
+        let offered = Roster::verify_offered(signed, &self.roster).ok()?;
+        (offered.version() == fork.version).then(|| self.settle_fork(offered.hash()))
+    }
+
+    /// The decision is durable.
+    pub(super) fn settled(&mut self, roster: Arc<Roster>, decision: Settled) {
+        tracing::warn!(version = %roster.version(), hash = %roster.hash(), "a fork of the roster is settled");
+        let changed = roster.hash() != self.roster.hash();
+        self.rosters.settled(Arc::clone(&roster), decision);
+        if changed {
+            self.follow(roster);
+        }
+    }
+
+    /// Says once that a newer roster was announced and never came.
+    pub(super) fn look_for_freeze(&mut self) {
+        let frozen = self.rosters.is_frozen(clock::now());
+        if frozen && !self.frozen {
+            let announced = self.rosters.announced_version().map(|version| version.0);
+            tracing::error!(
+                announced,
+                followed = self.roster.version().0,
+                "a newer roster was announced a day ago, and none could be taken"
+            );
+        }
+        self.frozen = frozen;
     }
 
     pub(super) fn handle_roster(&mut self, frame: &RosterFrame) {
@@ -116,9 +212,13 @@ impl Turn {
         if roster.version() <= self.roster.version() {
             return;
         }
-        tracing::info!(version = %roster.version(), "roster in force");
         self.adopting = None;
         self.rosters.adopted(Arc::clone(&roster));
+        self.follow(roster);
+    }
+
+    fn follow(&mut self, roster: Arc<Roster>) {
+        tracing::info!(version = %roster.version(), "roster in force");
         self.roster = Arc::clone(&roster);
         self.roster_in_force.send_replace(Arc::clone(&roster));
         self.follow_relays(&roster);
