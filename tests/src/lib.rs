@@ -18,6 +18,7 @@ pub mod fed;
 pub mod fuzz;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod net;
 pub mod sim;
 
 /// A file of the protocol's test vectors.

@@ -21,6 +21,7 @@ mod process;
 mod wait;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -237,13 +238,29 @@ impl Federation {
     /// One of them is no relay, or the configuration cannot be written.
     #[must_use]
     pub fn lay_cable(&self, from: &str, to: &str) -> Cable {
-        let target = self.files.relays.iter().find(|files| files.id.as_str() == to).expect("a relay");
-        let cable = Cable::to(target.quic);
+        let cable = Cable::to(self.quic_address(to));
+        self.redirect(from, to, cable.address());
+        cable
+    }
+
+    /// Where a relay listens for links.
+    ///
+    /// # Panics
+    /// It is no relay.
+    #[must_use]
+    pub fn quic_address(&self, relay: &str) -> SocketAddr {
+        self.files.relays.iter().find(|files| files.id.as_str() == relay).expect("a relay").quic
+    }
+
+    /// The relay `from` dials the relay `to` at this address. Before it is started.
+    ///
+    /// # Panics
+    /// `from` is no relay, or the configuration cannot be written.
+    pub fn redirect(&self, from: &str, to: &str, address: SocketAddr) {
         let config = self.files.relay_config(&relay(from));
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        let peer = format!("\n[[peer]]\nid = \"{to}\"\naddr = \"{}\"\n", cable.address());
+        let peer = format!("\n[[peer]]\nid = \"{to}\"\naddr = \"{address}\"\n");
         std::fs::write(&config, text + &peer).expect("a configuration");
-        cable
     }
 
     /// Whether the process is there.

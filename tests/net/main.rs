@@ -1,0 +1,5 @@
+//! The real programs over bad networks.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod weather;
