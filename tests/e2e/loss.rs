@@ -178,3 +178,31 @@ fn what_a_relay_lost_with_its_disk_is_named_by_its_peers_books_and_sent_again_un
     let named = fed.relay("ap-1", &["audit"]);
     assert_eq!(named.stdout.matches("sent again by its sender, attempt 2").count(), 12, "{named:?}");
 }
+
+#[test]
+fn a_custody_receipt_that_missed_its_sender_is_made_again_when_somebody_asks() {
+    let fed = Federation::start(&Plan { agencies: 2, ..Plan::default() });
+    assert_eq!(fed.stop("ncb.ee"), Some(0));
+    fed.kill("eu-1");
+    let id = fed.send("ncb.sg", "ncb.ee", &["-s", "Where is it", "--body", "x"]);
+    held_at(&fed, "ncb.sg", &id, "ap-1");
+    assert_eq!(fed.stop("ncb.sg"), Some(0));
+    fed.start_node("eu-1");
+    eventually("the message at eu-1", || {
+        (!fed.relay("eu-1", &["--json", "queues"]).success().objects().is_empty()).then_some(())
+    });
+    // It had kept the receipt for the sender, who was away.
+    fed.kill("ap-1");
+    fed.start_node("ap-1");
+    fed.start_node("ncb.sg");
+    eventually("the receipt of eu-1", || {
+        let _asked = fed.liaison("ncb.sg", &["retry", &id]);
+        sleep(Duration::from_millis(300));
+        let custody = fed.receipts("ncb.sg", &id, "custody");
+        custody.iter().any(|receipt| receipt["issuer"] == "eu-1").then_some(())
+    });
+    held_at(&fed, "ncb.sg", &id, "eu-1");
+    fed.start_node("ncb.ee");
+    fed.await_delivered("ncb.sg", &id);
+    assert_eq!(hop(&fed.trace("ncb.sg", &id), "resubmitted"), None, "nobody had lost it");
+}

@@ -52,7 +52,6 @@ impl Office {
             OwnEvent::AskedAfter { id } => Ok(self.asked_after(id, now)),
             OwnEvent::Bundle { agency } => self.keyed(&agency, now),
             OwnEvent::Custody(custody) => self.in_custody(*custody, now),
-            OwnEvent::Drained { relay } => Ok(vec![self.drained(&relay, now)]),
             OwnEvent::Expired { id, index } => self.refused(self.local(id, index, RefusalReason::Expired, now), now),
             OwnEvent::LinkDown { peer, reason } => {
                 announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))

@@ -100,11 +100,6 @@ pub enum OwnEvent {
     },
     /// A relay has custody of one of this agency's envelopes, by its receipt. Receipt, proof and roster agree.
     Custody(Box<Custody>),
-    /// A home relay has handed over all that it held for this agency.
-    Drained {
-        /// Which.
-        relay: NodeId,
-    },
     /// An entry of this agency's own outbox expired before any relay took it.
     Expired {
         /// The envelope.
