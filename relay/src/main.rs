@@ -7,6 +7,9 @@ use clap::error::ErrorKind;
 use liaison_node::exit::Exit;
 use liaison_relay::cli::{self, Cli, Failure, Out};
 
+// Deliberate bugs are for tests: a program that could have them does not compile.
+const _: () = assert!(!liaison_protocol::mutant::COMPILED);
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     // Errors are JSON too, where JSON was asked for.

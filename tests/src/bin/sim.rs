@@ -1,11 +1,13 @@
-//! Replays one seed of the simulator with its trace, or runs a range of them and says what was seen.
+//! Replays one seed of the simulator with its trace, or runs many of them and says what was seen.
 //!
-//! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`
+//! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`, `… --minutes 60 [--from 0]`
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use liaison_tests::sim::{Figures, Plan, check, run, shrink};
 
@@ -18,16 +20,25 @@ fn main() -> ExitCode {
         ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&Plan::draw(seed))),
         ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), shrunk),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
-            Some((Ok(from), Ok(to))) => search(from, to),
+            Some((Ok(from), Ok(to))) => search(from, to, None),
             _ => usage(),
         },
+        ["--minutes", minutes] => timed(minutes, "0"),
+        ["--minutes", minutes, "--from", from] => timed(minutes, from),
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
-    println!("usage: sim --seed N [--shrink] | sim --seeds FROM..TO");
+    println!("usage: sim --seed N [--shrink] | sim --seeds FROM..TO | sim --minutes N [--from SEED]");
     ExitCode::from(2)
+}
+
+fn timed(minutes: &str, from: &str) -> ExitCode {
+    match (minutes.parse::<u64>(), from.parse()) {
+        (Ok(minutes), Ok(from)) => search(from, u64::MAX, Some(Duration::from_secs(minutes * 60))),
+        _ => usage(),
+    }
 }
 
 fn replay(plan: &Plan) -> ExitCode {
@@ -55,18 +66,28 @@ fn shrunk(seed: u64) -> ExitCode {
     code
 }
 
-fn search(from: u64, to: u64) -> ExitCode {
-    let (mut figures, began) = (Figures::default(), Instant::now());
-    for seed in from..to {
-        let report = run(&Plan::draw(seed));
-        let violations = check(&report);
-        figures.add(&report, &violations);
-        if let Some(first) = violations.first() {
-            let more = violations.len() - 1;
-            println!("seed {seed}: {} at {} ms: {} (and {more} more)", first.invariant, first.at_ms, first.detail);
-            println!("  replay: cargo run -p liaison-tests --bin sim -- --seed {seed} --shrink");
+/// Seeds from `from` on, up to `to` or until the time is over, on all processors.
+fn search(from: u64, to: u64, within: Option<Duration>) -> ExitCode {
+    let (figures, next, began) = (Mutex::new(Figures::default()), AtomicU64::new(from), Instant::now());
+    let worker = || {
+        while within.is_none_or(|within| began.elapsed() < within) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= to {
+                return;
+            }
+            let report = run(&Plan::draw(seed));
+            let violations = check(&report);
+            figures.lock().expect("no worker panics with it").add(&report, &violations);
+            if let Some(first) = violations.first() {
+                let more = violations.len() - 1;
+                println!("seed {seed}: {} at {} ms: {} (and {more} more)", first.invariant, first.at_ms, first.detail);
+                println!("  replay: cargo run -p liaison-tests --bin sim -- --seed {seed} --shrink");
+            }
         }
-    }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    let figures = figures.into_inner().expect("no worker panics with it");
     print!("{}", figures.table(began.elapsed()));
     if figures.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

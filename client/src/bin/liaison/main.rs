@@ -26,6 +26,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::failure::Failure;
 use liaison_node::exit::Exit;
 
+// Deliberate bugs are for tests: a program that could have them does not compile.
+const _: () = assert!(!liaison_protocol::mutant::COMPILED);
+
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
     let (cli, json) = match cli::parse(&arguments) {

@@ -18,6 +18,9 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use config::DaemonConfig;
 use failure::Failure;
 
+// Deliberate bugs are for tests: a program that could have them does not compile.
+const _: () = assert!(!liaison_protocol::mutant::COMPILED);
+
 /// The daemon of an agency: its keys, its outbox, its inbox, and the local API that `liaison` talks to.
 #[derive(Parser)]
 #[command(
