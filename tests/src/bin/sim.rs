@@ -5,8 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
 use std::process::ExitCode;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use liaison_tests::sim::{Figures, Plan, check, run, shrink};
@@ -77,7 +77,7 @@ fn search(from: u64, to: u64, within: Option<Duration>) -> ExitCode {
             }
             let report = run(&Plan::draw(seed));
             let violations = check(&report);
-            figures.lock().expect("no worker panics with it").add(&report, &violations);
+            figures.lock().unwrap_or_else(PoisonError::into_inner).add(&report, &violations);
             if let Some(first) = violations.first() {
                 let more = violations.len() - 1;
                 println!("seed {seed}: {} at {} ms: {} (and {more} more)", first.invariant, first.at_ms, first.detail);
@@ -87,7 +87,7 @@ fn search(from: u64, to: u64, within: Option<Duration>) -> ExitCode {
     };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
-    let figures = figures.into_inner().expect("no worker panics with it");
+    let figures = figures.into_inner().unwrap_or_else(PoisonError::into_inner);
     print!("{}", figures.table(began.elapsed()));
     if figures.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,7 +1,7 @@
 //! Plants each deliberate bug in turn, and says which layer of tests finds it, and after how much work.
 //!
 //! ```text
-//!  Mutant ─► simulator: seed after seed, until the checker objects
+//!  Mutant ─► simulator: plans written by hand, then seed after seed, until the checker objects
 //!         └► unit tests of the crate it is in, named one by one
 //! ```
 
@@ -13,12 +13,19 @@ use std::time::{Duration, Instant};
 
 use liaison_protocol::mutant::{Mutant, plant};
 
-use crate::sim::{Plan, check, run};
+use crate::sim::{Plan, check, found, run};
 pub use units::{UnitTests, UnitsError};
 
 /// What found a bug.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Killer {
+    /// A plan of the simulator that was written by hand, and the invariant that it breaks.
+    Plan {
+        /// Which.
+        plan: &'static str,
+        /// As below.
+        invariant: String,
+    },
     /// A seed of the simulator, and the invariant that it breaks.
     Sim {
         /// The seed.
@@ -67,9 +74,17 @@ pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, U
     let mut run_seeds = 0;
     let mut killer = None;
     plant(Some(mutant));
+    let by_hand = if first.is_some() || known.unit.is_some() { Vec::new() } else { found::scenarios() };
+    for (plan, scenario) in by_hand {
+        if let Some(invariant) = broken_by(&scenario) {
+            plant(None);
+            let killer = Some(Killer::Plan { plan, invariant });
+            return Ok(Hunt { mutant, killer, seeds: 0, took: began.elapsed() });
+        }
+    }
     for seed in first.into_iter().chain(0..seeds) {
         run_seeds += 1;
-        if let Some(invariant) = broken_by(seed) {
+        if let Some(invariant) = broken_by(&Plan::draw(seed)) {
             killer = Some(Killer::Sim { seed, invariant });
             break;
         }
@@ -81,9 +96,9 @@ pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, U
     Ok(Hunt { mutant, killer, seeds: run_seeds, took: began.elapsed() })
 }
 
-/// The first invariant that this seed breaks, with the bug that is planted.
-fn broken_by(seed: u64) -> Option<String> {
-    let violations = catch_unwind(AssertUnwindSafe(|| check(&run(&Plan::draw(seed)))));
+/// The first invariant that this plan breaks, with the bug that is planted.
+fn broken_by(plan: &Plan) -> Option<String> {
+    let violations = catch_unwind(AssertUnwindSafe(|| check(&run(plan))));
     match violations {
         Ok(violations) => violations.first().map(|violation| violation.invariant.to_owned()),
         Err(_) => Some("panic".into()),

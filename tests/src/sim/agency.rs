@@ -25,6 +25,8 @@ use super::world::{What, World};
 const INQUIRY: Duration = Duration::from_secs(3600);
 /// After so long a silence it is sent again.
 const SILENCE: Duration = Duration::from_secs(86_400);
+/// Between two messages that are looked at.
+const ATTEND_MS: u64 = 100;
 /// Past the expiry, so long a receipt that was on its way is waited for.
 const GRACE: Duration = Duration::from_secs(3600);
 
@@ -144,14 +146,22 @@ impl World<'_> {
         let now = self.clock(node);
         let (old, _) = self.nodes[node].disk.forgettable(now);
         self.commit_records(node, old.into_iter().map(|key| Op::Forget { key }).collect());
-        let open: Vec<_> = self.open_records(node).collect();
-        for (id, index, open) in open {
-            self.attend(node, id, index, open, now);
+        // One after another, each once the one before is on the disk, as the real daemon does.
+        let life = self.nodes[node].life;
+        let open: Vec<_> = self.open_records(node).map(|(id, index, _)| (id, index)).collect();
+        for (part, wait_ms) in open.into_iter().zip((0..).map(|number| number * ATTEND_MS)) {
+            self.after(wait_ms, What::Attend { node, life, part });
         }
         self.arm_round(node);
     }
 
-    fn attend(&mut self, node: NodeNo, id: MessageId, index: u16, open: Open, now: Timestamp) {
+    pub(super) fn attend(&mut self, node: NodeNo, life: u64, (id, index): (MessageId, u16)) {
+        if self.nodes[node].life != life || !self.nodes[node].is_up() {
+            return;
+        }
+        let found = self.open_records(node).find(|(other, at, _)| (*other, *at) == (id, index));
+        let Some((_, _, open)) = found else { return };
+        let now = self.clock(node);
         let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
         if now > open.expires.after(GRACE) {
             if !queued {

@@ -17,6 +17,7 @@ mod draw;
 mod faults;
 mod figures;
 mod fixture;
+pub mod found;
 mod hostile;
 mod mail;
 mod network;

@@ -15,12 +15,15 @@ use super::rng::SimRng;
 use super::trace::{NodeNo, Step, Trace};
 
 /// Nothing takes so many events but a node that spins.
-const EVENTS_MAX: u64 = 400_000;
+const EVENTS_MAX: u64 = 200_000;
+/// Events that a roster on its way counts for: nodes that pass them round for ever show it soon.
+const ROSTER_EVENTS: u64 = 50;
 /// Longer than any lifetime and what follows it.
 const AFTER_QUIET_MS: u64 = 20 * 86_400_000;
 
 /// What can happen next.
 pub(super) enum What {
+    Attend { node: NodeNo, life: u64, part: (MessageId, u16) },
     Cancel { mail: usize },
     CloseEnd { link: LinkKey, side: usize },
     Committed { node: NodeNo, life: u64 },
@@ -92,7 +95,8 @@ pub fn run(plan: &Plan) -> Report {
         if events > EVENTS_MAX || at > until_ms {
             break false;
         }
-        events += 1;
+        let roster = matches!(what, What::Offer { .. } | What::Frame { frame: Frame::Roster(_), .. });
+        events += if roster { ROSTER_EVENTS } else { 1 };
         frames += u64::from(matches!(what, What::Frame { .. }));
         world.now_ms = at;
         world.step(what);
@@ -168,6 +172,7 @@ impl<'a> World<'a> {
 
     fn step(&mut self, what: What) {
         match what {
+            What::Attend { node, life, part } => self.attend(node, life, part),
             What::Cancel { mail } => self.cancel(mail),
             What::CloseEnd { link, side } => self.close_end(link, side),
             What::Committed { node, life } => self.committed(node, life),

@@ -156,7 +156,9 @@ impl Node {
         let mut lanes: Vec<LaneKey> = self.ready.keys().copied().collect();
         lanes.sort_unstable_by_key(|(link, rank)| (*rank, *link));
         for lane in lanes {
-            if self.gives_way(lane, now) {
+            let held = |((_, rank), until): (&QueueKey, &Timestamp)| *rank == lane.1 && *until > now;
+            let stopped = planted(Mutant::HoldStopsTheLane) && self.holds.iter().any(held);
+            if stopped || self.gives_way(lane, now) {
                 continue;
             }
             self.fill(lane, now, actions);
@@ -195,9 +197,6 @@ impl Node {
         let key = (queue.clone(), lane.1);
         let Some(window) = self.windows.get(&key) else { return };
         if window.held_until(now).is_some() {
-            if planted(Mutant::HoldStopsTheLane) {
-                self.ready.remove(&lane);
-            }
             return;
         }
         let Some((seq, entry)) = window.next() else { return };
@@ -384,6 +383,8 @@ impl Node {
         if refused.retry_after_ms > 0 {
             let asked = Duration::from_millis(u64::from(refused.retry_after_ms).min(3_600_000));
             let until = window.backoff.refused(now, asked, &mut self.jitter);
+            // A shorter wait does not end a longer one.
+            let until = self.holds.get(&key).map_or(until, |before| until.max(*before));
             let until = if planted(Mutant::HoldIgnored) { now } else { until };
             window.hold(until, format!("{reason}: {}", refused.detail));
             self.holds.insert(key, until);

@@ -124,6 +124,9 @@ impl Node {
     fn admit_recipient(&self, received: &Received, index: u16, seen: Option<&Remembered>) -> Result<Copy, Refusal> {
         let header = received.envelope.header();
         let Some(recipient) = header.recipients.get(usize::from(index)).map(|recipient| &recipient.id) else {
+            if planted(Mutant::BranchUnchecked) {
+                return Ok(Copy::New);
+            }
             return Err(Refusal::last(RefusalReason::Malformed, "no such recipient"));
         };
         let key = DedupeKey { id: received.envelope.id(), index };

@@ -37,9 +37,11 @@ pub(super) fn once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found
 /// I2, on the way ([CUST-4]): a relay takes each attempt of a message once.
 pub(super) fn once_an_attempt(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Step::Commit { node, facts, .. } = step else { return };
+    let mut new = std::collections::BTreeSet::new();
     for fact in facts.iter().filter(|_| model.is_relay(*node)) {
         let Fact::Known { id, index, attempt, held: true, .. } = fact else { continue };
-        if model.nodes[*node].disk.known.get(&(*id, *index)).is_some_and(|(_, before)| attempt <= before) {
+        let before = model.nodes[*node].disk.known.get(&(*id, *index));
+        if before.is_some_and(|(_, before)| attempt <= before) || !new.insert((*id, *index)) {
             found.add("I2", at_ms, format!("node {node} takes attempt {attempt} of {id:?}/{index} again"));
         }
     }

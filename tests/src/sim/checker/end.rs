@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Found;
 use super::model::{Model, Part, Submitted};
+use liaison_protocol::Precedence;
 use liaison_protocol::refusal::RefusalReason;
 
 use crate::sim::fixture::START;
@@ -100,9 +101,11 @@ fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
 pub(super) fn isolation(model: &Model<'_>, found: &mut Found) {
     let Some(touched) = touched(model) else { return };
     let pace = &model.plan.pace;
-    // Three hops of transfer, commit and acknowledgement, each maybe behind one more of the same; and a second on each
-    // where a lane gives way to more urgent ones.
-    let bound_ms = 3 * (4 * pace.delay_ms_max + 4 * pace.commit_ms_max + 2 * SECOND_MS) + 2 * SECOND_MS;
+    // Three hops of transfer, commit and acknowledgement, each maybe behind one more of the same; and where lanes give way
+    // to more urgent ones, a second on each. Receipts are routine mail.
+    let one_lane = model.plan.mail.iter().all(|mail| mail.precedence == Precedence::Routine);
+    let gives_way_ms = if one_lane { 0 } else { 2 * SECOND_MS };
+    let bound_ms = 3 * (4 * pace.delay_ms_max + 4 * pace.commit_ms_max + gives_way_ms) + gives_way_ms;
     for (part, submitted) in parts(model) {
         let Some(to) = model.recipient(part) else { continue };
         let spared = [submitted.node, to].iter().all(|node| is_spared(model, *node, &touched));

@@ -1,0 +1,122 @@
+//! Bugs that the simulator has found, each as a small plan that shows it, and others that few seeds come upon.
+
+use liaison_protocol::Precedence;
+
+use super::plan::{Fault, FaultKind, Mail, Pace, Place, Plan, Shape, Trick};
+
+/// Every plan of this file, by what it shows.
+#[must_use]
+pub fn scenarios() -> Vec<(&'static str, Plan)> {
+    vec![
+        ("sent again to two", sent_again_to_two()),
+        ("refused with a full disk", refused_with_a_full_disk()),
+        ("withdrawn with a full disk", withdrawn_with_a_full_disk()),
+        ("refused twice", refused_twice()),
+        ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
+        ("recipients that do not exist", recipients_that_do_not_exist()),
+        ("one recipient without room", one_recipient_without_room()),
+    ]
+}
+
+/// Both recipients are absent when the relay loses its disk, and their copies wait together at the sender. Seed 231: the
+/// second copy's wrap replaced the first one's in the sender's store, and the first recipient's was refused for good.
+#[must_use]
+pub fn sent_again_to_two() -> Plan {
+    let (relay, sender) = (Place::Relay(0), Place::Agency(0));
+    plan(vec![
+        fault(500, 60_000, FaultKind::Cut(relay, Place::Agency(1))),
+        fault(500, 60_000, FaultKind::Cut(relay, Place::Agency(2))),
+        fault(5_000, 1_000, FaultKind::DiskLost(relay)),
+        // They wait for the link, and for each other, when they are sent again.
+        fault(90_000, 30 * 3_600_000, FaultKind::Cut(relay, sender)),
+    ])
+}
+
+/// The sender's disk is full when it learns that there is no agreement. Seed 1493: it told its agency at the message's
+/// expiry, days later.
+#[must_use]
+pub fn refused_with_a_full_disk() -> Plan {
+    let mut plan = plan(vec![fault(1_010, 300, FaultKind::Full(Place::Agency(0), 100))]);
+    plan.shape.strict = true;
+    // Agency 0 has no agreement with itself.
+    plan.mail[0].to = vec![0];
+    plan
+}
+
+/// A message is withdrawn, and the disk has no room for that. Seed 13: it was neither withdrawn nor sent on.
+#[must_use]
+pub fn withdrawn_with_a_full_disk() -> Plan {
+    let cut = FaultKind::Cut(Place::Relay(0), Place::Agency(0));
+    let full = FaultKind::Full(Place::Agency(0), 100);
+    let mut plan = plan(vec![fault(500, 20_000, cut), fault(1_500, 2_000, full)]);
+    plan.mail[0].cancel_after_ms = Some(1_000);
+    plan
+}
+
+/// A flood is refused message by message, with a time for each. Seed 5029: a later and shorter time ended the earlier
+/// one's wait.
+#[must_use]
+pub fn refused_twice() -> Plan {
+    let mut plan = plan(Vec::new());
+    plan.shape.rate = Some(1);
+    let first = plan.mail[0].clone();
+    plan.mail = (0..40).map(|number| Mail { at_ms: 1_000 + 37 * number, to: vec![1], ..first.clone() }).collect();
+    plan
+}
+
+/// Every frame comes twice, and commits take longer than the second one.
+#[must_use]
+pub fn copies_of_what_is_not_yet_synced() -> Plan {
+    let frames = FaultKind::Frames { lost: 0, repeated: 1_000, overtaken: 0 };
+    let slow = [Place::Relay(0), Place::Agency(1), Place::Agency(2)].map(|place| FaultKind::Slow(place, 20_000));
+    let mut faults = vec![fault(900, 60_000, frames)];
+    faults.extend(slow.map(|slow| fault(900, 60_000, slow)));
+    let mut plan = plan(faults);
+    let first = plan.mail[0].clone();
+    plan.mail.extend((1..12).map(|number| Mail { at_ms: 1_000 + 900 * number, ..first.clone() }));
+    plan
+}
+
+/// A relay sends on what is for a recipient that the header does not name.
+#[must_use]
+pub fn recipients_that_do_not_exist() -> Plan {
+    let mut plan = plan(vec![fault(500, 60_000, FaultKind::Trick(Place::Relay(0), Trick::Branch, 100))]);
+    plan.shape.regions = 2;
+    plan
+}
+
+/// One recipient's disk is low for a minute; mail for the other one goes on.
+#[must_use]
+pub fn one_recipient_without_room() -> Plan {
+    let mut plan = plan(vec![fault(500, 60_000, FaultKind::Low(Place::Agency(1)))]);
+    let first = plan.mail[0].clone();
+    plan.mail = vec![Mail { to: vec![1], ..first.clone() }];
+    plan.mail.extend((1..20).map(|number| Mail { at_ms: 2_000 * number, to: vec![2], ..first.clone() }));
+    plan
+}
+
+/// One region, three agencies; agency 0 writes to the others after a second.
+fn plan(faults: Vec<Fault>) -> Plan {
+    let shape = Shape {
+        regions: 1,
+        spare_relay: false,
+        agencies: 3,
+        meshed: true,
+        quota_bytes: None,
+        rate: None,
+        strict: false,
+    };
+    let mail = Mail {
+        at_ms: 1_000,
+        from: 0,
+        to: vec![1, 2],
+        precedence: Precedence::Routine,
+        lifetime_s: 7 * 86_400,
+        cancel_after_ms: None,
+    };
+    Plan { seed: 1, shape, pace: Pace { delay_ms_max: 20, commit_ms_max: 5, text_bytes: 20 }, mail: vec![mail], faults }
+}
+
+const fn fault(at_ms: u64, for_ms: u64, kind: FaultKind) -> Fault {
+    Fault { at_ms, for_ms, kind }
+}
