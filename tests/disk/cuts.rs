@@ -7,11 +7,7 @@ use liaison_tests::disk::Loss;
 use liaison_tests::draw::Draw;
 use liaison_tests::fed::eventually;
 
-use crate::shared::Site;
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: a number, not {text}")))
-}
+use crate::shared::{Site, setting};
 
 /// Each cut comes just before a change of the disk: in the middle of commits, and of starts.
 // [CUST-1] [CUST-2]

@@ -43,6 +43,29 @@ fn a_failed_sync_stops_the_relay_and_what_it_had_not_acknowledged_comes_again() 
     goes_on_after(site, "eu-1");
 }
 
+/// Accepting, forwarding, receipts, releasing: wherever in a relay's work the sync fails, from the first after a start on.
+#[test]
+fn whichever_sync_fails_the_relay_stops_and_nothing_is_lost() {
+    let failures = crate::shared::setting("LIAISON_SYNC_FAILURES", 5);
+    let mut site = Site::start();
+    for nth in 1..=failures {
+        site.cut("eu-1", None);
+        site.plan("eu-1", &format!("sync@{nth}=EIO"));
+        site.fed.launch("eu-1");
+        for number in 0..30 {
+            if !site.fed.runs("eu-1") {
+                break;
+            }
+            site.try_send("ncb.sg", "ncb.ee", &format!("{nth}/{number}"));
+        }
+        assert_eq!(site.fed.await_end("eu-1"), IO, "sync {nth}: {}", site.fed.log_tail("eu-1", 5));
+        site.disk("eu-1").cut_power(Some(nth));
+        site.plan("eu-1", "");
+        site.fed.start_node("eu-1");
+    }
+    site.check();
+}
+
 #[test]
 fn a_failed_write_stops_the_relay_and_so_does_one_that_is_cut_short_by_a_full_disk() {
     let site = with_failure("eu-1", &|_| "write@40=SHORT,write@41=ENOSPC".into());

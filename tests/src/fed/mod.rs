@@ -60,6 +60,7 @@ pub struct Federation {
     binaries: PathBuf,
     running: Mutex<BTreeMap<String, Process>>,
     environments: Mutex<BTreeMap<String, Vec<(String, String)>>>,
+    namespaces: Mutex<BTreeMap<String, String>>,
     // Last: removed when nothing writes to it any more.
     folder: TempDir,
 }
@@ -99,7 +100,14 @@ impl Federation {
         let out = folder.path().join("fed");
         let options = Options { regions, relays_per_region, agencies, kdf: Kdf::Fast, ..Options::new(out) };
         let files = certs_dev::make(&options).expect("a federation");
-        Self { files, binaries, running: Mutex::default(), environments: Mutex::default(), folder }
+        Self {
+            files,
+            binaries,
+            running: Mutex::default(),
+            environments: Mutex::default(),
+            namespaces: Mutex::default(),
+            folder,
+        }
     }
 
     /// Its files.
@@ -177,6 +185,24 @@ impl Federation {
     /// What `node` finds in its environment at its next start, beside what everybody does.
     pub fn set_environment(&self, node: &str, variables: Vec<(String, String)>) {
         self.environments.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), variables);
+    }
+
+    /// Starts `node` in this network namespace from now on.
+    pub fn set_namespace(&self, node: &str, namespace: &str) {
+        self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), namespace.into());
+    }
+
+    /// The relay listens on all addresses of its machine. Before it is started.
+    ///
+    /// # Panics
+    /// It is no relay, or the configuration cannot be written.
+    pub fn listen_everywhere(&self, node: &str) {
+        let (config, address) = (self.files.relay_config(&relay(node)), self.quic_address(node));
+        let text = std::fs::read_to_string(&config).expect("a configuration");
+        let everywhere = format!("quic = \"0.0.0.0:{}\"", address.port());
+        let text = text.replace(&format!("quic = \"{address}\""), &everywhere);
+        assert!(text.contains(&everywhere), "{text}");
+        std::fs::write(&config, text).expect("a configuration");
     }
 
     /// The folder of a node's own files.
@@ -301,7 +327,15 @@ impl Federation {
         } else {
             ("liaisond", self.files.agency_config(&agency(node)))
         };
-        let mut command = self.program(program);
+        let namespaces = self.namespaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut command = match namespaces.get(node) {
+            None => self.program(program),
+            Some(namespace) => {
+                let mut command = self.program_at(Path::new("ip"));
+                command.args(["netns", "exec", namespace]).arg(self.binaries.join(program));
+                command
+            }
+        };
         let environments = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
         command.envs(environments.get(node).into_iter().flatten().map(|(name, value)| (name, value)));
         command.arg("--config").arg(config);
@@ -314,7 +348,11 @@ impl Federation {
 
     /// A program whose home is the scratch folder.
     fn program(&self, name: &str) -> std::process::Command {
-        let mut command = std::process::Command::new(self.binaries.join(name));
+        self.program_at(&self.binaries.join(name))
+    }
+
+    fn program_at(&self, path: &Path) -> std::process::Command {
+        let mut command = std::process::Command::new(path);
         for variable in FOREIGN {
             command.env_remove(variable);
         }
