@@ -31,6 +31,10 @@ impl Office {
         if !(1..=LIMIT_MAX).contains(&limit) {
             return Err(Problem::new(ProblemCode::BadRequest, format!("limit is 1 to {LIMIT_MAX}, not {limit}")));
         }
+        self.check_cursor(query.after.unwrap_or(0))?;
+        if let Some(before) = query.before.filter(|before| i64::try_from(*before).is_err()) {
+            return Err(Problem::new(ProblemCode::BadRequest, format!("before is at most {}, not {before}", i64::MAX)));
+        }
         let mut walk = Walk::new(self, way, query);
         let mut items = Vec::new();
         let mut last = None;
@@ -45,6 +49,18 @@ impl Office {
             }
         }
         Ok(ListPage { items, next: last })
+    }
+
+    /// Whoever waits for what comes after a number that was never given would miss everything up to it: the number is
+    /// from before a restore.
+    pub(crate) fn check_cursor(&self, after: u64) -> Answer<()> {
+        let last = self.sequence.visible();
+        if after <= last {
+            return Ok(());
+        }
+        let detail =
+            format!("nothing here has number {after}, the last is {last}: was this daemon restored? begin anew");
+        Err(Problem::new(ProblemCode::CursorGone, detail))
     }
 
     fn matching(&self, way: Direction, number: u64, query: &ListQuery) -> Answer<Option<MessageSummary>> {

@@ -116,8 +116,8 @@ pub struct Event {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct EventQuery {
-    /// Only later ones. Without it: from now on. Zero: everything kept. A cursor older than what is kept is refused
-    /// with 410 `cursor_gone`.
+    /// Only later ones. Without it: from now on. Zero: everything kept. A cursor older than what is kept, or
+    /// one that was never given (the daemon was restored from a backup), is refused with 410 `cursor_gone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// Seconds to wait for one, at most 60; default 0.

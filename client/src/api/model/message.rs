@@ -190,7 +190,7 @@ pub enum ListOrder {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only entries whose `seq` is higher.
+    /// Only entries whose `seq` is higher. One that no entry has had yet is refused with 410 `cursor_gone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
     /// Only entries whose `seq` is lower.

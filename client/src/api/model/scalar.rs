@@ -6,12 +6,14 @@ use std::str::FromStr;
 use liaison_protocol::ids::ParseMessageIdError;
 use liaison_protocol::{MessageId, Timestamp};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A message's id in full: 52 characters of lower-case Crockford base32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "4m7x0qd2ka0000000000000000000000000000000000000000g0")]
+#[schema(value_type = String, pattern = "^[0-9a-hjkmnp-tv-z]{51}[0g]$", example = "4m7x0qd2ka0000000000000000000000000000000000000000g0")]
 pub struct Id(pub MessageId);
 
 impl Id {
@@ -121,9 +123,9 @@ fn shorten(text: &str) -> String {
 
 /// An enum whose JSON, command line and text forms are one list of words.
 macro_rules! words {
-    ($(#[$doc:meta])* $type:ident: $wanted:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+    ($(#[doc = $doc:literal])* $type:ident: $wanted:literal { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum $type {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -140,6 +142,16 @@ macro_rules! words {
                 }
             }
         }
+
+        // Not derived: the derive does not see words that come from a macro.
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                let words = ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($word),+]));
+                words.description(Some(concat!($($doc),*).trim())).into()
+            }
+        }
+
+        impl ToSchema for $type {}
 
         impl FromStr for $type {
             type Err = ParseWordError;

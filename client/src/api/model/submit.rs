@@ -35,6 +35,7 @@ pub struct Submission {
     pub precedence: Option<Precedence>,
     /// Lifetime in seconds, 60 to 2,592,000 (30 days); default 7 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 2_592_000)]
     pub expires_in_s: Option<u64>,
     /// Default text.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -56,6 +56,7 @@ pub(super) async fn events(
         Some(Some(cursor)) => Some(cursor),
         None => None,
     };
+    surface.office.check_cursor(query.after.unwrap_or(0))?;
     let mut reader = Reader::start(&surface, resumed.or(query.after), limit as usize).await?;
     if is_stream(&headers) {
         let stream = reader.stream(Arc::clone(&surface));
@@ -96,6 +97,7 @@ impl Reader {
             let detail = format!("events up to {floor} are no longer kept; what you missed is in the inbox");
             return Err(Problem::new(ProblemCode::CursorGone, detail));
         }
+        office.check_cursor(after)?;
         Ok(Self { office, after, limit, moved })
     }
 
