@@ -243,6 +243,14 @@ fn a_read_receipt_needs_its_delivery_and_times_follow_one_another() {
     assert_eq!(verify_read(&read, None, &fixture.roster), Err(ReceiptError::NoDelivery));
     assert_eq!(verify_read(&read, Some(&early), &fixture.roster), Err(ReceiptError::NoDelivery));
     assert_eq!(verify_read(&early, Some(&delivery), &fixture.roster), Err(ReceiptError::TimeOrder));
+
+    // A leaf newer than the receipt: only a forger writes one, `next_delivery` takes the later time.
+    let late = DeliveryLeaf { time: NOW.after(SECOND), ..delivered(1, "ncb.ee") };
+    let (receipt, proof) = fixture.delivery("ncb.ee", &late);
+    let body = verify_delivery(&receipt, &proof, &late, &fixture.roster).unwrap();
+    let backdated = sign(ReceiptBody { time: NOW, ..body }.encode().into(), key).unwrap();
+    let refused = verify_delivery(&backdated, &proof, &late, &fixture.roster);
+    assert_eq!(refused, Err(ReceiptError::TimeOrder));
     assert!(audit(&[delivery, early, read]).unwrap().contains(&ChainFinding::TimeOrder { seq: 1 }));
 
     // A leaf newer than the receipt: only a forger writes one, `next_custody` takes the later time.

@@ -84,7 +84,6 @@ fn line(hunt: &Hunt) -> String {
     let by = match &hunt.killer {
         Some(Killer::Plan { plan, invariant }) => format!("simulator, {invariant}, \"{plan}\""),
         Some(Killer::Sim { seed, invariant }) => format!("simulator, {invariant}, seed {seed}"),
-        Some(Killer::Unit { test: "" }) => "unit tests".into(),
         Some(Killer::Unit { test }) => format!("unit test {:.60}", test),
         None => format!("SURVIVES: {}", hunt.mutant.what()),
     };

@@ -46,13 +46,11 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::JumpUnlimited => "a_jump_of_more_than_a_thousand_versions_needs_an_operator",
         Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
         Mutant::BackoffIgnoresThePeer => "the_peers_own_time_is_never_undercut",
-        // The whole of each crate, where no one test is named for it.
-        Mutant::FederationUnchecked
-        | Mutant::KeyTimeUnchecked
-        | Mutant::LifetimeUnbounded
-        | Mutant::ReceiptSignatureUnchecked
-        | Mutant::ReceiptTimeUnchecked
-        | Mutant::HopsUnbounded => "",
+        Mutant::FederationUnchecked => "only_the_roster_says_whose_key_signs",
+        Mutant::KeyTimeUnchecked => "signing_keys_hold_only_in_their_time",
+        Mutant::LifetimeUnbounded => "a_lifetime_is_neither_negative_nor_longer_than_thirty_days",
+        Mutant::ReceiptSignatureUnchecked => "a_delivery_receipt_of_anyone_but_the_recipient_is_refused",
+        Mutant::ReceiptTimeUnchecked => "a_read_receipt_needs_its_delivery_and_times_follow_one_another",
         _ => return None,
     })
 }
