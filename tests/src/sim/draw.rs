@@ -19,7 +19,7 @@ impl Plan {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = SimRng::new(seed);
-        let shape = shape(&mut rng);
+        let mut shape = shape(&mut rng);
         let pace = Pace {
             delay_ms_max: rng.range(1, 400),
             commit_ms_max: rng.range(1, 60),
@@ -31,6 +31,10 @@ impl Plan {
             70..88 => rng.range(HOUR, 12 * HOUR),
             _ => rng.range(DAY, 20 * DAY),
         };
+        if horizon_ms > DAY {
+            // A full queue is asked after every minute: for days of that there are better uses.
+            shape.quota_bytes = None;
+        }
         let mut mail = mail(&shape, horizon_ms, &mut rng);
         let mut faults = faults(&shape, horizon_ms, &mut rng);
         if rng.percent(2) {
