@@ -1,6 +1,6 @@
 //! What the simulator has found stays fixed.
 
-use liaison_tests::sim::{Plan, Report, Step, check, found, run};
+use liaison_tests::sim::{MailKind, Plan, Report, Step, check, found, run};
 
 fn sound(plan: &Plan) -> Report {
     let report = run(plan);
@@ -34,6 +34,15 @@ fn a_withdrawal_that_finds_the_disk_full_leaves_the_message_on_its_way() {
 fn a_shorter_wait_does_not_end_a_longer_one() {
     let report = sound(&found::refused_twice());
     assert!(saw(&report, |step| matches!(step, Step::AckReceived { ack, .. } if !ack.refused.is_empty())));
+}
+
+#[test]
+fn a_message_that_goes_on_by_another_home_relay_leaves_at_once() {
+    let report = sound(&found::sent_again_by_the_other_home_relay());
+    let at = |what: &dyn Fn(&Step) -> bool| report.trace.steps.iter().find(|(_, step)| what(step)).map(|(at, _)| *at);
+    let again = at(&|step| matches!(step, Step::Submitted { kind: MailKind::Again, .. })).unwrap();
+    let sent = at(&|step| matches!(step, Step::Sent { transfer, .. } if transfer.attempt > 1)).unwrap();
+    assert!(sent - again < 1_000, "{again} {sent}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("refused with a full disk", refused_with_a_full_disk()),
         ("withdrawn with a full disk", withdrawn_with_a_full_disk()),
         ("refused twice", refused_twice()),
+        ("sent again by the other home relay", sent_again_by_the_other_home_relay()),
         ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
         ("recipients that do not exist", recipients_that_do_not_exist()),
         ("one recipient without room", one_recipient_without_room()),
@@ -50,6 +51,25 @@ pub fn withdrawn_with_a_full_disk() -> Plan {
     let full = FaultKind::Full(Place::Agency(0), 100);
     let mut plan = plan(vec![fault(500, 20_000, cut), fault(1_500, 2_000, full)]);
     plan.mail[0].cancel_after_ms = Some(1_000);
+    plan
+}
+
+/// The sender's first home relay loses its disk while the recipient's takes nothing, so that the message is sent again,
+/// by the second one, an hour later and with nothing else going on. Seed 32353: it left only at its expiry.
+#[must_use]
+pub fn sent_again_by_the_other_home_relay() -> Plan {
+    let (first, second) = (Place::Relay(0), Place::Relay(2));
+    let mut plan = plan(vec![
+        fault(21_019, 67_255, FaultKind::Low(Place::Relay(1))),
+        fault(23_689, 50_016, FaultKind::Cut(first, second)),
+        fault(68_202, 1_009, FaultKind::DiskLost(first)),
+        fault(79_492, 22_831, FaultKind::DiskLost(first)),
+    ]);
+    (plan.seed, plan.pace) = (32_353, Pace { delay_ms_max: 210, commit_ms_max: 2, text_bytes: 20 });
+    plan.shape = Shape { regions: 2, spare_relay: true, agencies: 2, ..plan.shape };
+    let mail = Mail { at_ms: 46_373, to: vec![1], lifetime_s: 209_129, ..plan.mail[0].clone() };
+    let other = Mail { at_ms: 75_471, from: 1, precedence: Precedence::Flash, lifetime_s: 541_589, ..mail.clone() };
+    plan.mail = vec![other, mail];
     plan
 }
 

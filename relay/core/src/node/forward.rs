@@ -153,19 +153,28 @@ impl Node {
 
     /// Fills every lane that has room, the most urgent rank first, the queues of a lane in turn.
     pub(super) fn forward(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
+        // A queue that goes on by another lane may come to one that has had its turn. Each time round, a queue's next
+        // entry has found its lane or is sent, so that this ends.
+        while self.fill_lanes(now, actions) {}
+    }
+
+    /// Whether a queue has been given to another lane.
+    fn fill_lanes(&mut self, now: Timestamp, actions: &mut Vec<Action>) -> bool {
         let mut lanes: Vec<LaneKey> = self.ready.keys().copied().collect();
         lanes.sort_unstable_by_key(|(link, rank)| (*rank, *link));
+        let mut moved = false;
         for lane in lanes {
             let held = |((_, rank), until): (&QueueKey, &Timestamp)| *rank == lane.1 && *until > now;
             let stopped = planted(Mutant::HoldStopsTheLane) && self.holds.iter().any(held);
             if stopped || self.gives_way(lane, now) {
                 continue;
             }
-            self.fill(lane, now, actions);
+            moved |= self.fill(lane, now, actions);
             if self.ready.get(&lane).is_some_and(std::collections::VecDeque::is_empty) {
                 self.ready.remove(&lane);
             }
         }
+        moved
     }
 
     /// Whether a more urgent lane of the same link has something in flight, and this one has not waited long.
@@ -175,15 +184,17 @@ impl Node {
         self.lanes.entry(lane).or_default().gives_way(busy, now)
     }
 
-    fn fill(&mut self, lane: LaneKey, now: Timestamp, actions: &mut Vec<Action>) {
+    fn fill(&mut self, lane: LaneKey, now: Timestamp, actions: &mut Vec<Action>) -> bool {
+        let mut moved = false;
         while let Some(queue) = self.ready.get(&lane).and_then(|list| list.front().cloned()) {
             if !self.lane_has_room_for(lane, &queue) {
                 break;
             }
             self.ready.get_mut(&lane).map(std::collections::VecDeque::pop_front);
-            self.send_next(lane, &queue, now, actions);
+            moved |= self.send_next(lane, &queue, now, actions);
         }
         self.lanes.entry(lane).or_default().end_turn();
+        moved
     }
 
     fn lane_has_room_for(&mut self, lane: LaneKey, queue: &AgencyId) -> bool {
@@ -193,23 +204,27 @@ impl Node {
     }
 
     /// Sends the queue's next entry, and puts the queue at the end of its lane's list.
-    fn send_next(&mut self, lane: LaneKey, queue: &AgencyId, now: Timestamp, actions: &mut Vec<Action>) {
+    fn send_next(&mut self, lane: LaneKey, queue: &AgencyId, now: Timestamp, actions: &mut Vec<Action>) -> bool {
         let key = (queue.clone(), lane.1);
-        let Some(window) = self.windows.get(&key) else { return };
+        let Some(window) = self.windows.get(&key) else { return false };
         if window.held_until(now).is_some() {
-            return;
+            return false;
         }
-        let Some((seq, entry)) = window.next() else { return };
+        let Some((seq, entry)) = window.next() else { return false };
         let entry = entry.clone();
         match self.next_hop(queue, &entry) {
             None => self.park(&key, seq, entry.id),
-            Some(link) if link != lane.0 => return self.make_ready((link, lane.1), queue.clone()),
+            Some(link) if link != lane.0 => {
+                self.make_ready((link, lane.1), queue.clone());
+                return true;
+            }
             Some(_) => self.send(lane, &entry, now, actions),
         }
         if self.windows.get(&key).is_some_and(super::Window::has_waiting) {
             self.make_ready(lane, queue.clone());
         }
         self.load_more(&key, actions);
+        false
     }
 
     fn load_more(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
