@@ -99,6 +99,7 @@ impl Session {
                     printed.push(unended.into());
                     return printed;
                 }
+                None if is_notice(&line) => {}
                 None => printed.push(line.trim_end().into()),
             }
         }
@@ -126,6 +127,14 @@ impl Drop for Session {
         let _ = Command::new("kill").args(["-9", "--", &format!("-{}", self.shell.id())]).status();
         let _ = self.shell.wait();
     }
+}
+
+/// What a shell that is not interactive says of a job that was killed, sooner or later: `bash: line 65: 26055 Killed …`.
+fn is_notice(line: &str) -> bool {
+    let rest = line.strip_prefix("bash: line ").and_then(|rest| rest.split_once(": "));
+    rest.and_then(|(_, rest)| rest.split_once(' ')).is_some_and(|(process, rest)| {
+        process.bytes().all(|byte| byte.is_ascii_digit()) && rest.trim_start().starts_with("Killed ")
+    })
 }
 
 fn matches(expected: &[String], printed: &[String]) -> bool {
@@ -158,4 +167,13 @@ fn wildcards_stand_for_what_varies_and_for_nothing_else() {
     assert!(!matches(&lines("a [..] c"), &lines("a b d")));
     assert!(!matches(&lines("a"), &lines("a\nb")));
     assert!(!matches(&lines("a\nb"), &lines("a")));
+}
+
+#[test]
+fn the_shells_word_on_a_killed_job_is_not_what_a_command_prints() {
+    assert!(is_notice(
+        "bash: line 65: 26055 Killed                  liaison-relay --config relay.toml run 2> eu-1.log\n"
+    ));
+    assert!(!is_notice("bash: line 65: liaison: command not found\n"));
+    assert!(!is_notice("bash: line 65: 26055 Segmentation fault      liaison-relay\n"));
 }
