@@ -48,6 +48,12 @@ mutants! {
     DurableNotQueued,
 
     // Custody.
+    /// a relay says that it has passed on what another relay brings back
+    PassedBetweenRelays,
+    /// tells another relay that it holds what it is just releasing
+    LeavingIsHeld,
+    /// releases what another relay's copy was taken for while it was in flight
+    MergedReleased,
     /// deletes an envelope when it is sent
     DeleteOnSend,
     /// deletes what was in flight when its link goes down

@@ -45,6 +45,20 @@ fn a_message_that_goes_on_by_another_home_relay_leaves_at_once() {
     assert!(sent - again < 1_000, "{again} {sent}");
 }
 
+// [CUST-4] [CUST-13]
+#[test]
+fn of_two_copies_that_meet_one_goes_on() {
+    let report = sound(&found::two_copies_that_meet());
+    let again = |step: &Step| matches!(step, Step::Submitted { kind: MailKind::Again, .. });
+    assert!(!saw(&report, again), "nobody had to send it again");
+}
+
+#[test]
+fn what_does_not_fit_goes_on_as_soon_as_there_is_room() {
+    let report = sound(&found::more_than_fits());
+    assert!(saw(&report, |step| matches!(step, Step::AckReceived { ack, .. } if ack.refused.len() == 1)));
+}
+
 #[test]
 fn every_other_plan_that_was_written_by_hand_is_sound() {
     found::scenarios().iter().for_each(|(_, plan)| drop(sound(plan)));

@@ -145,10 +145,11 @@ pub enum Copy {
 }
 
 /// The dedupe rule (design section 4): by id alone while it is held, by id and attempt once it has left. A recipient's
-/// own inbox goes by the id alone for ever.
+/// own inbox goes by the id alone for ever. Between relays, what has left is taken anew: with two copies of a message
+/// on their way, whoever took it over may have let go of it for the very copy that comes now (docs/decisions/0009).
 // [CUST-4]
 #[must_use]
-pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind) -> Copy {
+pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind, from: NodeKind) -> Copy {
     match seen {
         None => Copy::New,
         Some(Remembered { held: Held::Yes, .. }) if planted(Mutant::HeldTakenTwice) => Copy::New,
@@ -156,6 +157,9 @@ pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind) -> Copy 
         Some(_) if kind == NodeKind::Daemon && !planted(Mutant::InboxTakesAttempts) => Copy::Passed,
         Some(_) if kind == NodeKind::Relay && planted(Mutant::AttemptAlwaysNew) => Copy::New,
         Some(_) if planted(Mutant::AttemptIgnored) => Copy::Passed,
+        Some(Remembered { to: Some(_), .. }) if from == NodeKind::Relay && !planted(Mutant::PassedBetweenRelays) => {
+            Copy::New
+        }
         Some(remembered) if attempt > remembered.attempt => Copy::New,
         Some(_) => Copy::Passed,
     }
@@ -181,17 +185,29 @@ mod tests {
     // [CUST-4]
     #[test]
     fn a_copy_is_taken_once_per_attempt_and_only_after_the_last_one_left() {
-        assert_eq!(classify(None, 1, NodeKind::Relay), Copy::New);
-        assert_eq!(classify(seen(1, Held::Yes).as_ref(), 2, NodeKind::Relay), Copy::StillHeld);
-        assert_eq!(classify(seen(1, Held::Released).as_ref(), 1, NodeKind::Relay), Copy::Passed);
-        assert_eq!(classify(seen(1, Held::Released).as_ref(), 2, NodeKind::Relay), Copy::New);
-        assert_eq!(classify(seen(3, Held::Released).as_ref(), 2, NodeKind::Relay), Copy::Passed);
+        let of =
+            |seen: Option<Remembered>, attempt| classify(seen.as_ref(), attempt, NodeKind::Relay, NodeKind::Daemon);
+        assert_eq!(of(None, 1), Copy::New);
+        assert_eq!(of(seen(1, Held::Yes), 2), Copy::StillHeld);
+        assert_eq!(of(seen(1, Held::Released), 1), Copy::Passed);
+        assert_eq!(of(seen(1, Held::Released), 2), Copy::New);
+        assert_eq!(of(seen(3, Held::Released), 2), Copy::Passed);
+    }
+
+    // [CUST-4]
+    #[test]
+    fn what_another_relay_brings_back_is_taken_unless_it_ended_here() {
+        let passed_on = seen(1, Held::Released).map(|seen| Remembered { to: "eu-1".parse().ok(), ..seen });
+        let of = |seen: Option<&Remembered>| classify(seen, 1, NodeKind::Relay, NodeKind::Relay);
+        assert_eq!(of(passed_on.as_ref()), Copy::New);
+        assert_eq!(of(seen(1, Held::Yes).as_ref()), Copy::StillHeld);
+        assert_eq!(of(seen(1, Held::Released).as_ref()), Copy::Passed, "its sender has been told");
     }
 
     // [CUST-4]
     #[test]
     fn an_inbox_takes_an_id_once_whatever_the_attempt() {
-        assert_eq!(classify(seen(1, Held::Released).as_ref(), 9, NodeKind::Daemon), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Released).as_ref(), 9, NodeKind::Daemon, NodeKind::Relay), Copy::Passed);
     }
 
     // [ROSTER-13]

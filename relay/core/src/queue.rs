@@ -9,8 +9,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use liaison_protocol::Timestamp;
 use liaison_protocol::mutant::{Mutant, planted};
+use liaison_protocol::{MessageId, Timestamp};
 
 use crate::op::Entry;
 use crate::retry::Backoff;
@@ -22,6 +22,8 @@ pub(crate) const WINDOW: usize = 256;
 struct Slot {
     entry: Entry,
     state: State,
+    /// Another relay's copy was taken for this one while it was in flight.
+    merged: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +166,7 @@ impl Window {
 
     fn insert(&mut self, seq: u64, entry: Entry) {
         self.cursor = self.cursor.max(seq);
-        self.loaded.insert(seq, Slot { entry, state: State::Waiting });
+        self.loaded.insert(seq, Slot { entry, state: State::Waiting, merged: false });
         self.waiting.insert(seq);
     }
 
@@ -220,7 +222,7 @@ impl Window {
 
     fn set(&mut self, seq: u64, state: State) {
         if let Some(slot) = self.loaded.get_mut(&seq) {
-            slot.state = state;
+            (slot.state, slot.merged) = (state, false);
             if state == State::Waiting {
                 self.waiting.insert(seq);
             } else {
@@ -263,6 +265,20 @@ impl Window {
             self.insert(seq, entry);
         }
         loaded
+    }
+
+    /// A relay was told that its copy of this entry is held here. If it is in flight, its acknowledgement says no more
+    /// that another holds it: that one may have been told so by whoever has just let go.
+    pub(crate) fn merge(&mut self, id: MessageId, index: u16) {
+        let of = |slot: &&mut Slot| (slot.entry.id, slot.entry.index) == (id, index) && slot.state == State::InFlight;
+        if let Some(slot) = self.loaded.values_mut().find(of) {
+            slot.merged = true;
+        }
+    }
+
+    /// Whether its acknowledgement releases nothing ([`Window::merge`]).
+    pub(crate) fn is_merged(&self, seq: u64) -> bool {
+        self.loaded.get(&seq).is_some_and(|slot| slot.merged)
     }
 
     /// The entry, wherever it stands in the window.

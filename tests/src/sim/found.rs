@@ -12,6 +12,8 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("refused with a full disk", refused_with_a_full_disk()),
         ("withdrawn with a full disk", withdrawn_with_a_full_disk()),
         ("refused twice", refused_twice()),
+        ("two copies that meet", two_copies_that_meet()),
+        ("more than fits, again and again", more_than_fits()),
         ("sent again by the other home relay", sent_again_by_the_other_home_relay()),
         ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
         ("recipients that do not exist", recipients_that_do_not_exist()),
@@ -51,6 +53,55 @@ pub fn withdrawn_with_a_full_disk() -> Plan {
     let full = FaultKind::Full(Place::Agency(0), 100);
     let mut plan = plan(vec![fault(500, 20_000, cut), fault(1_500, 2_000, full)]);
     plan.mail[0].cancel_after_ms = Some(1_000);
+    plan
+}
+
+/// A sender crashes before it hears that its first home relay has its message, and gives it to the second one, too. The
+/// second passes it to the first, which has it; then the first's link is cut, and it passes its own to the second. Seed
+/// 76688: that one said that it had passed it on before, the first let go of it, and nobody had it any more until the
+/// sender sent it again a day later.
+#[must_use]
+pub fn two_copies_that_meet() -> Plan {
+    let mut plan = plan(vec![
+        fault(22_132, 11_032, FaultKind::Cut(Place::Relay(0), Place::Agency(3))),
+        fault(23_895, 39_242, FaultKind::Cut(Place::Relay(1), Place::Relay(0))),
+        fault(33_088, 3_478, FaultKind::Crash(Place::Agency(3))),
+    ]);
+    (plan.seed, plan.pace) = (76_688, Pace { delay_ms_max: 303, commit_ms_max: 14, text_bytes: 20 });
+    plan.shape = Shape { regions: 3, spare_relay: true, agencies: 5, meshed: false, ..plan.shape };
+    let first = Mail { lifetime_s: 351_656, precedence: Precedence::Immediate, ..plan.mail[0].clone() };
+    plan.mail = vec![
+        Mail { at_ms: 22_813, from: 3, to: vec![1, 2], ..first.clone() },
+        Mail {
+            at_ms: 19_489,
+            from: 2,
+            to: vec![2],
+            precedence: Precedence::Flash,
+            lifetime_s: 490_101,
+            ..first.clone()
+        },
+        Mail { at_ms: 12_115, from: 4, to: vec![1], precedence: Precedence::Flash, lifetime_s: 108_280, ..first },
+    ];
+    plan
+}
+
+/// Far more than a relay may hold for one agency, of every precedence, while its sender is away for a moment. Seed 52802:
+/// what was in flight came back refused one by one, each counted as one more failure, and every round ended in the
+/// longest wait.
+#[must_use]
+pub fn more_than_fits() -> Plan {
+    let mut plan = plan(vec![fault(21_000, 7_000, FaultKind::Crash(Place::Agency(1)))]);
+    plan.shape = Shape { regions: 3, agencies: 3, quota_bytes: Some(15_752), ..plan.shape };
+    plan.pace = Pace { delay_ms_max: 290, commit_ms_max: 36, text_bytes: 4_000 };
+    let precedences = [Precedence::Flash, Precedence::Immediate, Precedence::Priority, Precedence::Routine];
+    let mail = |number: u64, precedence: Precedence| Mail {
+        at_ms: 40 + 170 * number,
+        from: 1,
+        to: vec![0],
+        precedence,
+        ..plan.mail[0].clone()
+    };
+    plan.mail = (0..200).zip(precedences.into_iter().cycle()).map(|(number, urgent)| mail(number, urgent)).collect();
     plan
 }
 

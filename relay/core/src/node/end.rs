@@ -53,7 +53,7 @@ impl Node {
         self.loading_expired = false;
         self.next_expiry = next.filter(|_| !planted(Mutant::ExpiryForgotten));
         for (position, entry) in entries {
-            if self.releasing.contains(&position) || self.ending.contains_key(&position) {
+            if self.releasing.contains_key(&position) || self.ending.contains_key(&position) {
                 continue;
             }
             if self.begin_end(&position, &entry) {
@@ -145,7 +145,7 @@ impl Node {
     pub(super) fn handle_cancel(&mut self, ticket: Ticket, entries: &[(Position, Entry)], ops: Vec<Op>) {
         let mut withdrawn = Vec::new();
         for (position, entry) in entries {
-            let busy = self.releasing.contains(position) || self.ending.contains_key(position);
+            let busy = self.releasing.contains_key(position) || self.ending.contains_key(position);
             if busy || !self.begin_end(position, entry) {
                 continue;
             }

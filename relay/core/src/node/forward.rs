@@ -130,7 +130,7 @@ impl Node {
         let position = |seq| Position { queue: queue.clone(), rank, seq };
         let Some(window) = self.windows.get_mut(&key) else { return };
         let (ending, releasing) = (&self.ending, &self.releasing);
-        let gone = |seq| ending.contains_key(&position(seq)) || releasing.contains(&position(seq));
+        let gone = |seq| ending.contains_key(&position(seq)) || releasing.contains_key(&position(seq));
         let gone = |seq| gone(seq) && !planted(Mutant::LoadSendsTheRemoved);
         let added = window.handle_loaded(entries, end, gone);
         let ids: Vec<_> = added.iter().filter_map(|seq| window.entry(*seq).map(|entry| (entry.id, *seq))).collect();
@@ -329,12 +329,17 @@ impl Node {
         let Some(to) = self.peers.get(&lane.0).cloned() else { return };
         let mut passed: Vec<(NodeId, u16)> = Vec::new();
         for (index, position) in flight.entries {
-            if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
+            let window = self.windows.get(&(position.queue.clone(), position.rank));
+            let merged =
+                window.is_some_and(|window| window.is_merged(position.seq)) && !planted(Mutant::MergedReleased);
+            if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
+                self.handle_refused(&position, refused, now, actions);
+            } else if merged {
+                self.keep(flight.id, position, now);
+            } else if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
                 if let Some(from) = self.release(&position, &to, now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
                 }
-            } else if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
-                self.handle_refused(&position, refused, now, actions);
             } else {
                 self.put_back_entry(flight.id, position.clone());
                 self.wake(&(position.queue, position.rank), actions);
@@ -353,6 +358,20 @@ impl Node {
         }
     }
 
+    /// It was acknowledged, and another relay was told meanwhile that it is held here: it still has to be. It is sent
+    /// again after a moment, of another length at each of those who crossed.
+    // [CUST-13]
+    fn keep(&mut self, id: liaison_protocol::MessageId, position: Position, now: Timestamp) {
+        let key = (position.queue.clone(), position.rank);
+        if let Some(window) = self.windows.get_mut(&key) {
+            let until = window.backoff.refused(now, Duration::ZERO, &mut self.jitter);
+            let until = self.holds.get(&key).map_or(until, |before| until.max(*before));
+            window.hold(until, "another relay has handed it over as well".into());
+            self.holds.insert(key, until);
+        }
+        self.put_back_entry(id, position);
+    }
+
     /// The next holder has it, durably. Gives from whom it had come ([CUST-2]).
     fn release(
         &mut self,
@@ -366,7 +385,7 @@ impl Node {
         let entry = window.entry(position.seq)?.clone();
         window.remove(position.seq, entry.bytes);
         window.backoff.reset();
-        self.releasing.insert(position.clone());
+        self.releasing.insert(position.clone(), DedupeKey { id: entry.id, index: entry.index });
         self.open.release(dequeue(position, &entry));
         if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {
             self.open.release(op);
@@ -397,9 +416,12 @@ impl Node {
         }
         if refused.retry_after_ms > 0 {
             let asked = Duration::from_millis(u64::from(refused.retry_after_ms).min(3_600_000));
-            let until = window.backoff.refused(now, asked, &mut self.jitter);
-            // A shorter wait does not end a longer one.
-            let until = self.holds.get(&key).map_or(until, |before| until.max(*before));
+            // All that was in flight comes back refused: that is one failure, and a shorter wait does not end a longer one.
+            let held = self.holds.get(&key).copied().filter(|until| *until > now);
+            let until = match held {
+                Some(until) => until.max(now.after(asked)),
+                None => window.backoff.refused(now, asked, &mut self.jitter),
+            };
             let until = if planted(Mutant::HoldIgnored) { now } else { until };
             window.hold(until, format!("{reason}: {}", refused.detail));
             self.holds.insert(key, until);

@@ -127,7 +127,7 @@ pub struct Node {
     /// Queues that wait for a time.
     holds: BTreeMap<QueueKey, Timestamp>,
     /// Entries released in a batch that is not yet durable.
-    releasing: BTreeSet<Position>,
+    releasing: BTreeMap<Position, DedupeKey>,
     rates: BTreeMap<NodeId, Rate>,
     inquiries: Inquiries,
     ledger: Ledger,
@@ -169,7 +169,7 @@ impl Node {
             ending: BTreeMap::new(),
             end_retries: BTreeSet::new(),
             holds: BTreeMap::new(),
-            releasing: BTreeSet::new(),
+            releasing: BTreeMap::new(),
             rates: BTreeMap::new(),
             inquiries: Inquiries::default(),
             ledger: Ledger::restored(restored.ledger),

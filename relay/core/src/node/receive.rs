@@ -20,6 +20,8 @@ use crate::roster_state::GRACE;
 
 /// When to try again with a node that drains, or whose disk is low.
 const LATER_MS: u32 = 5_000;
+/// When to try again with a node that is releasing its own copy: a commit later.
+const LEAVING_MS: u32 = 250;
 /// When to try again with a node whose roster has expired.
 const EXPIRED_ROSTER_MS: u32 = 60_000;
 /// Index that stands for a whole chain of superseding messages in the dedupe memory: no recipient has it.
@@ -43,7 +45,12 @@ impl Node {
             let pending = self.is_pending(&DedupeKey { id: received.envelope.id(), index: *index });
             match self.admit_recipient(&received, *index, seen.as_ref()) {
                 Ok(Copy::New) => fresh.push(*index),
-                Ok(Copy::StillHeld) => ack.taken.push(*index),
+                Ok(Copy::StillHeld) => {
+                    if kind == NodeKind::Relay {
+                        self.merge(&received.envelope, *index);
+                    }
+                    ack.taken.push(*index);
+                }
                 Ok(Copy::Passed) => ack.duplicate.push(*index),
                 Err(refusal) => {
                     ack.refused.push(refused(*index, &refusal, actions));
@@ -71,6 +78,16 @@ impl Node {
             return actions.push(Action::Acknowledge { link: lane.0, rank: lane.1, acks });
         }
         self.acknowledge_after_commit(lane, ack, received.envelope.id(), peer);
+    }
+
+    /// Another relay's copy is taken for the one that is held here.
+    // [CUST-13]
+    fn merge(&mut self, envelope: &VerifiedEnvelope, index: u16) {
+        let header = envelope.header();
+        let Some(recipient) = header.recipients.get(usize::from(index)) else { return };
+        if let Some(window) = self.windows.get_mut(&(recipient.id.clone(), admit::rank_of(header))) {
+            window.merge(envelope.id(), index);
+        }
     }
 
     /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable.
@@ -133,7 +150,13 @@ impl Node {
         if self.is_pending(&key) {
             return Ok(Copy::StillHeld);
         }
-        let copy = admit::classify(seen, received.attempt, self.config.kind);
+        let from = self.peers.get(&received.link).map_or(NodeKind::Daemon, |(_, kind)| *kind);
+        let copy = admit::classify(seen, received.attempt, self.config.kind, from);
+        let leaving =
+            copy == Copy::StillHeld && from == NodeKind::Relay && self.releasing.values().any(|it| *it == key);
+        if leaving && !planted(Mutant::LeavingIsHeld) {
+            return Err(Refusal::later(RefusalReason::NoRoute, "it is just leaving here", LEAVING_MS));
+        }
         if copy != Copy::New {
             return Ok(copy);
         }
@@ -193,8 +216,10 @@ impl Node {
         self.enqueue(&envelope, fresh, &Origin { attempt, from: peer.clone(), path }, now);
         let header = received.envelope.header();
         for index in fresh {
+            let before = received.branch.iter().zip(&received.seen).find(|(of, _)| *of == index);
+            let before = before.and_then(|(_, seen)| seen.as_ref()).map_or(0, |seen| seen.attempt);
             let record = Remembered {
-                attempt,
+                attempt: attempt.max(before),
                 held: Held::Yes,
                 until: remember_until(header.expires),
                 hour: Hour::of(now),

@@ -5,7 +5,7 @@ use liaison_protocol::limits::DEDUPE_MARGIN;
 use liaison_protocol::refusal::RefusalReason;
 
 use super::Found;
-use super::model::{Model, Part};
+use super::model::{Arrival, Model, Part};
 use crate::sim::trace::{Fact, MailKind, NodeNo, Step, Told};
 
 /// I1, while it runs: whoever sends an envelope holds it, bytes and all.
@@ -34,14 +34,17 @@ pub(super) fn once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found
     }
 }
 
-/// I2, on the way ([CUST-4]): a relay takes each attempt of a message once.
+/// I2, on the way ([CUST-4]): a relay takes each attempt of a message once, unless another relay brings it back.
 pub(super) fn once_an_attempt(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Step::Commit { node, facts, .. } = step else { return };
     let mut new = std::collections::BTreeSet::new();
     for fact in facts.iter().filter(|_| model.is_relay(*node)) {
         let Fact::Known { id, index, attempt, held: true, .. } = fact else { continue };
         let before = model.nodes[*node].disk.known.get(&(*id, *index));
-        if before.is_some_and(|(_, before)| attempt <= before) || !new.insert((*id, *index)) {
+        let of_it = |((at, ..), arrival): (&(NodeNo, _, _, _), &Arrival)| at == node && arrival.transfer.id == *id;
+        let brought_back = || model.arrivals.iter().any(|it| of_it(it) && model.is_relay(it.1.from));
+        let again = before.is_some_and(|(_, before)| attempt <= before) && !brought_back();
+        if again || !new.insert((*id, *index)) {
             found.add("I2", at_ms, format!("node {node} takes attempt {attempt} of {id:?}/{index} again"));
         }
     }

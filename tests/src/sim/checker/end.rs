@@ -92,7 +92,8 @@ fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
         )
     };
     let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
-    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 24 * HOUR_MS } else { 0 };
+    // A notice may be refused for its clock: then a day of silence, and the hourly look that finds it.
+    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 26 * HOUR_MS } else { 0 };
     let late = if model.has(amnesia) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
     late + clocks
 }
