@@ -1,6 +1,7 @@
 //! Every state of the models, and every planted bug found.
 
 use liaison_models::custody::{self, Custody};
+use liaison_models::meeting::{self, Meeting};
 use liaison_models::rosters::{self, Rosters};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
@@ -49,6 +50,28 @@ fn custody_with_resubmission_loses_nothing_and_delivers_once_in_every_state() {
 fn every_bug_planted_in_custody_is_found() {
     for bug in custody::Bug::ALL {
         let Explored { states, broken, .. } = explore(custody(Some(bug)), HasDiscoveries::AnyFailures);
+        println!("{bug:?}: {states} states, {broken:?}");
+        assert!(!broken.is_empty(), "{bug:?} was not found");
+    }
+}
+
+fn meeting(bug: Option<meeting::Bug>) -> Meeting {
+    Meeting { bug, submissions_max: 3, crashes_max: 1, breaks_max: 2 }
+}
+
+// [CUST-4] [CUST-13]
+#[test]
+fn of_two_copies_that_meet_one_is_left_in_every_state() {
+    let Explored { states, broken, unreached } = explore(meeting(None), HasDiscoveries::All);
+    println!("meeting: {states} states");
+    assert!(broken.is_empty() && unreached.is_empty(), "{broken:?}, {unreached:?}");
+    assert!(states > 10_000, "the model has shrunk to {states} states: what is it that no longer happens?");
+}
+
+#[test]
+fn every_bug_planted_where_copies_meet_is_found() {
+    for bug in meeting::Bug::ALL {
+        let Explored { states, broken, .. } = explore(meeting(Some(bug)), HasDiscoveries::AnyFailures);
         println!("{bug:?}: {states} states, {broken:?}");
         assert!(!broken.is_empty(), "{bug:?} was not found");
     }

@@ -13,6 +13,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("withdrawn with a full disk", withdrawn_with_a_full_disk()),
         ("refused twice", refused_twice()),
         ("two copies that meet", two_copies_that_meet()),
+        ("two copies that meet on slow disks", two_copies_that_meet_on_slow_disks()),
         ("more than fits, again and again", more_than_fits()),
         ("sent again by the other home relay", sent_again_by_the_other_home_relay()),
         ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
@@ -82,6 +83,17 @@ pub fn two_copies_that_meet() -> Plan {
         },
         Mail { at_ms: 12_115, from: 4, to: vec![1], precedence: Precedence::Flash, lifetime_s: 108_280, ..first },
     ];
+    plan
+}
+
+/// The same with commits of up to four seconds: a copy comes while the other one is being released.
+#[must_use]
+pub fn two_copies_that_meet_on_slow_disks() -> Plan {
+    let mut plan = Plan { seed: 139, ..two_copies_that_meet() };
+    plan.pace = Pace { delay_ms_max: 1_000, commit_ms_max: 4_000, ..plan.pace };
+    if let Some(cut) = plan.faults.get_mut(1) {
+        (cut.at_ms, cut.for_ms) = (23_741, 39_331);
+    }
     plan
 }
 
