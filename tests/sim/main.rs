@@ -1,5 +1,6 @@
 //! Seeds of the simulator that every test run covers. `nightly` runs more of them.
 
+mod dark_month;
 mod found;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -137,6 +137,12 @@ impl World<'_> {
         records.filter_map(|(key, value)| records::read_open(key, value))
     }
 
+    fn open_record(&self, node: NodeNo, id: MessageId, index: u16) -> Option<Open> {
+        let key = records::is_open(id, index);
+        let value = self.nodes[node].disk.record(&key)?;
+        records::read_open(&key.1, value).map(|(_, _, open)| open)
+    }
+
     /// Forgets old ids; ends, asks after, or sends again what is silent.
     pub(super) fn round(&mut self, node: NodeNo, at_ms: u64) {
         if self.nodes[node].round_ms != Some(at_ms) {
@@ -159,8 +165,7 @@ impl World<'_> {
         if self.nodes[node].life != life || !self.nodes[node].is_up() {
             return;
         }
-        let found = self.open_records(node).find(|(other, at, _)| (*other, *at) == (id, index));
-        let Some((_, _, open)) = found else { return };
+        let Some(open) = self.open_record(node, id, index) else { return };
         let now = self.clock(node);
         let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
         if now > open.expires.after(GRACE) {
@@ -168,10 +173,15 @@ impl World<'_> {
                 let ops = self.told(node, id, index, node, RefusalReason::Expired);
                 self.commit_records(node, ops);
             }
-        } else if queued {
-        } else if now.since(open.since) >= SILENCE {
+            return;
+        }
+        let heard = self.nodes[node].heard.get(&(id, index)).map_or(open.since, |heard| open.since.max(*heard));
+        if queued {
+            return;
+        }
+        if now.since(heard) >= SILENCE {
             self.submit_again(node, id, index, open, now);
-        } else if now.since(open.since) >= INQUIRY {
+        } else if now.since(heard) >= INQUIRY / 2 {
             let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
             let inquiry = Inquiry { id, index, hops: INQUIRY_HOPS_MAX };
             links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry(inquiry)));
@@ -206,13 +216,18 @@ impl World<'_> {
     /// A holder of a message says that it knows nothing of it, or one behind it that it should have passed it to.
     pub(super) fn told_where(&mut self, node: NodeNo, via: NodeNo, answer: &InquiryAnswer) {
         let part = (answer.id, answer.index);
-        if answer.state != CustodyState::Unknown || self.nodes[node].holders.get(&part) != Some(&via) {
+        if answer.state != CustodyState::Unknown {
+            let now = self.clock(node);
+            self.nodes[node].heard.insert(part, now);
+            return;
+        }
+        if self.nodes[node].holders.get(&part) != Some(&via) {
             return;
         }
         let (id, index) = part;
-        let open = self.open_records(node).find(|(other, at, _)| (*other, *at) == part);
+        let open = self.open_record(node, id, index);
         let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
-        if let Some((_, _, open)) = open.filter(|_| !queued) {
+        if let Some(open) = open.filter(|_| !queued) {
             self.nodes[node].holders.remove(&part);
             self.submit_again(node, id, index, open, self.clock(node));
         }

@@ -43,6 +43,8 @@ pub(super) struct SimNode {
     pub(super) last_ticket: u64,
     /// Who took over what this agency sent, as far as this life knows.
     pub(super) holders: BTreeMap<(MessageId, u16), NodeNo>,
+    /// When somebody last said where a message is. The real daemon remembers it through a crash.
+    pub(super) heard: BTreeMap<(MessageId, u16), Timestamp>,
     /// Counts what was received, over all lives.
     pub(super) received: u64,
     /// Which envelope each transfer that arrived carries.
@@ -100,6 +102,7 @@ impl SimNode {
             tickets: BTreeMap::new(),
             last_ticket: 0,
             holders: BTreeMap::new(),
+            heard: BTreeMap::new(),
             received: 0,
             carried: BTreeMap::new(),
             chain: ReceiptChain::default(),
@@ -148,6 +151,7 @@ impl SimNode {
         (self.timer_ms, self.round_ms) = (None, None);
         self.tickets.clear();
         self.holders.clear();
+        self.heard.clear();
         self.carried.clear();
         self.faults.false_seqs.clear();
         if let Some((batch, ops)) = self.syncing.take().filter(|_| kept) {

@@ -16,10 +16,12 @@ use super::trace::{NodeNo, Step, Trace};
 
 /// Nothing takes so many events but a node that spins.
 const EVENTS_MAX: u64 = 200_000;
+/// Unless it is mail that waits for weeks, and is asked after every hour.
+const EVENTS_PER_MAIL: u64 = 6_000;
 /// Events that a roster on its way counts for: nodes that pass them round for ever show it soon.
 const ROSTER_EVENTS: u64 = 50;
 /// Longer than any lifetime and what follows it.
-const AFTER_QUIET_MS: u64 = 20 * 86_400_000;
+const AFTER_QUIET_MS: u64 = 33 * 86_400_000;
 
 /// What can happen next.
 pub(super) enum What {
@@ -90,9 +92,10 @@ pub fn run(plan: &Plan) -> Report {
     world.schedule();
     let (mut events, mut frames) = (0, 0);
     let until_ms = plan.settled_ms() + AFTER_QUIET_MS;
+    let events_max = EVENTS_MAX.max(plan.mail.len() as u64 * EVENTS_PER_MAIL);
     let ended = loop {
         let Some(((at, _), what)) = world.queue.pop_first() else { break true };
-        if events > EVENTS_MAX || at > until_ms {
+        if events > events_max || at > until_ms {
             break false;
         }
         let roster = matches!(what, What::Offer { .. } | What::Frame { frame: Frame::Roster(_), .. });
