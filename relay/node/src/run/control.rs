@@ -20,13 +20,13 @@ pub(super) struct BundleChecked {
 
 impl Turn {
     /// What a peer hears first: which bundles are here.
-    pub(super) fn greet(&self, link: LinkKey) {
+    pub(super) fn greet(&mut self, link: LinkKey) {
         match bundles::list(&*self.store, None, limits::AGENCIES_MAX) {
             Ok(known) => {
                 let versions = known.iter().map(|known| version(&known.bundle)).collect();
                 self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles: versions }));
             }
-            Err(error) => tracing::error!(%error, "prekey bundles cannot be read"),
+            Err(error) => self.fail(error),
         }
     }
 

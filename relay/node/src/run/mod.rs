@@ -23,6 +23,8 @@ mod recent;
 mod requests;
 mod rosters;
 mod signed;
+#[cfg(test)]
+mod tests;
 mod times;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -22,8 +22,8 @@ pub enum Failure {
     Panic,
 }
 
-/// Another store, whose commits fail where a test wants it. After a fault it answers nothing but the fault; the inner
-/// store is what a restart would find.
+/// Another store, whose commits and reads fail where a test wants it. After a fault it answers nothing but the fault; the
+/// inner store is what a restart would find.
 pub struct FaultyStore<S> {
     inner: S,
     state: Mutex<State>,
@@ -31,9 +31,14 @@ pub struct FaultyStore<S> {
 
 #[derive(Default)]
 struct State {
+    /// Of any kind.
+    calls: u64,
     commits: u64,
     failures: BTreeMap<u64, Failure>,
+    failing_call: Option<u64>,
+    failed: Option<&'static str>,
     fault: Option<Fault>,
+    commits_after_fault: u64,
 }
 
 impl<S: Store> FaultyStore<S> {
@@ -50,6 +55,29 @@ impl<S: Store> FaultyStore<S> {
         state.failures.insert(at, failure);
     }
 
+    /// The `nth` call from now on fails, whatever it is, as on a disk that does not answer: a fault. 1 is the next.
+    pub fn fail_call(&self, nth: u64) {
+        let mut state = self.state();
+        state.failing_call = Some(state.calls + nth);
+    }
+
+    /// The call that failed last, by its name.
+    #[must_use]
+    pub fn failed(&self) -> Option<&'static str> {
+        self.state().failed
+    }
+
+    /// Commits that were tried after a fault: a node that stops makes none.
+    #[must_use]
+    pub fn commits_after_fault(&self) -> u64 {
+        self.state().commits_after_fault
+    }
+
+    /// The store behind, which counts and fails nothing.
+    pub const fn inner(&self) -> &S {
+        &self.inner
+    }
+
     /// What a restart finds.
     #[must_use]
     pub fn into_inner(self) -> S {
@@ -60,21 +88,46 @@ impl<S: Store> FaultyStore<S> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn working(&self) -> Result<&S, StoreError> {
-        match &self.state().fault {
-            Some(fault) => Err(fault.clone().into()),
-            None => Ok(&self.inner),
+    fn note_commit(&self) {
+        let mut state = self.state();
+        state.commits_after_fault += u64::from(state.fault.is_some());
+    }
+
+    /// The inner store, for one call, unless there was a fault or it is this call's turn to be one.
+    fn working(&self, call: &'static str) -> Result<&S, StoreError> {
+        let mut state = self.state();
+        if let Some(fault) = &state.fault {
+            return Err(fault.clone().into());
         }
+        state.calls += 1;
+        if state.failing_call == Some(state.calls) {
+            return Err(state.fail(call, "input or output error").into());
+        }
+        Ok(&self.inner)
+    }
+}
+
+impl State {
+    fn fail(&mut self, call: &'static str, cause: &str) -> Fault {
+        let fault = Fault::Io { doing: call, cause: cause.into() };
+        self.failed = Some(call);
+        self.fault = Some(fault.clone());
+        fault
     }
 }
 
 impl<S: Store> Store for FaultyStore<S> {
     fn commit(&self, ops: &[Op]) -> Result<Durable, StoreError> {
-        let inner = self.working()?;
+        self.note_commit();
+        let inner = self.working("commit")?;
         let mut state = self.state();
         state.commits += 1;
         let commit = state.commits;
-        let fault = match state.failures.remove(&commit) {
+        let failure = state.failures.remove(&commit);
+        if failure.is_some() {
+            state.failed = Some("commit");
+        }
+        let part = match failure {
             None => return inner.commit(ops),
             Some(Failure::Full) => return Err(StoreError::Full { free_bytes: 0, needed_bytes: 1 }),
             #[expect(clippy::panic, reason = "a test asked for it")]
@@ -85,29 +138,27 @@ impl<S: Store> Store for FaultyStore<S> {
                 "sync"
             }
         };
-        let fault = Fault::Io { doing: "committing", cause: format!("the {fault} of commit {commit} failed").into() };
-        state.fault = Some(fault.clone());
-        Err(fault.into())
+        Err(state.fail("commit", &format!("the {part} of commit {commit} failed")).into())
     }
 
     fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
-        self.working()?.head(queue, rank, after_seq, limit)
+        self.working("head")?.head(queue, rank, after_seq, limit)
     }
 
     fn envelope(&self, id: &MessageId) -> Result<Option<Bytes>, StoreError> {
-        self.working()?.envelope(id)
+        self.working("envelope")?.envelope(id)
     }
 
     fn positions_of(&self, id: &MessageId) -> Result<Vec<(Position, Entry)>, StoreError> {
-        self.working()?.positions_of(id)
+        self.working("positions_of")?.positions_of(id)
     }
 
     fn ids_with_prefix(&self, prefix: &IdPrefix, limit: usize) -> Result<Vec<MessageId>, StoreError> {
-        self.working()?.ids_with_prefix(prefix, limit)
+        self.working("ids_with_prefix")?.ids_with_prefix(prefix, limit)
     }
 
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError> {
-        self.working()?.remembered(key)
+        self.working("remembered")?.remembered(key)
     }
 
     fn remembered_after(
@@ -115,31 +166,31 @@ impl<S: Store> Store for FaultyStore<S> {
         after: Option<&DedupeKey>,
         limit: usize,
     ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError> {
-        self.working()?.remembered_after(after, limit)
+        self.working("remembered_after")?.remembered_after(after, limit)
     }
 
     fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
-        self.working()?.forgettable(now, limit)
+        self.working("forgettable")?.forgettable(now, limit)
     }
 
     fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError> {
-        self.working()?.expiring(until, limit)
+        self.working("expiring")?.expiring(until, limit)
     }
 
     fn queues(&self) -> Result<Vec<QueueTotals>, StoreError> {
-        self.working()?.queues()
+        self.working("queues")?.queues()
     }
 
     fn last_seq(&self) -> Result<u64, StoreError> {
-        self.working()?.last_seq()
+        self.working("last_seq")?.last_seq()
     }
 
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        self.working()?.get(table, key)
+        self.working("get")?.get(table, key)
     }
 
     fn scan(&self, table: Table, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Record>, StoreError> {
-        self.working()?.scan(table, prefix, after, limit)
+        self.working("scan")?.scan(table, prefix, after, limit)
     }
 
     fn scan_back(
@@ -149,11 +200,11 @@ impl<S: Store> Store for FaultyStore<S> {
         before: Option<&[u8]>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
-        self.working()?.scan_back(table, prefix, before, limit)
+        self.working("scan_back")?.scan_back(table, prefix, before, limit)
     }
 
     fn usage(&self) -> Result<Usage, StoreError> {
-        self.working()?.usage()
+        self.working("usage")?.usage()
     }
 }
 
