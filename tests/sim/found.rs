@@ -45,6 +45,17 @@ fn a_message_that_goes_on_by_another_home_relay_leaves_at_once() {
     assert!(sent - again < 1_000, "{again} {sent}");
 }
 
+// [CONS-1] [CONS-2] [CUST-12]
+#[test]
+fn what_a_relay_lost_with_its_disk_is_named_by_its_peer_and_sent_again_at_once() {
+    let report = sound(&found::lost_by_a_relay_that_had_just_taken_it());
+    let at = |what: &dyn Fn(&Step) -> bool| report.trace.steps.iter().find(|(_, step)| what(step)).map(|(at, _)| *at);
+    let named = at(&|step| matches!(step, Step::Missing { node: 0, peer: 2, parts } if parts.len() == 1)).unwrap();
+    let again = at(&|step| matches!(step, Step::Submitted { kind: MailKind::Again, .. })).unwrap();
+    assert!((65_000..70_000).contains(&named), "its link was up again after 65 s, named after {named} ms");
+    assert!(again - named < 1_000, "{named} {again}");
+}
+
 // [CUST-4] [CUST-13]
 #[test]
 fn of_two_copies_that_meet_one_goes_on() {

@@ -92,6 +92,14 @@ impl Disk {
         self.remembered.get(key).cloned()
     }
 
+    pub(super) fn remembered_after(
+        &self,
+        after: Option<&DedupeKey>,
+    ) -> impl Iterator<Item = (&DedupeKey, &Remembered)> {
+        let from = after.map_or(std::ops::Bound::Unbounded, |key| std::ops::Bound::Excluded(*key));
+        self.remembered.range((from, std::ops::Bound::Unbounded))
+    }
+
     pub(super) fn expiring(&self, until: Timestamp, limit: usize) -> (Vec<(Position, Entry)>, Option<Timestamp>) {
         let mut due: Vec<(Position, Entry)> = self.entries.clone().into_iter().collect();
         due.sort_by_key(|(position, entry)| (entry.expires, position.clone()));
@@ -115,6 +123,7 @@ impl Disk {
             total.bytes += u64::from(entry.bytes);
         }
         let (_, next_expiry) = self.expiring(Timestamp::ZERO, 0);
-        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry, ledger: Vec::new() }
+        let ledger = self.records(Table::Ledger).map(|(key, value)| (key.to_vec(), value.clone())).collect();
+        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry, ledger }
     }
 }

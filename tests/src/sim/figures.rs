@@ -27,6 +27,8 @@ pub struct Figures {
     pub told: u64,
     /// Messages submitted again.
     pub again: u64,
+    /// Entries that a relay had lost, as a peer found by comparing.
+    pub missing: u64,
     /// Frames that went over links.
     pub frames: u64,
     /// Commits.
@@ -51,6 +53,7 @@ impl Figures {
                 }
                 Step::Fault { name } => *self.faults.entry(name).or_default() += 1,
                 Step::Closed { .. } => *self.faults.entry("links closed for silence").or_default() += 1,
+                Step::Missing { parts, .. } => self.missing += parts.len() as u64,
                 Step::Full { .. } => *self.faults.entry("commits on a full disk").or_default() += 1,
                 Step::Submitted { kind: super::trace::MailKind::Again, .. } => self.again += 1,
                 _ => {}
@@ -93,6 +96,7 @@ impl fmt::Display for Figures {
         writeln!(f, "deliveries        {}", self.delivered)?;
         writeln!(f, "ends told         {}", self.told)?;
         writeln!(f, "submitted again   {}", self.again)?;
+        writeln!(f, "losses found      {}", self.missing)?;
         writeln!(f, "commits           {}", self.commits)?;
         writeln!(f, "frames            {}", self.frames)?;
         writeln!(f, "steps checked     {}", self.steps)?;

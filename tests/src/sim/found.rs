@@ -12,8 +12,10 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("refused with a full disk", refused_with_a_full_disk()),
         ("withdrawn with a full disk", withdrawn_with_a_full_disk()),
         ("refused twice", refused_twice()),
+        ("lost by a relay that had just taken it", lost_by_a_relay_that_had_just_taken_it()),
         ("two copies that meet", two_copies_that_meet()),
-        ("two copies that meet on slow disks", two_copies_that_meet_on_slow_disks()),
+        ("two copies that meet on slow disks", two_copies_that_meet_on_slow_disks(139, 1_000, (23_741, 39_331))),
+        ("two copies that cross on slow disks", two_copies_that_meet_on_slow_disks(51, 303, (22_869, 23_179))),
         ("more than fits, again and again", more_than_fits()),
         ("sent again by the other home relay", sent_again_by_the_other_home_relay()),
         ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
@@ -86,13 +88,25 @@ pub fn two_copies_that_meet() -> Plan {
     plan
 }
 
-/// The same with commits of up to four seconds: a copy comes while the other one is being released.
+/// A recipient is away while its relay loses its disk, with a message that another relay has handed over.
 #[must_use]
-pub fn two_copies_that_meet_on_slow_disks() -> Plan {
-    let mut plan = Plan { seed: 139, ..two_copies_that_meet() };
-    plan.pace = Pace { delay_ms_max: 1_000, commit_ms_max: 4_000, ..plan.pace };
+pub fn lost_by_a_relay_that_had_just_taken_it() -> Plan {
+    let mut plan = plan(vec![
+        fault(500, 3_600_000, FaultKind::Crash(Place::Agency(2))),
+        fault(60_000, 5_000, FaultKind::DiskLost(Place::Relay(2))),
+    ]);
+    plan.shape = Shape { regions: 3, agencies: 3, ..plan.shape };
+    plan.mail[0].to = vec![2];
+    plan
+}
+
+/// The same with commits of up to four seconds: a copy comes while the other one is in flight, or is being released.
+#[must_use]
+pub fn two_copies_that_meet_on_slow_disks(seed: u64, delay_ms_max: u64, (at_ms, for_ms): (u64, u64)) -> Plan {
+    let mut plan = Plan { seed, ..two_copies_that_meet() };
+    plan.pace = Pace { delay_ms_max, commit_ms_max: 4_000, ..plan.pace };
     if let Some(cut) = plan.faults.get_mut(1) {
-        (cut.at_ms, cut.for_ms) = (23_741, 39_331);
+        (cut.at_ms, cut.for_ms) = (at_ms, for_ms);
     }
     plan
 }

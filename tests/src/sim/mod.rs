@@ -12,6 +12,7 @@
 
 mod agency;
 mod checker;
+mod conserve;
 mod disk;
 mod draw;
 mod faults;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::MessageId;
-use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer, ReachEntry, Transfer};
+use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
 
 use super::fixture::Federation;
@@ -42,6 +42,7 @@ pub(super) struct Link {
 pub(super) enum Frame {
     Acks { rank: u8, acks: Vec<(MessageId, Ack)> },
     Answer(InquiryAnswer),
+    Comparison(Comparison),
     Inquiry(Inquiry),
     Reach(Vec<ReachEntry>),
     Roster(Bytes),
@@ -52,7 +53,7 @@ impl Frame {
     const fn stream(&self) -> u8 {
         match self {
             Self::Acks { rank, .. } | Self::Transfer { rank, .. } => *rank,
-            Self::Answer(_) | Self::Inquiry(_) | Self::Reach(_) | Self::Roster(_) => CONTROL,
+            Self::Answer(_) | Self::Comparison(_) | Self::Inquiry(_) | Self::Reach(_) | Self::Roster(_) => CONTROL,
         }
     }
 }
@@ -264,6 +265,7 @@ impl World<'_> {
                 self.told_where(node, from, &answer);
                 self.handle(node, Event::InquiryAnswered { link, answer });
             }
+            Frame::Comparison(frame) => self.comparison(node, link, frame),
             Frame::Inquiry(inquiry) => {
                 let seen = self.nodes[node].disk.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index });
                 self.handle(node, Event::Inquired { link, inquiry, seen });

@@ -46,7 +46,12 @@ impl World<'_> {
             Action::Ask { link, inquiry } => self.transmit(node, link, Frame::Inquiry(inquiry)),
             Action::AskedAfter { id } => events.extend(self.asked_after(node, id)),
             Action::Attest { .. } | Action::Measure(_) | Action::Passed(_) => {}
-            Action::Compare { .. } | Action::Compared { .. } | Action::LoadReleased { .. } => {}
+            Action::Compare { link, frame } => self.transmit(node, link, Frame::Comparison(frame)),
+            Action::Compared { peer, finding: Some(finding), .. } => self.compared(node, &peer, &finding),
+            Action::Compared { finding: None, .. } => {}
+            Action::LoadReleased { link, peer, hours, after } => {
+                self.load_released(node, (link, &peer), &hours, after, events);
+            }
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
             Action::Tell { link, answer } => self.transmit(node, link, Frame::Answer(answer)),

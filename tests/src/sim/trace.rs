@@ -49,6 +49,8 @@ pub enum Step {
     Low { node: NodeNo, low: bool },
     /// A drain begins or ends.
     Drained { node: NodeNo, draining: bool },
+    /// A comparison has found parts that `peer` does not know, though it had taken them.
+    Missing { node: NodeNo, peer: NodeNo, parts: Vec<(MessageId, u16)> },
     /// A transfer has arrived, and is what its sender signed (`good`) or not. `wraps`: for whom it can be opened.
     Received {
         node: NodeNo,

@@ -39,7 +39,7 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 16] = [
+const AT_STEP: [AtStep; 17] = [
     custody::sent_is_held,
     custody::once,
     custody::once_an_attempt,
@@ -56,6 +56,7 @@ const AT_STEP: [AtStep; 16] = [
     admission::links,
     truth::truthful_ends,
     truth::truthful_receipts,
+    truth::accused_for_cause,
 ];
 
 const AT_END: [AtEnd; 5] = [end::custody, end::sent_again, end::drains, end::isolation, truth::refused_for_cause];

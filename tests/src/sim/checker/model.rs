@@ -242,7 +242,8 @@ impl<'a> Model<'a> {
                     self.taken_ms.entry((*node, from)).or_default().push(at_ms);
                 }
             }
-            Step::Answered { .. } | Step::Fault { .. } | Step::LinkUp { .. } | Step::Submitted { .. } => {}
+            // What follows from the others shows in commits and frames.
+            _ => {}
         }
     }
 

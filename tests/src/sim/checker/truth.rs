@@ -53,6 +53,26 @@ fn is_so(model: &Model<'_>, by: NodeNo, part: Part, reason: u16) -> bool {
     model.nodes[by].hostile || model.notices.contains(&(by, part, reason))
 }
 
+/// No peer is said to have lost something that has lost nothing ([CONS-2]).
+pub(super) fn accused_for_cause(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Missing { node, peer, parts } = step else { return };
+    let forgets = |kind: &FaultKind| match kind {
+        FaultKind::DiskLost(place) | FaultKind::Restored(place) | FaultKind::Rot(place) => {
+            model.plan.shape.node(*place) == Some(*peer)
+        }
+        // Ids are forgotten by the clock.
+        FaultKind::ClockJump(..) => true,
+        _ => false,
+    };
+    if !model.nodes[*node].hostile && !model.nodes[*peer].hostile && !model.has(forgets) {
+        found.add(
+            "I13",
+            at_ms,
+            format!("node {node} says that node {peer} has lost {parts:?}, and it has lost nothing"),
+        );
+    }
+}
+
 /// Nothing is refused for good without a cause that the plan holds.
 pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     let mut causes: BTreeSet<u16> = [RefusalReason::Expired, RefusalReason::Cancelled].map(|r| r.code()).into();
