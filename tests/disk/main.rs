@@ -1,7 +1,8 @@
-//! The real programs on disks that lose what was not synced, and on disks that fail.
+//! The real programs on disks that lose what was not synced, on disks that fail, and killed at any step.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod cuts;
 mod failures;
+mod kills;
 mod shared;

@@ -47,6 +47,13 @@ impl Site {
         self.disks[node].cut_power(seed)
     }
 
+    /// Starts a node that was killed, or is now; all that it wrote is there.
+    pub(crate) fn revive(&self, node: &str) {
+        self.fed.kill(node);
+        self.disks[node].keep_all();
+        self.fed.start_node(node);
+    }
+
     /// Sends one message and counts it. The daemon may die meanwhile: then it is started with a sound disk.
     pub(crate) fn send(&mut self, from: &str, to: &str, key: &str) {
         eventually(&format!("{from} to take {key}"), || {

@@ -5,7 +5,9 @@
  * logged too, and no real one is made. After a kill the log says what no sync covered, and `disk::cut_power` undoes
  * it: that is what a power cut leaves.
  *
- * $LIAISON_DISK_PLAN makes it fail: KIND@N=WHAT, separated by commas. KIND is write, sync or any; N counts from 1.
+ * $LIAISON_DISK_PLAN makes it fail: KIND@N=WHAT, separated by commas. KIND is write, sync or any (of the two); N counts
+ * from 1. A plan in the file $LIAISON_DISK_LOG/plan takes its place as soon as it is there. From then on it may name a
+ * step: a write, a sync, or a send over a socket.
  *   EIO, ENOSPC  the call fails; what a failed sync should have covered is lost for ever (as Linux loses it)
  *   SHORT        half of it is written
  *   CUT          the process is killed just before the call
@@ -22,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -33,13 +36,14 @@ struct entry {
     uint64_t inode, offset, written, size, payload;
 };
 
+enum kind { WRITE, SYNC, SEND, ANY, STEP, KINDS };
 enum verdict { PASS, SHORT_WRITE, FAIL };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const char *root, *log_folder;
 static size_t root_length;
 static int log_fd = -1, is_lying;
-static unsigned long counts[3], links;
+static unsigned long counts[KINDS], links;
 
 __attribute__((constructor)) static void start(void) {
     const char *folder = getenv("LIAISON_DISK_ROOT");
@@ -73,16 +77,30 @@ static void record(struct entry entry, const void *payload) {
     if (syscall(SYS_writev, log_fd, parts, entry.payload ? 2 : 1) < 0) abort();
 }
 
+/* The plan in the file, once there is one; then for ever. */
+static const char *armed(void) {
+    static char plan[64];
+    char path[PATH_MAX];
+    if (*plan) return plan;
+    snprintf(path, sizeof path, "%s/plan", log_folder);
+    int fd = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return NULL;
+    if (syscall(SYS_read, fd, plan, sizeof plan - 1) <= 0) abort();
+    syscall(SYS_close, fd);
+    return plan;
+}
+
 /* What the plan says about this call. */
-static enum verdict planned(int kind) {
-    static const char *names[] = {"write", "sync", "any"};
-    const char *plan = getenv("LIAISON_DISK_PLAN");
-    counts[kind]++;
-    counts[2]++;
+static enum verdict planned(enum kind kind) {
+    static const char *names[KINDS] = {"write", "sync", "send", "any", "step"};
+    const char *in_file = armed(), *plan = in_file ? in_file : getenv("LIAISON_DISK_PLAN");
+    int counted[KINDS] = {[ANY] = kind != SEND, [STEP] = in_file != NULL};
+    counted[kind] = 1;
+    for (int which = 0; which < KINDS; which++) counts[which] += counted[which];
     for (; plan && *plan; plan = strchr(plan, ',') ? strchr(plan, ',') + 1 : NULL) {
-        for (int which = 0; which < 3; which++) {
+        for (int which = 0; which < KINDS; which++) {
             size_t length = strlen(names[which]);
-            if ((which != kind && which != 2) || strncmp(plan, names[which], length) || plan[length] != '@') continue;
+            if (!counted[which] || strncmp(plan, names[which], length) || plan[length] != '@') continue;
             char *what;
             if (strtoul(plan + length + 1, &what, 10) != counts[which] || *what++ != '=') continue;
             if (!strncmp(what, "CUT", 3)) kill(getpid(), SIGKILL), pause();
@@ -142,7 +160,8 @@ static ssize_t changed(int fd, long number, const struct iovec *parts, int count
     pthread_mutex_lock(&lock);
     ssize_t result = -1;
     enum verdict verdict = PASS;
-    if (watched(fd, &status) && (verdict = planned(0)) != FAIL) {
+    if (log_fd >= 0 && fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode)) planned(SEND);
+    if (watched(fd, &status) && (verdict = planned(WRITE)) != FAIL) {
         int appends = syscall(SYS_fcntl, fd, F_GETFL) & O_APPEND;
         uint64_t offset = at >= 0 ? at : appends ? status.st_size : syscall(SYS_lseek, fd, 0, SEEK_CUR);
         if (verdict == SHORT_WRITE) length = parts[0].iov_len > 1 ? parts[0].iov_len / 2 : parts[0].iov_len;
@@ -172,11 +191,36 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
 
 ssize_t pwrite(int fd, const void *bytes, size_t length, off_t at) { return pwrite64(fd, bytes, length, at); }
 
+/* Something is about to leave the process. */
+static void sending(void) {
+    if (log_fd < 0) return;
+    pthread_mutex_lock(&lock);
+    planned(SEND);
+    pthread_mutex_unlock(&lock);
+}
+
+ssize_t sendto(int fd, const void *bytes, size_t length, int flags, const struct sockaddr *to, socklen_t to_length) {
+    sending();
+    return syscall(SYS_sendto, fd, bytes, length, flags, to, to_length);
+}
+
+ssize_t send(int fd, const void *bytes, size_t length, int flags) { return sendto(fd, bytes, length, flags, NULL, 0); }
+
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags) {
+    sending();
+    return syscall(SYS_sendmsg, fd, message, flags);
+}
+
+int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags) {
+    sending();
+    return syscall(SYS_sendmmsg, fd, messages, count, flags);
+}
+
 static int resized(int fd, off_t size) {
     struct stat status;
     pthread_mutex_lock(&lock);
     int is_refused = 0;
-    if (watched(fd, &status) && !(is_refused = planned(0) == FAIL)) {
+    if (watched(fd, &status) && !(is_refused = planned(WRITE) == FAIL)) {
         keep_old(fd, &status, 'T', size < status.st_size ? size : status.st_size, status.st_size, size);
     }
     int result = is_refused ? -1 : syscall(SYS_ftruncate, fd, size);
@@ -192,7 +236,7 @@ static int synced(int fd, long number) {
     uint64_t inode = watched(fd, &status);
     if (!inode) return syscall(number, fd);
     pthread_mutex_lock(&lock);
-    int result = planned(1) == FAIL ? -1 : 0, error = errno;
+    int result = planned(SYNC) == FAIL ? -1 : 0, error = errno;
     if (result || !is_lying) record((struct entry){result ? 'F' : 'S', {0}, inode, 0, 0, 0, 0}, NULL);
     pthread_mutex_unlock(&lock);
     errno = error;

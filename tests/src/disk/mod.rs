@@ -1,4 +1,4 @@
-//! Disks that fail and power that is cut, under the real programs.
+//! Disks that fail, power that is cut and kills at any step, under the real programs.
 //!
 //! ```text
 //!  program ── write, fsync, rename … ──► preload/disk.c ──► kernel
@@ -61,10 +61,27 @@ impl Disk {
     pub fn cut_power(&self, seed: Option<u64>) -> Loss {
         let mut draw = seed.map(Draw::new);
         let loss = log::undo(&self.root, self.log.path(), draw.as_mut());
+        self.keep_all();
+        loss
+    }
+
+    /// The program has been killed, and the power is on: all that it wrote is there, synced or not.
+    ///
+    /// # Panics
+    /// The log cannot be removed.
+    pub fn keep_all(&self) {
         for entry in fs::read_dir(self.log.path()).expect("a folder").flatten() {
             fs::remove_file(entry.path()).expect("a file of ours");
         }
-        loss
+    }
+
+    /// Kills the program just before its `nth` step from now on: a write, a sync, or a send over a socket.
+    ///
+    /// # Panics
+    /// The plan cannot be written.
+    pub fn kill_at_step(&self, nth: u64) {
+        let (draft, plan) = (self.log.path().join("plan.new"), self.log.path().join("plan"));
+        fs::write(&draft, format!("step@{nth}=CUT")).and_then(|()| fs::rename(&draft, plan)).expect("a file of ours");
     }
 
     /// Syncs that succeeded, and that failed, since the start or the last power cut.

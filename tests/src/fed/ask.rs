@@ -100,15 +100,32 @@ impl Federation {
     /// # Errors
     /// Nobody answers, or not with 200.
     pub fn get(&self, agency: &str, path: &str) -> std::io::Result<Value> {
+        match self.ask(agency, &format!("GET {path}"), "", "")? {
+            (200, answer) => Ok(answer),
+            (status, answer) => Err(std::io::Error::other(format!("{status}: {answer}"))),
+        }
+    }
+
+    /// POST to the local API of `agency`, under an `Idempotency-Key` if there is one: status and answer.
+    ///
+    /// # Errors
+    /// Nobody answers, or breaks off.
+    pub fn post(&self, agency: &str, path: &str, key: Option<&str>, body: &Value) -> std::io::Result<(u16, Value)> {
+        let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let headers = format!("{key}Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        self.ask(agency, &format!("POST {path}"), &headers, &body)
+    }
+
+    fn ask(&self, agency: &str, what: &str, headers: &str, body: &str) -> std::io::Result<(u16, Value)> {
         let mut stream = UnixStream::connect(self.socket(agency))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        write!(stream, "{what} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n{body}")?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or(std::io::ErrorKind::UnexpectedEof)?;
-        if !head.starts_with("HTTP/1.1 200") {
-            return Err(std::io::Error::other(answer));
-        }
-        Ok(serde_json::from_str(body)?)
+        let broken_off = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(broken_off)?;
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or_else(broken_off)?;
+        Ok((status, if body.is_empty() { Value::Null } else { serde_json::from_str(body)? }))
     }
 }

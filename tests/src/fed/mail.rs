@@ -22,11 +22,20 @@ impl Federation {
     /// The daemon does not answer.
     #[must_use]
     pub fn inbox(&self, agency: &str) -> Vec<Value> {
+        self.list(agency, "inbox")
+    }
+
+    /// The whole `inbox` or `outbox` of `agency`, in the order in which it was filled.
+    ///
+    /// # Panics
+    /// The daemon does not answer.
+    #[must_use]
+    pub fn list(&self, agency: &str, name: &str) -> Vec<Value> {
         let mut all = Vec::new();
         let mut after = 0;
         loop {
-            let path = format!("/v1/inbox?after={after}&limit=500&order=oldest");
-            let page = self.get(agency, &path).expect("an inbox");
+            let path = format!("/v1/{name}?after={after}&limit=500&order=oldest");
+            let page = self.get(agency, &path).expect("a list");
             let items = page["items"].as_array().expect("items").clone();
             let Some(last) = items.last() else { return all };
             after = last["seq"].as_u64().expect("a sequence number");
