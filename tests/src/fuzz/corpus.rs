@@ -255,6 +255,10 @@ fn scripts() -> Vec<Seed> {
             seeds.push(seed(target, name, script));
         }
     }
+    for (which, name) in [(0, "first"), (1, "last"), (3, "last announced"), (5, "of another length")] {
+        seeds.push(seed("altered-chunk", name, [which, which & 1]));
+        seeds.push(seed("altered-chunk", &format!("{name} flipped"), [which, which & 1, 1, 0, 40, 1]));
+    }
     for target in ["altered-evidence", "altered-statement"] {
         for which in 0..4 {
             seeds.push(seed(target, &format!("none {which}"), [which]));

@@ -9,6 +9,7 @@
 //!  tests/fuzz/dictionaries/        words that the formats use
 //! ```
 
+mod chunk;
 mod corpus;
 mod disk;
 mod edit;
@@ -40,6 +41,7 @@ const fn target(name: &'static str, run: fn(&[u8]), dictionary: Option<&'static 
 /// All of them, by name.
 pub const TARGETS: &[Target] = &[
     target("altered-bundle", signed::altered_bundle, None, 64),
+    target("altered-chunk", chunk::altered_chunk, None, 64),
     target("altered-envelope", signed::altered_envelope, None, 64),
     target("altered-evidence", signed::altered_evidence, None, 64),
     target("altered-roster", signed::altered_roster, None, 64),
