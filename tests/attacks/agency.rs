@@ -6,9 +6,10 @@ use liaison_node::clock;
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::{Precedence, RefusalReason, SigningKey};
 use liaison_tests::fed::Federation;
+use liaison_tests::keys::signing_key;
 
 use crate::forge::{self, Draft};
-use crate::hostile::{Hostile, Parcel, signing_key};
+use crate::hostile::{Hostile, Parcel};
 use crate::shared::{copies, only_the_good_one_arrives, victims};
 
 /// An agency with its own keys, and a link to its home relay.

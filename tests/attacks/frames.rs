@@ -1,14 +1,17 @@
 //! Frames that no correct peer sends, and peers that send nothing.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use liaison_protocol::frame::{CloseCode, FrameType};
 use liaison_protocol::limits::LANE_FRAME_BYTES_MAX;
 use liaison_tests::fed::Federation;
+use liaison_tests::keys::signing_key;
+use liaison_tests::raw::{Dialer, Raw};
+use tokio::time::timeout;
 
 use crate::forge::{self, Draft};
-use crate::hostile::{Hostile, Parcel, signing_key};
-use crate::raw::Raw;
+use crate::hostile::{Hostile, Parcel};
 use crate::shared::{only_the_good_one_arrives, victims};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -17,6 +20,15 @@ const STALL: Duration = Duration::from_secs(45);
 
 fn header(kind: FrameType, bytes: u32) -> Vec<u8> {
     [&[kind.code()][..], &bytes.to_be_bytes()].concat()
+}
+
+async fn connect(fed: &Federation, agency: &str, relay: &str) -> Raw {
+    Dialer::new(fed.files(), relay, Ipv4Addr::LOCALHOST).unwrap().dial(fed.files(), agency).await.unwrap()
+}
+
+/// The code with which the relay closes the link, within `patience`.
+async fn closed(peer: &Raw, patience: Duration) -> CloseCode {
+    timeout(patience, peer.closed()).await.expect("a close in time").expect("a close with a code")
 }
 
 /// A message of `sender` goes through while others misbehave.
@@ -44,18 +56,18 @@ async fn frames_that_no_correct_peer_sends_close_the_link_under_their_code() {
         (header(FrameType::RosterRequest, 1), CloseCode::ProtocolViolation),
         ([header(FrameType::Transfer, 64), vec![0; 64]].concat(), CloseCode::ProtocolViolation),
     ] {
-        let mut peer = Raw::connect(fed.files(), "ncb.nl", "eu-1").await;
-        peer.greet().await;
-        let _lane = peer.lane(&bytes).await;
-        assert_eq!(peer.closed(SOON).await, code, "{bytes:?}");
+        let mut peer = connect(&fed, "ncb.nl", "eu-1").await;
+        peer.greet().await.unwrap();
+        let _lane = peer.lane(3, &bytes).await.unwrap();
+        assert_eq!(closed(&peer, SOON).await, code, "{bytes:?}");
     }
     for (bytes, code) in [
         (header(FrameType::Hello, 1 << 31), CloseCode::FrameTooLarge),
         (header(FrameType::RosterRequest, 1), CloseCode::ProtocolViolation),
     ] {
-        let mut peer = Raw::connect(fed.files(), "ncb.nl", "eu-1").await;
-        peer.say(&bytes).await;
-        assert_eq!(peer.closed(SOON).await, code, "before the hello: {bytes:?}");
+        let mut peer = connect(&fed, "ncb.nl", "eu-1").await;
+        peer.say(&bytes).await.unwrap();
+        assert_eq!(closed(&peer, SOON).await, code, "before the hello: {bytes:?}");
     }
 }
 
@@ -63,14 +75,14 @@ async fn frames_that_no_correct_peer_sends_close_the_link_under_their_code() {
 async fn slow_and_silent_peers_are_closed_in_time_and_cost_nobody_else_anything() {
     let fed = victims();
     // Nothing above QUIC is said.
-    let silent = Raw::connect(fed.files(), "ncb.za", "ap-1").await;
+    let silent = connect(&fed, "ncb.za", "ap-1").await;
     // A transfer is begun.
-    let mut slow = Raw::connect(fed.files(), "ncb.za", "ap-1").await;
-    slow.greet().await;
-    let _lane = slow.lane(&[header(FrameType::Transfer, 5_000), vec![0; 100]].concat()).await;
+    let mut slow = connect(&fed, "ncb.za", "ap-1").await;
+    slow.greet().await.unwrap();
+    let _lane = slow.lane(3, &[header(FrameType::Transfer, 5_000), vec![0; 100]].concat()).await.unwrap();
     let honest = fed.clone();
     let honest = tokio::task::spawn_blocking(move || honest_mail_passes(&honest, "ncb.us", "ap-1"));
-    let (silent, slow, honest) = tokio::join!(silent.closed(STALL), slow.closed(STALL), honest);
+    let (silent, slow, honest) = tokio::join!(closed(&silent, STALL), closed(&slow, STALL), honest);
     assert_eq!((silent, slow), (CloseCode::Timeout, CloseCode::Timeout));
     honest.unwrap();
 }

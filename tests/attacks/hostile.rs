@@ -1,7 +1,5 @@
 //! A peer that speaks the protocol as we do and says what it likes.
 
-use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,10 +8,10 @@ use liaison_node::clock;
 use liaison_node::link::{Endpoint, EndpointConfig, LinkEvent, LinkHandle, LinkIdentity};
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::frame::{Ack, Bundle, BundleRequest, ControlFrame, Transfer};
-use liaison_protocol::keyfile::{KeyRole, open_keys};
 use liaison_protocol::prekey::{PrekeyBundle, PrekeyPublic, SignedBundle};
-use liaison_protocol::{AgencyId, NodeId, RefusalReason, Role, Roster, SigningKey, codec, limits};
+use liaison_protocol::{AgencyId, NodeId, RefusalReason, Roster, codec, limits};
 use liaison_tests::fed::PATIENCE;
+use liaison_tests::keys::link_pems;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -42,33 +40,6 @@ impl Parcel {
     pub(crate) fn of(envelope: &Envelope) -> Self {
         Self { envelope: envelope.clone(), branch: vec![0], path: vec![], attempt: 1, rank: 3 }
     }
-}
-
-/// Where a node's secrets are.
-fn folder(files: &Federation, node: &NodeId, role: Role) -> PathBuf {
-    match role {
-        Role::Relay => files.relay_folder(node),
-        Role::Agency => files.agency_folder(&node.to_agency()),
-    }
-}
-
-/// The real signing key of a node.
-pub(crate) fn signing_key(files: &Federation, node: &str) -> SigningKey {
-    let (node, roster) = (node.parse().unwrap(), files.roster().unwrap());
-    let role = roster.role(&node).unwrap();
-    let folder = folder(files, &node, role);
-    let file = if role == Role::Relay { "sign.key" } else { "identity.key" };
-    let passphrase = fs::read_to_string(folder.join("passphrase")).unwrap();
-    let keys = open_keys(passphrase.trim_end().as_bytes(), &fs::read(folder.join(file)).unwrap()).unwrap();
-    let key = keys.iter().find(|key| key.role == KeyRole::Signing).unwrap();
-    SigningKey::from_seed(&key.secret.seed().unwrap())
-}
-
-/// The real certificate and link key of a node.
-pub(crate) fn link_pems(files: &Federation, node: &str) -> (Vec<u8>, Vec<u8>) {
-    let (node, roster) = (node.parse().unwrap(), files.roster().unwrap());
-    let folder = folder(files, &node, roster.role(&node).unwrap());
-    (fs::read(folder.join("link.cert.pem")).unwrap(), fs::read(folder.join("link.key.pem")).unwrap())
 }
 
 impl Hostile {

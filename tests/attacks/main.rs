@@ -6,7 +6,6 @@ mod agency;
 mod forge;
 mod frames;
 mod hostile;
-mod raw;
 mod relay;
 mod shared;
 mod stranger;

@@ -5,9 +5,10 @@ use liaison_protocol::precedence::Precedence;
 use liaison_protocol::roster::Party;
 use liaison_protocol::{RefusalReason, SigningKey};
 use liaison_tests::fed::{Federation, Plan};
+use liaison_tests::keys::signing_key;
 
 use crate::forge::{self, Draft};
-use crate::hostile::{Hostile, Parcel, signing_key};
+use crate::hostile::{Hostile, Parcel};
 use crate::shared::{copies, only_the_good_one_arrives};
 
 fn party(name: &str) -> Party {

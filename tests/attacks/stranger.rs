@@ -48,7 +48,7 @@ fn a_node_of_another_federation_gets_no_link() {
     let options = Options { kdf: Kdf::Fast, ..Options::new(folder.path().join("other")) };
     let other = make(&options).unwrap();
     // The same name, another key, another roster: and it believes what answers.
-    let (certificate, key) = crate::hostile::link_pems(&other, "ncb.sg");
+    let (certificate, key) = liaison_tests::keys::link_pems(&other, "ncb.sg");
     let certificate = certs_dev::LinkCertificate {
         cert_pem: String::from_utf8(certificate).unwrap(),
         key_pem: String::from_utf8(key).unwrap().into(),

@@ -10,16 +10,22 @@
     reason = "a harness fails loudly, where the test can be read"
 )]
 
+pub mod agency;
 pub mod anyone;
 pub mod bench;
+pub mod check;
 pub mod disk;
 pub mod draw;
 pub mod fed;
 pub mod fuzz;
+pub mod gauge;
+pub mod keys;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod net;
+pub mod raw;
 pub mod sim;
+pub mod soak;
 
 /// A file of the protocol's test vectors.
 ///

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::task::JoinSet;
 
 use super::line::Line;
-use super::measure::{SealJob, receiver};
+use super::measure::{receiver, seal_job};
 
 /// Submissions under way at a time.
 const TOGETHER: usize = 256;
@@ -23,7 +23,7 @@ pub async fn queued(line: &Line, messages: usize) -> Result<String> {
         if under_way.len() >= TOGETHER {
             under_way.join_next().await.context("one under way")???;
         }
-        let (job, outbox) = (SealJob::to(line, &line.absent), line.outbox.clone());
+        let (job, outbox) = (seal_job(line, &line.absent), line.outbox.clone());
         under_way.spawn(async move {
             let envelope = tokio::task::spawn_blocking(move || job.seal()).await??;
             anyhow::Ok(outbox.submit(envelope, 1, Vec::new()).await?)

@@ -6,26 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use certs_dev::{Federation, Kdf, Options, make};
+use certs_dev::{Kdf, Options, make};
 use liaison_core::op::{Op, Table};
-use liaison_core::{Config, NodeKind};
-use liaison_node::link::LinkIdentity;
 use liaison_node::local::{LocalAgency, NodeHandle, OwnEvent, Received};
-use liaison_node::operator;
-use liaison_node::run::{NodeOptions, Peer, Runner};
-use liaison_node::store::{DiskStore, Store, StoreConfig};
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::keyfile::{KeyRole, open_keys};
 use liaison_protocol::open::open;
 use liaison_protocol::prekey::PrekeySecret;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::sign::SigningKey;
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
+
+use crate::agency::parts;
+use crate::gauge::{self, Gauge};
 
 /// See the module.
 pub struct Line {
@@ -93,10 +89,10 @@ impl Line {
         let prekey = PrekeySecret::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
         let inbox = Arc::new(Inbox { me: recipient.id.clone(), prekey, opens: Mutex::new(true), durable });
         let stop = CancellationToken::new();
-        let (from, signer) = node(&federation, &roster, &sender.id, None)?;
-        let agency: Arc<dyn LocalAgency> = inbox.clone();
-        let (to, _) = node(&federation, &roster, &recipient.id, Some(agency))?;
-        let outbox = from.handle.clone();
+        let store = |agency: &AgencyId| federation.agency_folder(agency).join("bench-store");
+        let from = parts(&federation, &roster, &sender.id, &store(&sender.id), None)?;
+        let to = parts(&federation, &roster, &recipient.id, &store(&recipient.id), Some(inbox.clone()))?;
+        let (outbox, signer) = (from.handle.clone(), from.signer.clone());
         #[expect(clippy::disallowed_methods, reason = "the line keeps both handles until it stops")]
         let nodes = [from.runner, to.runner].map(|runner| tokio::spawn(runner.run(stop.clone()))).into();
         let line = Self {
@@ -123,7 +119,7 @@ impl Line {
     /// Processor time used so far: by this process, which is both agencies, and by the relays.
     pub(super) fn cpu_time(&self) -> Result<Duration> {
         let ids = self.relays.iter().map(Child::id).chain([std::process::id()]);
-        ids.map(cpu_time).sum()
+        ids.map(gauge::cpu_time).sum()
     }
 
     /// Kills the relay of the recipient's region.
@@ -144,7 +140,8 @@ impl Line {
 
     /// Bytes of memory that each relay has resident, most first.
     pub(super) fn resident(&self) -> Result<Vec<u64>> {
-        let mut resident = self.relays.iter().map(|relay| resident(relay.id())).collect::<Result<Vec<_>>>()?;
+        let mut resident =
+            self.relays.iter().map(|relay| Ok(Gauge::of(relay.id())?.resident)).collect::<Result<Vec<_>>>()?;
         resident.sort_unstable_by_key(|bytes| std::cmp::Reverse(*bytes));
         Ok(resident)
     }
@@ -168,73 +165,6 @@ impl Drop for Line {
             drop(relay.wait());
         }
     }
-}
-
-/// proc_pid_stat(5): fields 14 and 15, in hundredths of a second.
-fn cpu_time(process: u32) -> Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    let (_, behind_name) = stat.rsplit_once(')').context("a name in parentheses")?;
-    let fields = behind_name.split_ascii_whitespace().skip(11).take(2);
-    let ticks: u64 = fields.map(str::parse::<u64>).sum::<Result<_, _>>()?;
-    Ok(Duration::from_millis(10 * ticks))
-}
-
-/// proc_pid_status(5): `VmRSS`, in KiB.
-fn resident(process: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    Ok(1024 * line.trim().trim_end_matches(" kB").parse::<u64>()?)
-}
-
-struct StartedNode {
-    handle: NodeHandle,
-    runner: Runner,
-}
-
-fn node(
-    federation: &Federation,
-    roster: &Arc<Roster>,
-    agency: &AgencyId,
-    local: Option<Arc<dyn LocalAgency>>,
-) -> Result<(StartedNode, Arc<SigningKey>)> {
-    let folder = federation.agency_folder(agency);
-    let signer = Arc::new(signing_key(&folder)?);
-    let identity = LinkIdentity::from_pem(
-        &std::fs::read(folder.join("link.cert.pem"))?,
-        &std::fs::read(folder.join("link.key.pem"))?,
-    )?;
-    let store: Arc<dyn Store> = Arc::new(DiskStore::open(&StoreConfig::new(folder.join("bench-store")))?);
-    let home = roster.agency(agency).context("a made agency")?.home.clone();
-    let peers = home.iter().filter_map(|id| roster.relay(id));
-    let options = NodeOptions {
-        core: Config {
-            me: agency.into(),
-            kind: NodeKind::Daemon,
-            home: home.clone(),
-            costs: std::collections::BTreeMap::new(),
-            agency_bytes_max: u64::MAX,
-            flash_reserve_percent: 0,
-            agency_rate: None,
-            seed: 1,
-        },
-        listen: None,
-        identity,
-        signer: signer.clone(),
-        peers: peers.map(|relay| Peer { id: relay.id.clone(), addresses: relay.addresses.clone() }).collect(),
-        low_water_bytes: 0,
-    };
-    let (handle, requests) = NodeHandle::new(store.clone());
-    let (_, operator) = operator::channel();
-    let runner = Runner::start(options, store, watch::Sender::new(roster.clone()), local, requests, operator)?;
-    Ok((StartedNode { handle, runner }, signer))
-}
-
-fn signing_key(folder: &Path) -> Result<SigningKey> {
-    let passphrase = std::fs::read_to_string(folder.join("passphrase"))?;
-    let keys = open_keys(passphrase.trim_end().as_bytes(), &std::fs::read(folder.join("identity.key"))?)?;
-    let key = keys.iter().find(|key| key.role == KeyRole::Signing).context("a signing key in identity.key")?;
-    let seed: [u8; 32] = key.secret.as_bytes().try_into().context("a seed of 32 bytes")?;
-    Ok(SigningKey::from_seed(&Zeroizing::new(seed)))
 }
 
 fn build_relay() -> Result<PathBuf> {

@@ -6,14 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use liaison_node::clock;
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
-use liaison_protocol::seal::{SealRequest, seal};
-use liaison_protocol::{AgencyId, MessageId, NodeId, Precedence};
+use liaison_protocol::{AgencyId, MessageId, Precedence};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::line::Line;
+use crate::agency::SealJob;
 
 /// What to put on the line.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +102,7 @@ pub async fn pipeline(line: &Line, load: Load) -> Result<Measured> {
                 seals.spawn(async move { outbox.submit(envelope, 1, Vec::new()).await.is_ok() });
             }
             Sealing::During => {
-                let (job, outbox, started) = (SealJob::of(line), line.outbox.clone(), started.clone());
+                let (job, outbox, started) = (seal_job(line, &line.recipient), line.outbox.clone(), started.clone());
                 let begun = Instant::now();
                 seals.spawn(async move {
                     let sealed = tokio::task::spawn_blocking(move || job.seal()).await;
@@ -156,7 +154,7 @@ async fn seal_many(line: &Line, load: Load) -> Result<Vec<VerifiedEnvelope>> {
         _ => 20_000,
     };
     let half = |job: SealJob| move || (0..count / 2).map(|_| job.seal()).collect::<Result<Vec<_>>>();
-    let (one, two) = (half(SealJob::of(line)), half(SealJob::of(line)));
+    let (one, two) = (half(seal_job(line, &line.recipient)), half(seal_job(line, &line.recipient)));
     let (one, two) = (tokio::task::spawn_blocking(one), tokio::task::spawn_blocking(two));
     let mut sealed = one.await??;
     sealed.extend(two.await??);
@@ -164,57 +162,11 @@ async fn seal_many(line: &Line, load: Load) -> Result<Vec<VerifiedEnvelope>> {
 }
 
 pub(super) fn envelope(line: &Line) -> Result<VerifiedEnvelope> {
-    SealJob::of(line).seal()
+    seal_job(line, &line.recipient).seal()
 }
 
-/// Everything that sealing takes, for another thread.
-pub(super) struct SealJob {
-    federation: liaison_protocol::FederationId,
-    sender: NodeId,
-    recipients: Vec<(AgencyId, liaison_protocol::prekey::PrekeyPublic)>,
-    signer: Arc<liaison_protocol::sign::SigningKey>,
-    content: Content,
-}
-
-impl SealJob {
-    pub(super) fn of(line: &Line) -> Self {
-        Self::to(line, &line.recipient)
-    }
-
-    /// The same to another agency: nobody will open it.
-    pub(super) fn to(line: &Line, to: &AgencyId) -> Self {
-        let content = Content::Message(Message {
-            thread: None,
-            in_reply_to: None,
-            chain: None,
-            info: Vec::new(),
-            subject: "bench".into(),
-            tlp: Tlp::Green,
-            handling: Vec::new(),
-            content_type: ContentType::Text,
-            text: "x".repeat(line.text_bytes),
-            attachments: Vec::new(),
-        });
-        Self {
-            federation: line.roster.federation(),
-            sender: NodeId::from(&line.sender),
-            recipients: vec![(to.clone(), line.inbox.prekey.public())],
-            signer: line.signer.clone(),
-            content,
-        }
-    }
-
-    pub(super) fn seal(&self) -> Result<VerifiedEnvelope> {
-        let created = clock::now();
-        let request = SealRequest {
-            federation: self.federation,
-            sender: &self.sender,
-            recipients: &self.recipients,
-            created,
-            expires: created.after(Duration::from_secs(3600)),
-            precedence: Precedence::Routine,
-            content: &self.content,
-        };
-        Ok(seal(&request, &*self.signer, &mut rand_core::UnwrapErr(getrandom::SysRng))?.envelope)
-    }
+/// What sealing messages to this agency takes; the recipient's keys are everybody's, as nobody else opens any.
+pub(super) fn seal_job(line: &Line, to: &AgencyId) -> SealJob {
+    let recipients = vec![(to.clone(), line.inbox.prekey.public())];
+    SealJob::new(&line.roster, &line.sender, &line.signer, recipients, Precedence::Routine, line.text_bytes)
 }

@@ -179,12 +179,22 @@ impl Federation {
     /// It runs, or has no store.
     pub fn destroy_store(&self, node: &str) {
         assert!(!self.runs(node), "{node} runs");
-        std::fs::remove_dir_all(self.files.relay_folder(&relay(node)).join("store")).expect("a store");
+        std::fs::remove_dir_all(self.store_folder(node)).expect("a store");
     }
 
     /// What `node` finds in its environment at its next start, beside what everybody does.
     pub fn set_environment(&self, node: &str, variables: Vec<(String, String)>) {
         self.environments.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), variables);
+    }
+
+    /// Adds `text` to the configuration of a relay. Before it is started.
+    ///
+    /// # Panics
+    /// It is no relay, or the configuration cannot be written.
+    pub fn configure(&self, relay: &str, text: &str) {
+        let config = self.files.relay_config(&self::relay(relay));
+        let before = std::fs::read_to_string(&config).expect("a configuration");
+        std::fs::write(&config, before + text).expect("a configuration");
     }
 
     /// Starts `node` in this network namespace from now on.
@@ -203,6 +213,12 @@ impl Federation {
         let text = text.replace(&format!("quic = \"{address}\""), &everywhere);
         assert!(text.contains(&everywhere), "{text}");
         std::fs::write(&config, text).expect("a configuration");
+    }
+
+    /// The folder of a node's store.
+    #[must_use]
+    pub fn store_folder(&self, node: &str) -> PathBuf {
+        self.node_folder(node).join("store")
     }
 
     /// The folder of a node's own files.
@@ -283,10 +299,26 @@ impl Federation {
     /// # Panics
     /// `from` is no relay, or the configuration cannot be written.
     pub fn redirect(&self, from: &str, to: &str, address: SocketAddr) {
-        let config = self.files.relay_config(&relay(from));
+        self.configure(from, &format!("\n[[peer]]\nid = \"{to}\"\naddr = \"{address}\"\n"));
+    }
+
+    /// The agency dials its home relay at this address. Before it is started.
+    ///
+    /// # Panics
+    /// It is no home relay of this agency, or the configuration cannot be written.
+    pub fn redirect_home(&self, agency: &str, relay: &str, address: SocketAddr) {
+        let config = self.files.agency_config(&self::agency(agency));
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        let peer = format!("\n[[peer]]\nid = \"{to}\"\naddr = \"{address}\"\n");
-        std::fs::write(&config, text + &peer).expect("a configuration");
+        let home = |address| format!("{{ id = \"{relay}\", addr = \"{address}\" }}");
+        let (old, new) = (home(self.quic_address(relay)), home(address));
+        assert!(text.contains(&old), "{text}");
+        std::fs::write(&config, text.replace(&old, &new)).expect("a configuration");
+    }
+
+    /// The process of a node that runs.
+    #[must_use]
+    pub fn process_id(&self, node: &str) -> Option<u32> {
+        self.running().get_mut(node).and_then(|process| process.is_alive().then(|| process.id()))
     }
 
     /// Whether the process is there.

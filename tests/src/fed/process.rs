@@ -26,6 +26,12 @@ impl Process {
         Self { child: child.unwrap_or_else(|error| panic!("{command:?}: {error}")) }
     }
 
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether it has not ended.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
