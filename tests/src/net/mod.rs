@@ -3,6 +3,8 @@
 //! The kernel's own tool for this (netem) is not everywhere, and is not seeded. Same seed, same draws; what they hit
 //! depends on when datagrams come.
 
+mod wire;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -13,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::draw::Draw;
+pub use wire::{ENDS, Wire};
 
 /// How long a thread waits for a datagram before it looks whether it is wanted.
 const TICK: Duration = Duration::from_millis(50);
