@@ -4,13 +4,16 @@
 //! attempts overlapping. QUIC's own repetition of a handshake slows down with every packet, and one attempt could
 //! sleep through the minute in which the path comes back; a new attempt every second cannot.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use liaison_protocol::frame::CloseCode;
 use liaison_protocol::{NodeId, Role};
-use tokio::sync::{Mutex, oneshot, watch};
+use quinn::Connection;
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::LinkEvent;
@@ -46,7 +49,17 @@ struct Running {
     index: usize,
 }
 
-type Attempt = (usize, Result<Established, End>);
+/// Held by the one attempt that says hello: two good hellos at a time would be two links.
+type Turn = OwnedMutexGuard<()>;
+
+/// What came of an attempt.
+struct Tried {
+    index: usize,
+    /// Nothing, if the peer was linked otherwise before we said hello.
+    outcome: Result<Option<Established>, End>,
+    /// Kept until the outcome is dealt with.
+    turn: Option<Turn>,
+}
 
 impl Dialer {
     pub(super) fn new(
@@ -76,13 +89,7 @@ impl Dialer {
             if let Some(running) = running.take() {
                 self.learn(running);
             }
-            let peer = self.peer.clone();
-            let linked = tokio::select! {
-                biased;
-                () = inner.registry.until(&peer, true) => None,
-                linked = self.race() => Some(linked),
-            };
-            if let Some((index, established)) = linked {
+            if let Some((index, established, _turn)) = self.race().await {
                 self.reported = None;
                 let ended = inner.start(established);
                 running = ended.map(|ended| Running { ended, since: Instant::now(), index });
@@ -103,34 +110,48 @@ impl Dialer {
         }
     }
 
-    /// Probes until one attempt ends in a good hello.
-    async fn race(&mut self) -> (usize, Established) {
-        let mut attempts = JoinSet::<Attempt>::new();
-        // Held by the one attempt that says hello: two good hellos at a time would be two links.
+    /// Probes until one attempt ends in a good hello, or the peer has a link otherwise.
+    async fn race(&mut self) -> Option<(usize, Established, Option<Turn>)> {
+        let mut attempts = JoinSet::<Tried>::new();
         let turn = Arc::new(Mutex::new(()));
         let mut peers = self.inner.peers.clone();
+        let inner = self.inner.clone();
+        let peer = self.peer.clone();
+        let mut linked_otherwise = pin!(async {
+            inner.registry.until(&peer, true).await;
+            // Who has said hello may be up at the other end, and both ends must drop the same one of two links ([LINK-6]):
+            // that is decided when both are known. Dropped half-way here, and the other one half-way there, none is left.
+            drop(turn.lock().await);
+        });
         loop {
             let due = self.schedule.next();
             tokio::select! {
                 biased;
                 Some(done) = attempts.join_next() => match done {
-                    Ok((index, Ok(established))) => return (index, established),
-                    Ok((index, Err(end))) => self.failed(index, &end),
+                    Ok(Tried { index, outcome: Ok(Some(established)), turn }) => return Some((index, established, turn)),
+                    Ok(Tried { outcome: Ok(None), .. }) => {}
+                    Ok(Tried { index, outcome: Err(end), .. }) => self.failed(index, &end),
                     Err(error) => tracing::error!(peer = %self.peer, %error, "an attempt to dial failed"),
                 },
+                () = &mut linked_otherwise => return None,
                 Ok(()) = self.addresses.changed() => self.read_addresses(),
                 // Whom we did not know may be known now.
                 Ok(()) = peers.changed() => self.schedule.hurry(0, Instant::now()),
                 index = until_due(due) => {
                     self.schedule.started(index, Instant::now(), (self.inner.jitter)());
-                    if let Some(resolver) = self.resolvers.get(index).cloned() {
-                        self.attempts = self.attempts.wrapping_add(1);
-                        let attempt = attempt(self.inner.clone(), self.peer.clone(), resolver, self.attempts, turn.clone());
-                        attempts.spawn(async move { (index, attempt.await) });
+                    if let Some(attempt) = self.attempt(index, turn.clone()) {
+                        attempts.spawn(attempt.run());
                     }
                 }
             }
         }
+    }
+
+    fn attempt(&mut self, index: usize, turn: Arc<Mutex<()>>) -> Option<Attempt> {
+        let resolver = self.resolvers.get(index)?.clone();
+        self.attempts = self.attempts.wrapping_add(1);
+        let (inner, peer) = (self.inner.clone(), self.peer.clone());
+        Some(Attempt { inner, peer, resolver, index, number: self.attempts, turn })
     }
 
     fn read_addresses(&mut self) {
@@ -139,6 +160,10 @@ impl Dialer {
     }
 
     fn failed(&mut self, index: usize, end: &End) {
+        // Both dialed: the other link stays.
+        if end.label == CloseCode::DuplicateLink.as_str() {
+            return;
+        }
         // Only relays are dialed.
         metric::handshake_failure(Some(Role::Relay), end.metric());
         if end.is_refusal() {
@@ -159,7 +184,7 @@ impl Dialer {
 async fn until_due(due: Option<(usize, Instant)>) -> usize {
     match due {
         Some((index, at)) => {
-            sleep_until(at.into()).await;
+            sleep_until(at).await;
             index
         }
         None => std::future::pending().await,
@@ -167,29 +192,51 @@ async fn until_due(due: Option<(usize, Instant)>) -> usize {
 }
 
 /// One try, from the address to the peer's hello.
-async fn attempt(
+struct Attempt {
     inner: Arc<Inner>,
     peer: NodeId,
     resolver: Arc<Resolver>,
+    index: usize,
     number: usize,
     turn: Arc<Mutex<()>>,
-) -> Result<Established, End> {
-    let connect = async {
-        let address = resolver.resolve(number, &inner.tracker, &inner.stop).await;
-        let address = address.ok_or_else(|| End::network("unresolved", "the name has no address"))?;
-        let tls = client_config(&inner.identity, inner.peers.clone(), peer.clone())
-            .map_err(|error| End::network("local", error.to_string()))?;
-        let mut config = quinn::ClientConfig::new(Arc::new(tls));
-        config.transport_config(inner.dialing.clone());
-        let connecting = inner.quinn.connect_with(config, address, SERVER_NAME);
-        let connecting = connecting.map_err(|error| End::network("local", error.to_string()))?;
-        Ok::<_, End>(connecting.await?)
-    };
-    let silent = || End::network("timeout", "no answer");
-    let connection = timeout(inner.timing.attempt, connect).await.map_err(|_| silent())??;
-    let _turn = turn.lock().await;
-    let shaken = timeout(inner.timing.attempt, shake::dial(&inner, &connection, &peer)).await;
-    shaken.unwrap_or_else(|_| Err(End::network("timeout", "no hello"))).inspect_err(|end| {
-        connection.close(end.code.code().into(), end.detail.as_bytes());
-    })
+}
+
+impl Attempt {
+    async fn run(self) -> Tried {
+        let connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(end) => return Tried { index: self.index, outcome: Err(end), turn: None },
+        };
+        let turn = self.turn.clone().lock_owned().await;
+        let outcome = self.greet(&connection).await;
+        Tried { index: self.index, outcome, turn: Some(turn) }
+    }
+
+    async fn connect(&self) -> Result<Connection, End> {
+        let inner = &self.inner;
+        let connect = async {
+            let address = self.resolver.resolve(self.number, &inner.tracker, &inner.stop).await;
+            let address = address.ok_or_else(|| End::network("unresolved", "the name has no address"))?;
+            let tls = client_config(&inner.identity, inner.peers.clone(), self.peer.clone())
+                .map_err(|error| End::network("local", error.to_string()))?;
+            let mut config = quinn::ClientConfig::new(Arc::new(tls));
+            config.transport_config(inner.dialing.clone());
+            let connecting = inner.quinn.connect_with(config, address, SERVER_NAME);
+            let connecting = connecting.map_err(|error| End::network("local", error.to_string()))?;
+            Ok::<_, End>(connecting.await?)
+        };
+        timeout(inner.timing.attempt, connect).await.map_err(|_| End::network("timeout", "no answer"))?
+    }
+
+    /// Says hello, unless the peer has been linked otherwise meanwhile.
+    async fn greet(&self, connection: &Connection) -> Result<Option<Established>, End> {
+        let close = |code: CloseCode, detail: &str| connection.close(code.code().into(), detail.as_bytes());
+        if self.inner.registry.is_linked(&self.peer) {
+            close(CloseCode::DuplicateLink, "linked meanwhile");
+            return Ok(None);
+        }
+        let shaken = timeout(self.inner.timing.attempt, shake::dial(&self.inner, connection, &self.peer)).await;
+        let shaken = shaken.unwrap_or_else(|_| Err(End::network("timeout", "no hello")));
+        shaken.map(Some).inspect_err(|end| close(end.code, &end.detail))
+    }
 }

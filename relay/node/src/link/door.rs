@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::config::LinkLimits;
 

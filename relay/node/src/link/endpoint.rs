@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use liaison_protocol::frame::CloseCode;
 use liaison_protocol::{NodeId, Role};
-use quinn::{Incoming, TokioRuntime, TransportConfig};
+use quinn::{AsyncUdpSocket, Incoming, Runtime, TokioRuntime, TransportConfig};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{timeout, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +31,8 @@ use super::tls::{self, TlsSetupError};
 use super::transport;
 use crate::metric;
 
+/// Where a node that only dials is bound.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
 /// Kernel buffers: a burst of a whole window must not be dropped while we are busy.
 const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 /// An address whose handshake failed keeps its place at the door this much longer: it cannot make us sign at will.
@@ -82,7 +84,7 @@ struct Dialing {
 
 /// The node's end of all its links. Dropping it ends them at once; [`Endpoint::close`] ends them in peace.
 pub struct Endpoint {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     dialing: Mutex<HashMap<NodeId, Dialing>>,
 }
 
@@ -93,11 +95,24 @@ impl Endpoint {
     /// # Errors
     /// The socket cannot be bound.
     pub fn bind<P: Peers>(config: EndpointConfig<P>, events: mpsc::Sender<LinkEvent>) -> Result<Self, BindError> {
+        let address = config.listen.unwrap_or(ANY_PORT);
+        let socket = TokioRuntime.wrap_udp_socket(socket(config.listen)?);
+        let socket = socket.map_err(|error| BindError::Socket { address, error })?;
+        Self::over(socket, None, config, events)
+    }
+
+    /// As [`Endpoint::bind`], over a socket that is bound already. Time is tokio's. `dice` seeds what QUIC leaves to
+    /// chance; `None` takes it from the system.
+    pub(super) fn over<P: Peers>(
+        socket: Arc<dyn AsyncUdpSocket>,
+        dice: Option<[u8; 32]>,
+        config: EndpointConfig<P>,
+        events: mpsc::Sender<LinkEvent>,
+    ) -> Result<Self, BindError> {
         let tracker = TaskTracker::new();
         let stop = CancellationToken::new();
         let (peers, republish) = follow(config.roster);
         tracker.spawn(stop.clone().run_until_cancelled_owned(republish));
-        let socket = socket(config.listen)?;
         let server = match config.listen {
             Some(_) => {
                 let tls = tls::server_config(&config.identity, peers.clone())?;
@@ -105,9 +120,10 @@ impl Endpoint {
             }
             None => None,
         };
-        let settings = transport::endpoint(&config.identity);
-        let address = config.listen.unwrap_or_else(|| SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)));
-        let quinn = quinn::Endpoint::new(settings, server, socket, Arc::new(TokioRuntime))
+        let mut settings = transport::endpoint(&config.identity);
+        settings.rng_seed(dice);
+        let address = config.listen.unwrap_or(ANY_PORT);
+        let quinn = quinn::Endpoint::new_with_abstract_socket(settings, server, socket, Arc::new(TokioRuntime))
             .map_err(|error| BindError::Socket { address, error })?;
         let inner = Arc::new(Inner {
             quinn,
@@ -257,12 +273,11 @@ fn follow<P: Peers>(mut roster: watch::Receiver<Arc<P>>) -> (PeersNow, impl Futu
 
 /// A UDP socket with room for bursts. Without an address to listen on: any port, of both address families if it can be.
 fn socket(listen: Option<SocketAddr>) -> Result<UdpSocket, BindError> {
-    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
     let bound = match listen {
         Some(address) => UdpSocket::bind(address),
-        None => UdpSocket::bind(any).or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))),
+        None => UdpSocket::bind(ANY_PORT).or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))),
     };
-    let socket = bound.map_err(|error| BindError::Socket { address: listen.unwrap_or(any), error })?;
+    let socket = bound.map_err(|error| BindError::Socket { address: listen.unwrap_or(ANY_PORT), error })?;
     // The system may allow less; quinn works with whatever there is.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, SOCKET_BYTES);
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(&socket, SOCKET_BYTES);
@@ -292,7 +307,7 @@ async fn listen(inner: Arc<Inner>) {
 /// A place at the door, given back when dropped.
 struct Admitted {
     inner: Arc<Inner>,
-    address: std::net::IpAddr,
+    address: IpAddr,
 }
 
 impl Drop for Admitted {
@@ -306,7 +321,7 @@ async fn receive(admitted: Admitted, incoming: Incoming) {
     let inner = &admitted.inner;
     let remote = incoming.remote_address();
     let late = || End::us(CloseCode::Timeout, "the handshake took too long");
-    let deadline = tokio::time::Instant::now() + inner.timing.handshake;
+    let deadline = Instant::now() + inner.timing.handshake;
     let shaken = async {
         let connection = timeout_at(deadline, incoming).await.map_err(|_| late())??;
         let shaken = timeout_at(deadline, shake::accept(inner, &connection)).await;

@@ -31,6 +31,7 @@ pub(super) async fn send(context: Arc<Context>, rank: u8, queue: mpsc::Receiver<
 
 async fn read_acks(context: &Context, rank: u8, mut reader: FrameReader) -> Result<(), End> {
     let link = context.shared.id;
+    let _reading = context.readers.token();
     while let Some(frame) = reader.next().await? {
         if let Frame::Acks(acks) = frame {
             context.emit(LinkEvent::Acks { link, rank, acks }).await?;
@@ -43,8 +44,7 @@ async fn read_acks(context: &Context, rank: u8, mut reader: FrameReader) -> Resu
 pub(super) async fn receive(context: Arc<Context>, send: SendStream, recv: RecvStream) -> Result<(), End> {
     let shared = &context.shared;
     let mut reader = FrameReader::new(recv, Expect::LaneOpen, shared.received.clone(), context.stall);
-    let first = timeout(context.stall, reader.next()).await;
-    let rank = match first.map_err(|_| End::us(CloseCode::Timeout, "a stream was opened and never used"))?? {
+    let rank = match reader.first().await? {
         Some(Frame::LaneOpen(open)) => open.rank,
         _ => return Err(End::us(CloseCode::ProtocolViolation, "an empty stream")),
     };

@@ -1,8 +1,9 @@
 //! Noticing that a peer does not answer, long before the link is given up. Pure: the time is an argument.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quinn::ConnectionStats;
+use tokio::time::Instant;
 
 /// Watches whether packets that demand an acknowledgement get one.
 #[derive(Debug)]

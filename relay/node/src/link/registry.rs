@@ -1,12 +1,13 @@
 //! Which links there are: at most one for each peer.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use liaison_protocol::NodeId;
 use liaison_protocol::frame::CloseCode;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::end::End;
@@ -19,8 +20,8 @@ const CROSSING: Duration = Duration::from_secs(3);
 /// The links of one endpoint.
 pub(super) struct Registry {
     me: NodeId,
-    slots: Mutex<HashMap<NodeId, Slot>>,
-    changed: watch::Sender<()>,
+    slots: Mutex<BTreeMap<NodeId, Slot>>,
+    changed: Notify,
 }
 
 struct Slot {
@@ -56,10 +57,10 @@ fn older_stays(older_dialed: bool, older_age: Duration, newer_dialed: bool, we_a
 
 impl Registry {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { me, slots: Mutex::new(HashMap::new()), changed: watch::Sender::new(()) }
+        Self { me, slots: Mutex::new(BTreeMap::new()), changed: Notify::new() }
     }
 
-    fn slots(&self) -> MutexGuard<'_, HashMap<NodeId, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<NodeId, Slot>> {
         // Nothing under the lock can panic half-way.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -86,7 +87,7 @@ impl Registry {
             old.gone
         });
         drop(slots);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
         Claim::Granted { before, gone }
     }
 
@@ -97,7 +98,7 @@ impl Registry {
             slots.remove(peer);
         }
         drop(slots);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// Says whether a link answers. One that does not is dialed anew beside it.
@@ -107,22 +108,23 @@ impl Registry {
             slot.doubted = doubted;
         }
         drop(slots);
-        self.changed.send_replace(());
+        self.changed.notify_waiters();
     }
 
     /// Whether the peer has a link that answers.
-    fn is_linked(&self, peer: &NodeId) -> bool {
+    pub(super) fn is_linked(&self, peer: &NodeId) -> bool {
         self.slots().get(peer).is_some_and(|slot| !slot.doubted)
     }
 
     /// Waits until [`Registry::is_linked`] is `linked`.
     pub(super) async fn until(&self, peer: &NodeId, linked: bool) {
-        let mut changed = self.changed.subscribe();
-        while self.is_linked(peer) != linked {
-            // The sender lives as long as we do.
-            if changed.changed().await.is_err() {
+        loop {
+            // It hears of every change after this line.
+            let changed = self.changed.notified();
+            if self.is_linked(peer) == linked {
                 return;
             }
+            changed.await;
         }
     }
 

@@ -1,6 +1,6 @@
 //! When to dial which address. Pure: time and jitter are arguments.
 
-use std::time::Instant;
+use tokio::time::Instant;
 
 use super::config::LinkTiming;
 

@@ -18,6 +18,13 @@ const READ_BYTES_MAX: usize = 64 * 1024;
 /// Frames handed to QUIC at a time.
 const BATCH_FRAMES_MAX: usize = 64;
 
+/// Whether a stream on which nothing comes may be silent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Allowed,
+    Late,
+}
+
 /// The receiving half.
 #[derive(Debug)]
 pub(super) struct FrameReader {
@@ -36,13 +43,26 @@ impl FrameReader {
     /// # Errors
     /// The end of the link.
     pub(super) async fn next(&mut self) -> Result<Option<Frame>, End> {
+        self.read(Silence::Allowed).await
+    }
+
+    /// The first frame of a stream that the peer has opened. Other lanes' frames may go before it for long, and QUIC
+    /// opens a stream before its own bytes come when those of a later one do: it waits as any part of a frame does.
+    ///
+    /// # Errors
+    /// As [`FrameReader::next`].
+    pub(super) async fn first(&mut self) -> Result<Option<Frame>, End> {
+        self.read(Silence::Late).await
+    }
+
+    async fn read(&mut self, silence: Silence) -> Result<Option<Frame>, End> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 self.patience.restart();
                 return Ok(Some(frame));
             }
             let read = self.stream.read_chunk(READ_BYTES_MAX, true);
-            let chunk = if self.decoder.is_mid_frame() {
+            let chunk = if silence == Silence::Late || self.decoder.is_mid_frame() {
                 self.patience.wait(read).await??
             } else {
                 let chunk = read.await?;
@@ -110,6 +130,7 @@ impl FrameWriter {
         let mut draining = false;
         loop {
             let taken = tokio::select! {
+                biased;
                 () = drain.cancelled(), if !draining => {
                     draining = true;
                     queue.close();

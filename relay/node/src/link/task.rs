@@ -1,18 +1,18 @@
 //! One link's life, from `Up` to `Down`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use liaison_protocol::frame::{CloseCode, Frame};
 use liaison_protocol::{NodeId, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LinkEvent;
-use super::end::End;
+use super::end::{By, End};
 use super::endpoint::Inner;
 use super::handle::Shared;
 use super::lane;
@@ -37,6 +37,8 @@ pub(super) struct Context {
     pub(super) drain: CancellationToken,
     /// The writers for which that wait is worth while.
     pub(super) writers: TaskTracker,
+    /// The readers of what releases custody: what has arrived when the peer closes is read.
+    pub(super) readers: TaskTracker,
 }
 
 impl Context {
@@ -60,6 +62,7 @@ pub(super) async fn run(inner: Arc<Inner>, established: Established, before: Opt
         stall: inner.timing.stall,
         drain: CancellationToken::new(),
         writers: TaskTracker::new(),
+        readers: TaskTracker::new(),
     });
     let (link, peer) = (context.shared.id, context.shared.peer.clone());
     let up = LinkEvent::Up {
@@ -77,14 +80,20 @@ pub(super) async fn run(inner: Arc<Inner>, established: Established, before: Opt
     tracing::info!(%link, %peer, dialed = established.dialed, "link up");
     let mut tasks = JoinSet::new();
     let end = serve(&inner, &context, established, &mut tasks).await;
-    if end.by == super::end::By::Us && matches!(end.code, CloseCode::Shutdown | CloseCode::Draining) {
+    if end.by == By::Us && matches!(end.code, CloseCode::Shutdown | CloseCode::Draining) {
         context.drain.cancel();
         context.writers.close();
         // At the deadline what is left stays unsent: it is repeated on the next link.
         let _ = timeout(inner.timing.drain, context.writers.wait()).await;
     }
-    tasks.shutdown().await;
+    if end.by != By::Us {
+        // They end when they have read what there is; a run loop that is behind is not waited for any longer than a peer.
+        context.readers.close();
+        let _ = timeout(inner.timing.drain, context.readers.wait()).await;
+    }
+    // Before the streams are dropped: to the peer, a stream that we let go of is a violation, and would be its reason.
     context.shared.connection.close(end.code.code().into(), end.detail.as_bytes());
+    tasks.shutdown().await;
     tracing::info!(%link, %peer, reason = %end, "link down");
     // Fails only when nobody listens any more.
     let _ = context.events.send(LinkEvent::Down { link, peer, reason: end.to_string() }).await;
@@ -152,6 +161,7 @@ async fn serve(
 
 async fn read_control(context: Arc<Context>, mut reader: FrameReader) -> Result<(), End> {
     let link = context.shared.id;
+    let _reading = context.readers.token();
     while let Some(frame) = reader.next().await? {
         if let Frame::Control(frame) = frame {
             context.emit(LinkEvent::Control { link, frame }).await?;
