@@ -5,6 +5,7 @@ mod dialing;
 mod flow;
 mod hellos;
 mod raw;
+mod sim;
 mod wire;
 
 use std::collections::BTreeMap;
