@@ -7,6 +7,7 @@ use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hkdf::Hkdf;
 use liaison_protocol::label;
+use liaison_protocol::mutant::{Mutant, planted};
 use rand_core::CryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -93,6 +94,7 @@ pub(crate) fn open(key: &[u8; 32], place: &[u8], sealed: &[u8]) -> Result<Zeroiz
 }
 
 fn aad(place: &[u8]) -> Vec<u8> {
+    let place = if planted(Mutant::RecordOpensAnywhere) { b"" } else { place };
     [label::AT_REST, place].concat()
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
@@ -58,6 +59,9 @@ impl Recall {
     /// Remembers the answer, if there is a key.
     pub(crate) fn record(&self, answer: &Submitted, expires: Timestamp) -> Option<Op> {
         let Self::New(Some(key)) = self else { return None };
+        if planted(Mutant::SubmissionKeyForgotten) {
+            return None;
+        }
         let answer = serde_json::to_string(answer).unwrap_or_default();
         let record = Record { content: key.content, answer, until: expires.after(KEPT) };
         Some(key.shelf.put(key.place.clone(), &record))
@@ -78,7 +82,7 @@ impl Office {
         let content = serde_json::to_vec(submission)
             .map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))
             .map(|json| Hash::of(&[&json]))?;
-        let turn = self.turns.turn(name);
+        let turn = if planted(Mutant::SubmissionKeysTakeNoTurns) { Arc::default() } else { self.turns.turn(name) };
         let turn = turn.lock_owned().await;
         let place = Place::new(Table::Submissions, b'i', &[&name.0]);
         let (shelf, looked_up) = (Arc::clone(&self.shelf), place.clone());
@@ -87,7 +91,7 @@ impl Office {
             let shelf = Arc::clone(&self.shelf);
             return Ok(Recall::New(Some(NewKey { place, content, shelf, _turn: turn })));
         };
-        if record.content != content {
+        if record.content != content && !planted(Mutant::SubmissionContentIgnored) {
             return Err(Problem::new(
                 ProblemCode::IdempotencyConflict,
                 "this Idempotency-Key was used with other content",

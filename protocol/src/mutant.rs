@@ -220,6 +220,50 @@ mutants! {
     ReceiptTimeUnchecked,
     /// two receipts of one number prove nothing
     EquivocationUnseen,
+
+    // The store and the run loop.
+    /// a commit that failed is tried again
+    FaultTriedAgain,
+    /// the run loop takes a batch for durable when it is handed over
+    HandedOverIsDurable,
+    /// damage in a journal is cut off, with the batches behind it
+    DamageCutOff,
+    /// a store of another format is opened
+    OtherFormatOpened,
+
+    // The daemon.
+    /// a submission's key is not remembered
+    SubmissionKeyForgotten,
+    /// a submission with a known key is not compared with the first one
+    SubmissionContentIgnored,
+    /// submissions with one key do not take turns
+    SubmissionKeysTakeNoTurns,
+    /// the outbox keeps the text, and nothing to send again
+    OutboxKeepsNoWraps,
+    /// messages are sealed to the key that was known first
+    OldKeySealed,
+    /// octets of an upload are taken at any offset
+    UploadOffsetIgnored,
+    /// attachments that are not what their message announces are signed for
+    DamagedAttachmentSignedFor,
+    /// a message is signed for before its attachments are here
+    ReceiptBeforeAttachments,
+    /// a message comes into the inbox without its event
+    InboxWithoutEvent,
+    /// readers of events see numbers past one whose commit is open
+    OpenNumbersShown,
+    /// after a start, numbers of events are given anew
+    NumbersStartAnew,
+    /// an envelope that comes again is a second message
+    CopyIsSecondMessage,
+    /// a message takes the place of another sender's
+    AnyoneSupersedes,
+    /// that an application has taken a message over is not remembered
+    HandOverForgotten,
+    /// a prekey that is spent is not erased
+    SpentPrekeyKept,
+    /// a record of the daemon opens in another's place
+    RecordOpensAnywhere,
 }
 
 /// Whether this bug is planted.

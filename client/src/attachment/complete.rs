@@ -3,6 +3,7 @@
 use liaison_core::op::{Op, Table};
 use liaison_protocol::envelope::Header;
 use liaison_protocol::inner::Attachment;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 
 use super::PartReader;
@@ -30,7 +31,7 @@ impl Office {
         }
         let Some(letter) = self.received(id)? else { return Ok(None) };
         let (header, now) = (letter.envelope.header(), self.now());
-        let damage = self.damage(&letter.message.attachments)?;
+        let damage = self.damage(&letter.message.attachments)?.filter(|_| !planted(Mutant::DamagedAttachmentSignedFor));
         let ticket = self.sequence.take();
         let event = EventRecord::new(What::Complete, now).about(id).with_agency(&header.sender.to_agency());
         let event = event.marked(header.precedence, letter.message.tlp).because(damage.clone().unwrap_or_default());

@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use liaison_core::op::Op;
 use liaison_protocol::limits::CHUNK_BYTES;
 
 use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode};
@@ -82,6 +83,30 @@ async fn chunks_may_come_before_their_message() {
     a.deliver_last_first(&b).await;
     until(|| b.received(id).state == MessageState::Received).await;
     assert_eq!(read(&b, id, Direction::In, 1), big);
+}
+
+// [CHUNK-2]
+#[tokio::test]
+async fn an_attachment_that_is_not_what_its_message_announces_is_never_signed_for() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    b.stop().await;
+    // Its tasks do not run: what arrives lies there, and is damaged before anybody looks.
+    let b = federation.start_idle("ncb.ee").await;
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &file(2 * CHUNK_BYTES), CHUNK_BYTES).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 3).await;
+    a.deliver(&b).await;
+    let announced = b.office.received(id).unwrap().unwrap().message.attachments.remove(0);
+    let [first, second] = [0, 1].map(|chunk: usize| super::chunk_place(announced.chunk_hashes[chunk]));
+    let other = b.office.node.store().get(first.table, &first.key).unwrap().unwrap();
+    b.commit(vec![Op::Put { table: second.table, key: second.key, value: other }]).await;
+    b.stop().await;
+    let b = federation.start("ncb.ee").await;
+    a.exchange(&b, || a.is(id, MessageState::Undeliverable) || a.is(id, MessageState::Delivered)).await;
+    let detail = &a.sent(id).recipients[0].detail;
+    assert!(detail.contains("chunk 1 of the attachment is damaged"), "{detail}");
 }
 
 #[tokio::test]

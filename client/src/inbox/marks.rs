@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use liaison_core::op::{Op, Table};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 
 use super::{Head, head_place, receipt_place, unacked_place, unread_place};
@@ -23,6 +24,9 @@ impl Office {
     /// A problem document.
     pub async fn ack(self: &Arc<Self>, id: MessageId) -> Answer<()> {
         let head = self.received_head(id).await?;
+        if planted(Mutant::HandOverForgotten) {
+            return Ok(());
+        }
         Ok(self.node.commit(vec![unacked_place(head.number).delete()]).await?)
     }
 

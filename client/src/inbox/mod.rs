@@ -24,6 +24,7 @@ pub(crate) use marks::read_wish_place;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::envelope::Header;
 use liaison_protocol::inner::{Message, Tlp};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{AgencyId, Hash, MessageId, Precedence, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -140,6 +141,9 @@ pub(crate) fn put_thread(thread: MessageId, number: u64, way: Way, id: MessageId
 
 /// Names a chain of one sender's: no other sender can claim a place in it.
 pub(crate) fn chain_of(sender: &AgencyId, first: MessageId) -> MessageId {
+    if planted(Mutant::AnyoneSupersedes) {
+        return first;
+    }
     MessageId(Hash::of(&[b"chain", sender.as_str().as_bytes(), &[0], &first.0.0]))
 }
 

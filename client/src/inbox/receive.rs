@@ -6,6 +6,7 @@ use liaison_protocol::MessageId;
 use liaison_protocol::Timestamp;
 use liaison_protocol::envelope::{ContentKey, Kind, SenderKeys, VerifiedEnvelope};
 use liaison_protocol::inner::{Content, Message};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::open::{OpenError, open};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::Role;
@@ -89,10 +90,13 @@ impl Office {
             Shelf::put_clear(unread_place(number), &id),
             Shelf::put_clear(unacked_place(number), &id),
             put_thread(head.thread, number, Way::In, id),
-            event.put(number),
         ];
+        ops.extend((!planted(Mutant::InboxWithoutEvent)).then(|| event.put(number)));
         ops.extend(head.chain.map(|chain| Shelf::put_clear(chain_place(chain), &id)));
         ops.extend(claims);
+        if arriving && planted(Mutant::ReceiptBeforeAttachments) {
+            ops.push(due.put());
+        }
         ops.push(if arriving { Shelf::put_clear(arriving_place(id), &number) } else { due.put() });
         Ok(Received::Deliver { ops, chain: head.chain })
     }
@@ -100,6 +104,9 @@ impl Office {
     /// Whether this very message, or another envelope of its chain, is in the inbox ([INNER-4] [CUST-5]).
     fn is_known(&self, envelope: &VerifiedEnvelope, message: &Message, chain: MessageId) -> Result<bool, ReadError> {
         let id = envelope.id();
+        if planted(Mutant::CopyIsSecondMessage) {
+            return Ok(false);
+        }
         if self.shelf.has(&head_place(id))? || self.shelf.has(&chain_place(chain))? {
             return Ok(true);
         }

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use liaison_node::bundles;
 use liaison_node::store::Store;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::prekey::PrekeyPublic;
 use liaison_protocol::{AgencyId, Timestamp};
 
@@ -67,6 +68,9 @@ impl KeyCache {
 
     /// A newer bundle of the agency is in the store.
     pub(super) fn forget(&self, agency: &AgencyId) {
+        if planted(Mutant::OldKeySealed) {
+            return;
+        }
         let mut known = self.lock();
         known.keys.remove(agency);
         known.forgotten += 1;

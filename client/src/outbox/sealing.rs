@@ -2,6 +2,7 @@
 
 use liaison_protocol::envelope::{ContentKey, VerifiedEnvelope};
 use liaison_protocol::inner::Content;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::prekey::{PrekeyPublic, PrekeySecret};
 use liaison_protocol::seal::{SealError, SealRequest, seal};
 use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
@@ -73,6 +74,10 @@ impl Office {
 
     /// What is kept of an envelope of our own.
     pub(crate) fn keep(&self, outgoing: &Outgoing) -> Kept {
+        if planted(Mutant::OutboxKeepsNoWraps) {
+            let bare = outgoing.envelope.prune(&[]);
+            return Kept::new(&bare, &outgoing.content_key, &self.verifying_key, self.roster().version());
+        }
         Kept::new(&outgoing.envelope, &outgoing.content_key, &self.verifying_key, self.roster().version())
     }
 }

@@ -272,6 +272,33 @@ async fn evidence_of_a_sent_message_verifies_from_the_roots_alone() {
 }
 
 #[tokio::test]
+async fn a_newer_key_is_sealed_to_from_the_next_message_on() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let before = a.send(&[&b], "before").await;
+    let lost = b.bundle();
+    b.stop().await;
+    std::fs::remove_file(federation.slot_file("ncb.ee")).unwrap();
+    let b = federation.start("ncb.ee").await;
+    until(|| b.bundle() != lost).await;
+    a.learn_keys_of(&b).await;
+    a.send(&[&b], "after").await;
+    assert_eq!(a.deliver(&b).await, [(before, RefusalReason::KeyUnavailable)]);
+    assert_eq!(b.subjects(), ["after"]);
+}
+
+#[tokio::test]
+async fn until_its_receipt_is_in_a_message_can_be_sent_again_as_it_was() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    let sent = a.office.node.store().envelope(&id).unwrap().unwrap();
+    a.lose(&b).await;
+    let again = a.office.resubmit(id, 0, super::work::Because::Silence).unwrap().unwrap();
+    assert_eq!((again.envelope.unwrap().encoded(), again.attempt), (&sent, 2));
+}
+
+#[tokio::test]
 async fn what_its_holder_has_lost_is_sent_again() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;

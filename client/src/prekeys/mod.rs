@@ -21,6 +21,7 @@ use liaison_core::op::Op;
 use liaison_node::bundles;
 use liaison_protocol::codec::Fixed;
 use liaison_protocol::frame::Bundle;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::prekey::{PrekeyBundle, PrekeyEntry, PrekeySecret, SignBundleError, sign_bundle};
 use liaison_protocol::sign::Signer;
 use liaison_protocol::{AgencyId, FederationId, PrekeyId, Timestamp};
@@ -177,7 +178,7 @@ impl Keyring {
         let mut state = self.lock();
         let is_spent = |key: &KeyRecord| key.window.is_spent(key.lifetime(), drained, witnessed, now);
         let spent: Vec<Window> = state.held.iter().filter(|key| is_spent(key)).map(|key| key.window).collect();
-        if spent.is_empty() {
+        if spent.is_empty() || planted(Mutant::SpentPrekeyKept) {
             return Ok(Vec::new());
         }
         let starts: Vec<u64> = spent.iter().map(|window| window.0).collect();

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use liaison_protocol::mutant::Mutant;
-use liaison_tests::mutants::{Hunt, Killer, Limits, UnitTests, hunt};
+use liaison_tests::mutants::{Hunt, Killer, Limits, UnitTests, hunt, is_for_units};
 
 /// Seeds for each bug where what is known does not find it.
 const SEEDS_BOUNDED: u64 = 60;
@@ -59,25 +59,39 @@ fn hunt_all(options: &Options) -> anyhow::Result<bool> {
     let began = Instant::now();
     let limits = Limits { seeds: options.seeds.unwrap_or(SEEDS_BOUNDED), known_first: options.seeds.is_none() };
     let units = UnitTests::build()?;
-    let (mut survivors, mut learnt, mut hunted) = (0, String::new(), 0);
     println!("{:<28} {:<34} {:>6} {:>8}", "mutant", "killed by", "seeds", "ms");
-    for mutant in Mutant::ALL {
-        if options.only.as_ref().is_some_and(|only| *only != format!("{mutant:?}")) {
-            continue;
-        }
-        let hunt = hunt(*mutant, limits, &units)?;
-        println!("{}", line(&hunt));
-        hunted += 1;
+    let wanted = |mutant: &Mutant| options.only.as_ref().is_none_or(|only| *only == format!("{mutant:?}"));
+    let mutants = Mutant::ALL.iter().copied().filter(wanted);
+    let (for_units, for_all): (Vec<_>, Vec<_>) = mutants.partition(|mutant| is_for_units(*mutant, limits));
+    // Unit tests wait more than they work, the simulator only works.
+    let hunts = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| each(&for_units, limits, &units));
+        let mut hunts = each(&for_all, limits, &units)?;
+        hunts.extend(beside.join().map_err(|_| anyhow::anyhow!("the hunt with unit tests panicked"))??);
+        anyhow::Ok(hunts)
+    })?;
+    let (mut survivors, mut learnt) = (0, String::new());
+    for hunt in &hunts {
         survivors += usize::from(hunt.killer.is_none());
         if let Some(Killer::Sim { seed, .. }) = hunt.killer {
-            writeln!(learnt, "{mutant:?} {seed}")?;
+            writeln!(learnt, "{:?} {seed}", hunt.mutant)?;
         }
     }
     if let Some(path) = &options.learn {
         std::fs::write(path, learnt)?;
     }
-    println!("{hunted} mutants, {survivors} survived, {} s", began.elapsed().as_secs());
+    println!("{} mutants, {survivors} survived, {} s", hunts.len(), began.elapsed().as_secs());
     Ok(survivors == 0)
+}
+
+fn each(mutants: &[Mutant], limits: Limits, units: &UnitTests) -> anyhow::Result<Vec<Hunt>> {
+    let mut hunts = Vec::with_capacity(mutants.len());
+    for mutant in mutants {
+        let hunt = hunt(*mutant, limits, units)?;
+        println!("{}", line(&hunt));
+        hunts.push(hunt);
+    }
+    Ok(hunts)
 }
 
 fn line(hunt: &Hunt) -> String {

@@ -51,6 +51,30 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::LifetimeUnbounded => "a_lifetime_is_neither_negative_nor_longer_than_thirty_days",
         Mutant::ReceiptSignatureUnchecked => "a_delivery_receipt_of_anyone_but_the_recipient_is_refused",
         Mutant::ReceiptTimeUnchecked => "a_read_receipt_needs_its_delivery_and_times_follow_one_another",
+        Mutant::FaultTriedAgain => "a_fault_ends_the_writer_and_reaches_its_owner_and_all_who_wait",
+        Mutant::HandedOverIsDurable => "whichever_batch_is_torn_by_a_power_cut_nothing_is_lost",
+        Mutant::DamageCutOff => "a_flipped_bit_in_the_journal_is_a_fault_or_costs_the_last_batch",
+        Mutant::OtherFormatOpened => "an_unknown_format_is_refused_in_words",
+        Mutant::SubmissionKeyForgotten | Mutant::SubmissionContentIgnored => {
+            "one_key_names_one_message_also_after_a_restart"
+        }
+        Mutant::SubmissionKeysTakeNoTurns => "keys_that_are_used_at_once_take_turns",
+        Mutant::OutboxKeepsNoWraps => "until_its_receipt_is_in_a_message_can_be_sent_again_as_it_was",
+        Mutant::OldKeySealed => "a_newer_key_is_sealed_to_from_the_next_message_on",
+        Mutant::UploadOffsetIgnored => "an_upload_goes_on_after_a_restart_where_it_stopped",
+        Mutant::DamagedAttachmentSignedFor => {
+            "an_attachment_that_is_not_what_its_message_announces_is_never_signed_for"
+        }
+        Mutant::ReceiptBeforeAttachments => "a_file_in_odd_pieces_arrives_whole_and_is_receipted_only_then",
+        Mutant::InboxWithoutEvent | Mutant::NumbersStartAnew => {
+            "the_event_stream_goes_on_after_a_restart_where_it_stopped"
+        }
+        Mutant::OpenNumbersShown => "readers_see_no_number_past_an_open_one",
+        Mutant::CopyIsSecondMessage => "a_copy_is_no_second_message",
+        Mutant::AnyoneSupersedes => "nobody_supersedes_the_message_of_another_sender",
+        Mutant::HandOverForgotten => "what_is_not_handed_over_is_offered_again_after_a_restart",
+        Mutant::SpentPrekeyKept => "a_spent_key_opens_nothing_any_more_and_leaves_no_slot",
+        Mutant::RecordOpensAnywhere => "a_record_opens_only_where_it_was_written_and_unaltered",
         _ => return None,
     })
 }

@@ -61,6 +61,13 @@ pub struct Limits {
     pub known_first: bool,
 }
 
+/// Whether a unit test alone is asked: nothing is planted in this process, so that others can be hunted beside it.
+#[must_use]
+pub fn is_for_units(mutant: Mutant, limits: Limits) -> bool {
+    let known = killers::known(mutant);
+    limits.known_first && known.seed.is_none() && known.unit.is_some()
+}
+
 /// Looks for what finds `mutant`: the seed that is known to, other seeds, its unit test.
 ///
 /// # Errors
@@ -69,8 +76,11 @@ pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, U
     let began = Instant::now();
     let known = killers::known(mutant);
     let first = known.seed.filter(|_| limits.known_first);
-    // What the simulator is known not to find is not looked for there when time is short.
-    let seeds = if limits.known_first && known.seed.is_none() && known.unit.is_some() { 0 } else { limits.seeds };
+    if let (Some(test), true) = (known.unit, is_for_units(mutant, limits)) {
+        // What the simulator is known not to find is not looked for there when time is short.
+        let killer = units.fails(test, mutant)?.then_some(Killer::Unit { test });
+        return Ok(Hunt { mutant, killer, seeds: 0, took: began.elapsed() });
+    }
     let mut run_seeds = 0;
     let mut killer = None;
     plant(Some(mutant));
@@ -82,7 +92,7 @@ pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, U
             return Ok(Hunt { mutant, killer, seeds: 0, took: began.elapsed() });
         }
     }
-    for seed in first.into_iter().chain(0..seeds) {
+    for seed in first.into_iter().chain(0..limits.seeds) {
         run_seeds += 1;
         if let Some(invariant) = broken_by(&Plan::draw(seed)) {
             killer = Some(Killer::Sim { seed, invariant });

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use liaison_core::op::Op;
+use liaison_protocol::mutant::{Mutant, planted};
 
 use crate::store::{Committer, StoreError, Writer};
 
@@ -38,7 +39,12 @@ impl Commits {
         debug_assert!(self.flying.is_none(), "one commit at a time");
         let envelopes = ops.iter().filter(|op| matches!(op, Op::PutEnvelope { .. })).count() as u64;
         let committer = self.committer.clone();
-        let commit = Box::pin(async move { committer.commit(ops).await.map(drop) });
+        let commit = Box::pin(async move {
+            if planted(Mutant::HandedOverIsDurable) {
+                return committer.submit(ops).await.map(drop);
+            }
+            committer.commit(ops).await.map(drop)
+        });
         self.flying = Some(Flying { started: Instant::now(), envelopes, commit });
     }
 

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use liaison_core::op::Op;
+use liaison_protocol::mutant::{Mutant, planted};
 use tokio::sync::{mpsc, oneshot};
 
 use super::engine::panic_text;
@@ -119,6 +120,9 @@ fn run(store: &dyn Store, mut queue: mpsc::Receiver<Commit>) -> Result<(), Fault
             Err(StoreError::Fault(fault)) => Some(fault.clone()),
             Ok(_) | Err(StoreError::Full { .. } | StoreError::Misuse(_)) => None,
         };
+        if fault.is_some() && planted(Mutant::FaultTriedAgain) {
+            drop(store.commit(&ops));
+        }
         // Whoever asked may have left: the batch is committed all the same.
         let _ = answer.send(result);
         if let Some(fault) = fault {
@@ -190,7 +194,7 @@ mod tests {
         for failure in [Failure::BeforeSync, Failure::AfterWrite, Failure::Panic] {
             let store = faulty();
             store.fail_commit(1, failure);
-            let writer = Writer::spawn(store, 8).unwrap();
+            let writer = Writer::spawn(store.clone(), 8).unwrap();
             let committer = writer.committer();
             let first = committer.submit(put(1)).await.unwrap();
             let second = committer.submit(put(2)).await;
@@ -202,6 +206,8 @@ mod tests {
             };
             assert!(matches!(second, Err(StoreError::Fault(Fault::WriterGone { .. }))), "{second:?}");
             assert!(matches!(committer.commit(put(3)).await, Err(StoreError::Fault(Fault::WriterGone { .. }))));
+            // [ERR-2]
+            assert_eq!(store.commits_after_fault(), 0, "{failure:?} is tried again");
         }
     }
 }
