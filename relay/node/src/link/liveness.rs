@@ -1,4 +1,4 @@
-//! Noticing that a peer does not answer, long before the link is given up. Pure: the time is an argument.
+//! Noticing that a peer does not answer: long before the link is given up, and when it is. Pure: the time is an argument.
 
 use std::time::Duration;
 
@@ -36,6 +36,39 @@ impl Liveness {
     }
 }
 
+/// How long nothing has come from the peer ([LINK-5]). QUIC's own idle timer begins anew with the first packet that is
+/// sent into the silence (RFC 9000 section 10.1), and so ends up to a keep-alive late.
+#[derive(Debug)]
+pub(super) struct Silence {
+    heard: u64,
+    since: Instant,
+}
+
+impl Silence {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { heard: 0, since: now }
+    }
+
+    /// Takes a look; for how long the peer has been silent.
+    pub(super) fn observe(&mut self, stats: &ConnectionStats, now: Instant) -> Duration {
+        self.step(heard(stats), now)
+    }
+
+    fn step(&mut self, heard: u64, now: Instant) -> Duration {
+        if heard != self.heard {
+            *self = Self { heard, since: now };
+        }
+        now.saturating_duration_since(self.since)
+    }
+}
+
+/// Frames received, of the kinds that a living peer sends at the latest when it is asked to: not datagrams, which
+/// anybody can send in its name.
+fn heard(stats: &ConnectionStats) -> u64 {
+    let rx = &stats.frame_rx;
+    [rx.acks, rx.ping, rx.stream, rx.crypto, rx.path_challenge, rx.path_response].iter().sum()
+}
+
 /// Frames sent that demand an acknowledgement (RFC 9002 section 2). Probes for a larger MTU are pings that may get
 /// lost without meaning anything.
 fn demands(stats: &ConnectionStats) -> u64 {
@@ -67,6 +100,15 @@ mod tests {
 
     fn at(start: Instant, millis: u64) -> Instant {
         start + Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn silence_is_counted_from_what_came_last() {
+        let start = Instant::now();
+        let mut silence = Silence::new(start);
+        let steps = [(5, 0), (5, 4000), (6, 5000), (6, 20_000)];
+        let spans = steps.map(|(heard, millis)| silence.step(heard, at(start, millis)).as_millis());
+        assert_eq!(spans, [0, 4000, 0, 15_000]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::end::{By, End};
 use super::endpoint::Inner;
 use super::handle::Shared;
 use super::lane;
-use super::liveness::Liveness;
+use super::liveness::{Liveness, Silence};
 use super::meter::LinkMeter;
 use super::peers::PeersNow;
 use super::room::Rooms;
@@ -86,7 +86,7 @@ pub(super) async fn run(inner: Arc<Inner>, established: Established, before: Opt
         // At the deadline what is left stays unsent: it is repeated on the next link.
         let _ = timeout(inner.timing.drain, context.writers.wait()).await;
     }
-    if end.by != By::Us {
+    if context.shared.connection.close_reason().is_some() {
         // They end when they have read what there is; a run loop that is behind is not waited for any longer than a peer.
         context.readers.close();
         let _ = timeout(inner.timing.drain, context.readers.wait()).await;
@@ -178,6 +178,7 @@ struct Watch {
     dialed: bool,
     address: std::net::SocketAddr,
     liveness: Liveness,
+    silence: Silence,
     doubted: bool,
     meter: LinkMeter,
 }
@@ -191,6 +192,7 @@ impl Watch {
             dialed,
             address: shared.connection.remote_address(),
             liveness: Liveness::new(doubt),
+            silence: Silence::new(Instant::now()),
             doubted: false,
             meter: LinkMeter::up(shared.peer.clone()),
         };
@@ -220,8 +222,13 @@ impl Watch {
             let detail = format!("a relay's link moved from {} to {address}", self.address);
             return Err(End::us(CloseCode::ProtocolViolation, detail));
         }
+        let now = Instant::now();
+        // [LINK-5]
+        if self.silence.observe(&stats, now) >= inner.timing.idle {
+            return Err(End::network("timeout", "the peer does not answer"));
+        }
         if self.dialed {
-            let doubted = self.liveness.observe(&stats, Instant::now());
+            let doubted = self.liveness.observe(&stats, now);
             if doubted != self.doubted {
                 self.doubted = doubted;
                 inner.registry.set_doubted(&self.shared.peer, self.shared.id, doubted);
