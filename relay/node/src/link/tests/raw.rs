@@ -140,11 +140,12 @@ pub(super) struct RawPeer {
 impl RawPeer {
     /// Connected, with the control stream open, and nothing said.
     pub(super) async fn connect(node: &Node, offer: &Offer) -> Self {
-        let socket = socket();
-        let connection =
-            within("tls", PATIENCE, socket.connect_with(offer.quic(), node.address(), "liaison.invalid").unwrap())
-                .await
-                .unwrap();
+        Self::connect_by(socket(), node.address(), offer).await
+    }
+
+    pub(super) async fn connect_by(socket: quinn::Endpoint, address: SocketAddr, offer: &Offer) -> Self {
+        let connecting = socket.connect_with(offer.quic(), address, "liaison.invalid").unwrap();
+        let connection = within("tls", PATIENCE, connecting).await.unwrap();
         let (send, recv) = connection.open_bi().await.unwrap();
         Self { connection, send, recv, _socket: socket }
     }

@@ -7,6 +7,7 @@
 //! ```
 
 mod app;
+mod hostile;
 mod journal;
 mod net;
 mod oracle;
@@ -31,8 +32,8 @@ const SEEDS: u64 = 24;
 const TICK: Duration = Duration::from_millis(5);
 /// Where relays listen.
 const PORT: u16 = 4433;
-/// A link to a silent peer is down after this.
-const SILENCE_NOTICED: Duration = Duration::from_secs(20);
+/// A link to a silent peer is down after this: the protocol's 15 s, and one look.
+const SILENCE_NOTICED: Duration = Duration::from_secs(16);
 /// Nodes say something on the control stream this often.
 const BEAT: Duration = Duration::from_millis(100);
 

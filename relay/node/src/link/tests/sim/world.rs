@@ -213,7 +213,7 @@ impl<'a> World<'a> {
 }
 
 /// A roster of these nodes.
-fn peers(names: &[&str], version: u32) -> TestPeers {
+pub(super) fn peers(names: &[&str], version: u32) -> TestPeers {
     let nodes = names.iter().map(|name| (*CAST.identity(name).tls_key(), (id(name), role(name)))).collect();
     TestPeers { version, nodes }
 }
