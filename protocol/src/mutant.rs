@@ -169,6 +169,36 @@ mutants! {
     /// an old link's end makes its peer's new link unknown
     OldLinkHidesTheNew,
 
+    // Links.
+    /// whoever has said hello gives up when the peer's own link comes up
+    CrossingAbandoned,
+    /// a peer's new link is up before the old one is down
+    UpBeforeDown,
+    /// a link that does not answer is not dialed anew beside it
+    DeafLinkTrusted,
+    /// a silent address is probed ever more rarely
+    ProbesGiveUp,
+    /// a silent peer is given up when QUIC does, which may be later
+    SilenceUncounted,
+    /// a frame may stand still for ever
+    StandstillEndless,
+    /// a stream that is cut off counts as one that has ended
+    ResetIsEnd,
+    /// transfers may come in any order
+    SequenceUnchecked,
+    /// a lane's first frame must come within 15 s, whatever goes before it
+    LaneMustOpenAtOnce,
+    /// a link that is closed in peace is closed at once
+    PeaceCutsOff,
+    /// what has arrived when a link is closed is not read
+    LastWordsUnread,
+    /// streams are dropped before the link is closed
+    StreamsDroppedFirst,
+    /// envelopes are read though there is no room for them
+    RoomUncounted,
+    /// frames that wait together change their order
+    BatchReordered,
+
     // Rosters.
     /// one root signature less than the threshold is enough
     ThresholdShortByOne,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_protocol::frame::CloseCode;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{NodeId, Role};
 use quinn::Connection;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot, watch};
@@ -121,7 +122,9 @@ impl Dialer {
             inner.registry.until(&peer, true).await;
             // Who has said hello may be up at the other end, and both ends must drop the same one of two links ([LINK-6]):
             // that is decided when both are known. Dropped half-way here, and the other one half-way there, none is left.
-            drop(turn.lock().await);
+            if !planted(Mutant::CrossingAbandoned) {
+                drop(turn.lock().await);
+            }
         });
         loop {
             let due = self.schedule.next();

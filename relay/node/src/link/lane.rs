@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use liaison_protocol::frame::{CloseCode, Expect, Frame, LaneOpen, Transfer};
+use liaison_protocol::mutant::{Mutant, planted};
 use quinn::{RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -25,7 +26,15 @@ pub(super) async fn send(context: Arc<Context>, rank: u8, queue: mpsc::Receiver<
     let reader = FrameReader::new(recv, Expect::Acks, shared.received.clone(), context.stall);
     // Transfers are not drained: what is not acknowledged is in our store, and goes over the next link.
     let never = CancellationToken::new();
-    tokio::try_join!(writer.pump(queue, &never), read_acks(&context, rank, reader))?;
+    let write = async {
+        let written = writer.pump(queue, &never).await;
+        if written.is_err() && shared.connection.close_reason().is_some() {
+            // The reader has to get through what arrived before the end, which it then finds, too.
+            std::future::pending::<()>().await;
+        }
+        written
+    };
+    tokio::try_join!(write, read_acks(&context, rank, reader))?;
     Ok(())
 }
 
@@ -44,7 +53,12 @@ async fn read_acks(context: &Context, rank: u8, mut reader: FrameReader) -> Resu
 pub(super) async fn receive(context: Arc<Context>, send: SendStream, recv: RecvStream) -> Result<(), End> {
     let shared = &context.shared;
     let mut reader = FrameReader::new(recv, Expect::LaneOpen, shared.received.clone(), context.stall);
-    let rank = match reader.first().await? {
+    let first = if planted(Mutant::LaneMustOpenAtOnce) {
+        timeout(context.stall, reader.first()).await.unwrap_or_else(|_| Err(End::us(CloseCode::Timeout, "planted")))
+    } else {
+        reader.first().await
+    };
+    let rank = match first? {
         Some(Frame::LaneOpen(open)) => open.rank,
         _ => return Err(End::us(CloseCode::ProtocolViolation, "an empty stream")),
     };
@@ -64,7 +78,7 @@ async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) ->
     while let Some(frame) = reader.next().await? {
         let Frame::Transfer(transfer) = frame else { continue };
         // [LANE-1]
-        if transfer.seq != expected {
+        if transfer.seq != expected && !planted(Mutant::SequenceUnchecked) {
             let detail = format!("transfer {} came where {expected} was due", transfer.seq);
             return Err(End::us(CloseCode::ProtocolViolation, detail));
         }
@@ -78,7 +92,7 @@ async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) ->
 async fn hand_over(context: &Context, rank: u8, transfer: Transfer) -> Result<(), End> {
     let room = {
         let _held = context.shared.received.hold();
-        context.room.take(transfer.envelope.len()).await
+        context.room.take(if planted(Mutant::RoomUncounted) { 0 } else { transfer.envelope.len() }).await
     };
     context.emit(LinkEvent::Transfer { link: context.shared.id, rank, transfer, room }).await
 }

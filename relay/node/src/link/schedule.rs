@@ -1,5 +1,6 @@
 //! When to dial which address. Pure: time and jitter are arguments.
 
+use liaison_protocol::mutant::{Mutant, planted};
 use tokio::time::Instant;
 
 use super::config::LinkTiming;
@@ -38,6 +39,10 @@ impl Schedule {
     pub(super) fn started(&mut self, index: usize, now: Instant, jitter: f64) {
         if let Some(due) = self.addresses.get_mut(index) {
             due.at = now + self.timing.probe.mul_f64(1.0 + jitter / 10.0);
+            if planted(Mutant::ProbesGiveUp) {
+                due.refusals += 1;
+                due.at += self.timing.probe * due.refusals;
+            }
         }
     }
 

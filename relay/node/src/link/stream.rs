@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_protocol::frame::{CloseCode, Decoder, Expect, Frame};
-use quinn::{RecvStream, SendStream};
+use liaison_protocol::mutant::{Mutant, planted};
+use quinn::{ReadError, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -63,18 +64,22 @@ impl FrameReader {
             }
             let read = self.stream.read_chunk(READ_BYTES_MAX, true);
             let chunk = if silence == Silence::Late || self.decoder.is_mid_frame() {
-                self.patience.wait(read).await??
+                self.patience.wait(read).await?
             } else {
-                let chunk = read.await?;
+                let chunk = read.await;
                 self.patience.restart();
                 chunk
+            };
+            let chunk = match chunk {
+                Err(ReadError::Reset(_)) if planted(Mutant::ResetIsEnd) => None,
+                chunk => chunk?,
             };
             match chunk {
                 Some(chunk) => {
                     self.patience.moved(chunk.bytes.len());
                     self.decoder.push(&chunk.bytes);
                 }
-                None if self.decoder.is_mid_frame() => {
+                None if self.decoder.is_mid_frame() && !planted(Mutant::ResetIsEnd) => {
                     return Err(End::us(CloseCode::ProtocolViolation, "a stream ends within a frame"));
                 }
                 None => return Ok(None),
@@ -142,6 +147,9 @@ impl FrameWriter {
                 break;
             }
             let mut frames: Vec<Bytes> = batch.iter().map(|outgoing| outgoing.frame.clone()).collect();
+            if planted(Mutant::BatchReordered) && taken > 2 {
+                frames.reverse();
+            }
             // Room is free again as soon as QUIC has a frame: its acknowledgement may come before the batch is through.
             self.write_all(&mut frames, |written| drop(batch.drain(..written))).await?;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_protocol::frame::{CloseCode, Frame};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{NodeId, Role};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -52,7 +53,9 @@ impl Context {
 /// Runs a link until it ends, and says why it did. `before` is the peer's link before this one: its `Down` comes
 /// before our `Up`.
 pub(super) async fn run(inner: Arc<Inner>, established: Established, before: Option<CancellationToken>) -> End {
-    if let Some(before) = before {
+    if let Some(before) = before
+        && !planted(Mutant::UpBeforeDown)
+    {
         before.cancelled().await;
     }
     let context = Arc::new(Context {
@@ -80,16 +83,22 @@ pub(super) async fn run(inner: Arc<Inner>, established: Established, before: Opt
     tracing::info!(%link, %peer, dialed = established.dialed, "link up");
     let mut tasks = JoinSet::new();
     let end = serve(&inner, &context, established, &mut tasks).await;
-    if end.by == By::Us && matches!(end.code, CloseCode::Shutdown | CloseCode::Draining) {
+    if end.by == By::Us
+        && matches!(end.code, CloseCode::Shutdown | CloseCode::Draining)
+        && !planted(Mutant::PeaceCutsOff)
+    {
         context.drain.cancel();
         context.writers.close();
         // At the deadline what is left stays unsent: it is repeated on the next link.
         let _ = timeout(inner.timing.drain, context.writers.wait()).await;
     }
-    if context.shared.connection.close_reason().is_some() {
+    if context.shared.connection.close_reason().is_some() && !planted(Mutant::LastWordsUnread) {
         // They end when they have read what there is; a run loop that is behind is not waited for any longer than a peer.
         context.readers.close();
         let _ = timeout(inner.timing.drain, context.readers.wait()).await;
+    }
+    if planted(Mutant::StreamsDroppedFirst) {
+        tasks.shutdown().await;
     }
     // Before the streams are dropped: to the peer, a stream that we let go of is a violation, and would be its reason.
     context.shared.connection.close(end.code.code().into(), end.detail.as_bytes());
@@ -224,11 +233,11 @@ impl Watch {
         }
         let now = Instant::now();
         // [LINK-5]
-        if self.silence.observe(&stats, now) >= inner.timing.idle {
+        if self.silence.observe(&stats, now) >= inner.timing.idle && !planted(Mutant::SilenceUncounted) {
             return Err(End::network("timeout", "the peer does not answer"));
         }
         if self.dialed {
-            let doubted = self.liveness.observe(&stats, now);
+            let doubted = self.liveness.observe(&stats, now) && !planted(Mutant::DeafLinkTrusted);
             if doubted != self.doubted {
                 self.doubted = doubted;
                 inner.registry.set_doubted(&self.shared.peer, self.shared.id, doubted);

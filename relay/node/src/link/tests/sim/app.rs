@@ -24,8 +24,6 @@ const BYTES_A_SECOND: u64 = 150_000;
 const QUIC_ENDS: Duration = Duration::from_secs(4);
 /// Bytes of an envelope that say which one they are of, and where they stand in it.
 const PIECE: usize = 256;
-/// Events that wait for the node.
-const EVENTS_MAX: usize = 64;
 
 /// What the run tells a node to do.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +43,7 @@ pub(super) struct Part {
     pub(super) dials: Vec<usize>,
     pub(super) traffic: Traffic,
     pub(super) received_bytes_max: usize,
+    pub(super) events_max: usize,
     pub(super) roster: watch::Receiver<Arc<TestPeers>>,
     pub(super) orders: Rc<RefCell<VecDeque<Order>>>,
     pub(super) journal: Journal,
@@ -113,7 +112,7 @@ impl App {
         };
         let mut dice = [0; 32];
         dice[..8].copy_from_slice(&part.draw.next().to_be_bytes());
-        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let (sender, events) = mpsc::channel(part.events_max);
         let endpoint = Endpoint::over(socket, Some(dice), config, sender).expect("an endpoint");
         for peer in &part.dials {
             let name = part.names[*peer];

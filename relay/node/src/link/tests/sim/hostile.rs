@@ -17,6 +17,8 @@ use quinn::{RecvStream, SendStream};
 
 /// Seeds for each misdeed: latency and loss.
 const SEEDS_EACH: u64 = 4;
+/// Room for received envelopes.
+const ROOM: usize = 3 << 20;
 /// Bytes of an envelope.
 const ENVELOPE: usize = 100_000;
 /// What a datagram that is lost costs, twice.
@@ -33,6 +35,8 @@ type Seen = Rc<RefCell<Vec<(Duration, String)>>>;
 enum Loop {
     /// It reads, and acknowledges.
     Busy,
+    /// It reads, and keeps what it has read before this.
+    Hoards(Duration),
     /// It reads nothing before this.
     Until(Duration),
 }
@@ -103,11 +107,21 @@ impl Stage<'_> {
 async fn relay(socket: Arc<SimSocket>, roster: watch::Receiver<Arc<TestPeers>>, seen: Seen, kind: Loop) {
     let listen = Some(([0, 0, 0, 0], PORT).into());
     let new = EndpointConfig::new(CAST.identity("eu-1"), id("eu-1"), Role::Relay, roster);
-    let config = EndpointConfig { listen, jitter: Arc::new(|| 0.5), ..new };
+    let limits = LinkLimits { received_bytes_max: ROOM, ..LinkLimits::default() };
+    let config = EndpointConfig { listen, limits, jitter: Arc::new(|| 0.5), ..new };
     let (sender, mut events) = mpsc::channel(1);
     let _endpoint = Endpoint::over(socket, Some([7; 32]), config, sender).unwrap();
     let mut handle: Option<LinkHandle> = None;
-    while let Some(event) = events.recv().await {
+    let mut hoard = Vec::new();
+    loop {
+        let next = timeout(Duration::from_secs(1), events.recv()).await;
+        if let Loop::Hoards(until) = kind
+            && turmoil::sim_elapsed() >= Some(until)
+        {
+            hoard.clear();
+        }
+        let Ok(event) = next else { continue };
+        let Some(event) = event else { return };
         let now = turmoil::sim_elapsed().unwrap_or_default();
         match event {
             LinkEvent::Up { handle: new, .. } => {
@@ -118,7 +132,10 @@ async fn relay(socket: Arc<SimSocket>, roster: watch::Receiver<Arc<TestPeers>>, 
                 }
             }
             LinkEvent::Down { reason, .. } => seen.borrow_mut().push((now, reason)),
-            LinkEvent::Transfer { rank, transfer, .. } => {
+            LinkEvent::Transfer { rank, transfer, room, .. } => {
+                if matches!(kind, Loop::Hoards(until) if now < until) {
+                    hoard.push(room);
+                }
                 seen.borrow_mut().push((now, format!("{rank} {}", transfer.seq)));
                 let ack = Ack { seq: transfer.seq, taken: vec![0], duplicate: vec![], refused: vec![], proof: None };
                 // As large as acknowledgements get: a peer that does not read them soon has no window left.
@@ -293,6 +310,20 @@ fn a_peer_can_open_its_lanes_and_no_other_stream() {
     }
 }
 
+#[test]
+fn envelopes_are_read_only_while_there_is_room_for_them() {
+    for seed in 0..SEEDS_EACH {
+        let until = Duration::from_secs(30);
+        let (_, seen) = Stage::new(seed, Loop::Hoards(until)).peer(good(), flood);
+        let seen = seen.borrow();
+        let (early, late): (Vec<_>, Vec<_>) =
+            seen.iter().filter(|(_, what)| what.contains(' ')).partition(|(at, _)| *at < until);
+        let taken = early.len() * ENVELOPE;
+        assert!((ROOM / 2..=ROOM).contains(&taken), "seed {seed}: {taken} bytes");
+        assert!(late.len() > early.len(), "seed {seed}: {} and {} envelopes", early.len(), late.len());
+    }
+}
+
 /// What an agency can make a relay hold whose run loop takes nothing: the link's window; for each lane an envelope that
 /// waits, and what was read with it; an event.
 const HELD_BYTES_MAX: usize = 2 * 1024 * 1024 + LANES as usize * (ENVELOPE + 64 * 1024) + 2 * ENVELOPE;
@@ -319,7 +350,7 @@ fn a_flood_is_held_within_the_window_and_all_of_it_arrives_once_it_is_read() {
 /// Writes to all lanes as fast as it can; how much QUIC took in 30 s, and in 60 s.
 async fn flood(mut peer: RawPeer) -> (usize, usize) {
     peer.say(&Frame::Hello(hello("ncb.ee"))).await;
-    let written = Rc::new(std::cell::Cell::new(0));
+    let written = Rc::new(Cell::new(0));
     let fill = async |rank: u8| {
         let (mut send, mut recv) = lane(&peer, rank, &[]).await;
         let reads = async { while recv.read_chunk(1 << 16, true).await.unwrap().is_some() {} };

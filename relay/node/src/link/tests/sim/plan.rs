@@ -124,6 +124,10 @@ pub(super) struct Plan {
     pub(super) traffic: Traffic,
     /// [`crate::link::LinkLimits::received_bytes_max`].
     pub(super) received_bytes_max: usize,
+    /// Events that wait for a node; at the bound its links are not read.
+    pub(super) events_max: usize,
+    /// Whether nodes read nothing for a moment when another one leaves in the end.
+    pub(super) drowsy: bool,
     /// Time without faults before the nodes leave one after the other.
     pub(super) calm: Duration,
     /// In order of time, from the moment when everything was up.
@@ -157,10 +161,14 @@ impl Plan {
                 store: Duration::from_millis(draw.pick(&[0, 20, 200])),
             },
             received_bytes_max: draw.pick(&[0, 8 << 20, 64 << 20]),
+            events_max: 64,
+            drowsy: false,
             calm: Duration::from_secs(draw.pick(&[3, 3, 3, 3, 13, 30])),
             faults: Vec::new(),
         };
         plan.draw_faults(&mut draw);
+        plan.events_max = draw.pick(&[1, 64, 256]);
+        plan.drowsy = draw.chance(0.4);
         plan
     }
 

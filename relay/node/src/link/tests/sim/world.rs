@@ -14,6 +14,8 @@ use super::*;
 const RISE: Duration = Duration::from_secs(3);
 /// How long a node may take to leave.
 const LEAVE: Duration = Duration::from_secs(10);
+/// Less than links wait for a run loop that is behind.
+const DROWSE: Duration = Duration::from_millis(400);
 /// Packets that a socket holds; more are lost.
 const SOCKET_PACKETS_MAX: usize = 4096;
 
@@ -81,6 +83,7 @@ impl<'a> World<'a> {
             dials: self.plan.dials.iter().filter(|(dialer, _)| *dialer == node).map(|(_, to)| *to).collect(),
             traffic: self.plan.traffic,
             received_bytes_max: self.plan.received_bytes_max,
+            events_max: self.plan.events_max,
             roster: self.roster.subscribe(),
             orders,
             journal: self.journal.clone(),
@@ -115,6 +118,8 @@ impl<'a> World<'a> {
         self.pass(self.plan.calm + self.plan.back_within())?;
         for node in 0..self.nodes.len() {
             self.order(node, Order::Stop);
+            let others = (node + 1..self.nodes.len()).filter(|_| self.plan.drowsy);
+            others.for_each(|other| self.order(other, Order::Sleep(DROWSE)));
             self.until_gone(node)?;
         }
         Ok(())

@@ -1,0 +1,79 @@
+//! What seeds have found, as plans that go straight for it.
+
+use super::plan::{Draw, Fault, Traffic};
+use super::*;
+
+/// Two nodes, quick and quiet.
+fn pair(seed: u64, nodes: [&'static str; 2]) -> Plan {
+    Plan {
+        seed,
+        nodes: nodes.to_vec(),
+        dials: vec![(1, 0)],
+        latency_max: Duration::from_millis(20),
+        traffic: Traffic { burst_max: 3, envelope_bytes_max: 5000, store: Duration::from_millis(20) },
+        received_bytes_max: 8 << 20,
+        events_max: 64,
+        drowsy: false,
+        calm: Duration::from_secs(1),
+        faults: Vec::new(),
+    }
+}
+
+fn at(millis: u64, fault: Fault) -> (Duration, Fault) {
+    (Duration::from_millis(millis), fault)
+}
+
+fn keeps_all_promises(plan: &Plan) {
+    let (_, wrong) = judge(plan);
+    assert!(wrong.is_empty(), "{plan:?}: {:?}", &wrong[..wrong.len().min(5)]);
+}
+
+/// Each gave up its own attempt for the other's link, and so both links were lost, time and again.
+// [LINK-6]
+#[test]
+fn two_relays_that_dial_each_other_at_once_keep_one_link() {
+    for seed in 0..8 {
+        let mut plan = pair(seed, ["ap-1", "eu-1"]);
+        plan.dials.push((0, 1));
+        plan.latency_max = Duration::from_millis([2, 20][seed as usize % 2]);
+        let twice = |millis| [at(millis, Fault::Remove { node: 0 }), at(millis + 700, Fault::Restore { node: 0 })];
+        plan.faults = [500, 2500].into_iter().flat_map(twice).collect();
+        keeps_all_promises(&plan);
+    }
+}
+
+#[test]
+fn what_was_cut_moves_again_in_time_however_long_it_was_cut() {
+    for (seed, millis) in [1500, 4000, 7000, 11_000, 14_500, 40_000].into_iter().enumerate() {
+        let mut plan = pair(seed as u64, ["eu-1", "ncb.ee"]);
+        plan.faults = vec![at(500, Fault::Cut { a: 1, b: 0 }), at(500 + millis, Fault::Mend { a: 1, b: 0 })];
+        keeps_all_promises(&plan);
+    }
+}
+
+/// Its lane's first frame had to come within 15 s, while higher ranks took all that the link carried.
+#[test]
+fn bulk_that_waits_behind_all_else_does_not_end_its_link() {
+    for seed in 0..3 {
+        let mut plan = pair(seed, ["ap-1", "ncb.ee"]);
+        plan.latency_max = Duration::from_millis(150);
+        plan.traffic = Traffic { burst_max: 12, envelope_bytes_max: 60_000, store: Duration::ZERO };
+        plan.calm = Duration::from_secs(20);
+        keeps_all_promises(&plan);
+    }
+}
+
+/// What had arrived was thrown away when the close was seen first; and a peer could hear of a stream that was dropped
+/// before it heard of the close.
+#[test]
+fn what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind() {
+    for seed in 0..8 {
+        let mut draw = Draw::new(seed);
+        let mut plan = pair(seed, ["eu-1", "ncb.ee"]);
+        plan.latency_max = Duration::from_millis(draw.pick(&[5, 50]));
+        plan.traffic.burst_max = 12;
+        (plan.events_max, plan.drowsy) = (1, true);
+        plan.faults = vec![at(1000, Fault::CloseLinks { node: 0 }), at(2000, Fault::CloseLinks { node: 1 })];
+        keeps_all_promises(&plan);
+    }
+}
