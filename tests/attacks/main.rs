@@ -6,6 +6,7 @@ mod agency;
 mod forge;
 mod frames;
 mod hostile;
+mod overload;
 mod relay;
 mod shared;
 mod stranger;

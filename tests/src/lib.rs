@@ -23,6 +23,7 @@ pub mod keys;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod net;
+pub mod overload;
 pub mod raw;
 pub mod sim;
 pub mod soak;

@@ -26,13 +26,14 @@ pub struct Way<'a> {
     to: &'a Agency,
     text_bytes: usize,
     accepted: Mutex<BTreeSet<MessageId>>,
+    arrived: Mutex<BTreeSet<MessageId>>,
 }
 
 impl<'a> Way<'a> {
     /// For messages with this much text.
     #[must_use]
     pub fn new(from: &'a Agency, to: &'a Agency, text_bytes: usize) -> Self {
-        Self { from, to, text_bytes, accepted: Mutex::default() }
+        Self { from, to, text_bytes, accepted: Mutex::default(), arrived: Mutex::default() }
     }
 
     /// Sends so many as fast as it goes, with a bound on what is accepted and has not arrived; waits until as many have
@@ -69,7 +70,7 @@ impl<'a> Way<'a> {
     async fn collect(&self, messages: usize, delivered: &AtomicUsize, room: &Semaphore) -> Result<()> {
         let (mut arrived, mut moved) = (0, Instant::now());
         while arrived < messages {
-            let new = self.to.arrivals().len();
+            let new = self.new_arrivals().len();
             if new > 0 {
                 arrived += new;
                 delivered.fetch_add(new, Ordering::SeqCst);
@@ -81,6 +82,12 @@ impl<'a> Way<'a> {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// What has come since the last call. A copy that met its first one in the same commit is told of again.
+    fn new_arrivals(&self) -> Vec<(MessageId, Instant)> {
+        let mut known = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        self.to.arrivals().into_iter().filter(|(id, _)| known.insert(*id)).collect()
     }
 
     /// Sends flash at a steady pace, whatever becomes of the messages before: from submission to the recipient's disk,
@@ -101,7 +108,7 @@ impl<'a> Way<'a> {
                 }
                 () = tokio::time::sleep(LOOK) => {}
             }
-            for (id, at) in self.to.arrivals() {
+            for (id, at) in self.new_arrivals() {
                 if let Some(began) = open.remove(&id) {
                     spans.push(at.saturating_duration_since(began));
                     moved = Instant::now();

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::LinkEvent;
 use super::end::End;
 use super::handle::Outgoing;
+use super::room::LaneRooms;
 use super::stream::{FrameReader, FrameWriter};
 use super::task::Context;
 use super::transport::{acks_priority, lane_priority};
@@ -75,6 +76,7 @@ pub(super) async fn receive(context: Arc<Context>, send: SendStream, recv: RecvS
 
 async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) -> Result<(), End> {
     let mut expected = 1u64;
+    let rooms = context.room.lane(context.shared.role);
     while let Some(frame) = reader.next().await? {
         let Frame::Transfer(transfer) = frame else { continue };
         // [LANE-1]
@@ -83,16 +85,16 @@ async fn read_transfers(context: &Context, rank: u8, mut reader: FrameReader) ->
             return Err(End::us(CloseCode::ProtocolViolation, detail));
         }
         expected += 1;
-        hand_over(context, rank, transfer).await?;
+        hand_over(context, &rooms, rank, transfer).await?;
     }
     Ok(())
 }
 
 /// Waits for room, then for the run loop: meanwhile the stream is not read, and QUIC stops the peer.
-async fn hand_over(context: &Context, rank: u8, transfer: Transfer) -> Result<(), End> {
+async fn hand_over(context: &Context, rooms: &LaneRooms, rank: u8, transfer: Transfer) -> Result<(), End> {
     let room = {
         let _held = context.shared.received.hold();
-        context.room.take(if planted(Mutant::RoomUncounted) { 0 } else { transfer.envelope.len() }).await
+        rooms.take(if planted(Mutant::RoomUncounted) { 0 } else { transfer.envelope.len() }).await
     };
     context.emit(LinkEvent::Transfer { link: context.shared.id, rank, transfer, room }).await
 }

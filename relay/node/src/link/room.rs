@@ -2,8 +2,15 @@
 
 use std::sync::Arc;
 
+use liaison_protocol::Role;
 use liaison_protocol::limits::LANE_FRAME_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Envelopes of one lane that may wait. What waits stands in front of everybody's flash, so that whoever floods gets no
+/// more than is needed for a commit's worth to be checked while the one before syncs.
+pub(super) const AGENCY_LANE_MAX: usize = 64;
+/// The same where a relay sends, which speaks for many agencies: as many as the core keeps in flight on a lane.
+const RELAY_LANE_MAX: usize = 512;
 
 /// Bytes of received envelopes that may wait, over all links of an endpoint.
 #[derive(Clone, Debug)]
@@ -16,11 +23,29 @@ impl Rooms {
         Self { free: Arc::new(Semaphore::new(bytes_max.clamp(LANE_FRAME_BYTES_MAX, u32::MAX as usize))) }
     }
 
+    /// The share of one lane of a peer.
+    pub(super) fn lane(&self, peer: Role) -> LaneRooms {
+        let frames_max = match peer {
+            Role::Agency => AGENCY_LANE_MAX,
+            Role::Relay => RELAY_LANE_MAX,
+        };
+        LaneRooms { all: self.clone(), free: Arc::new(Semaphore::new(frames_max)) }
+    }
+}
+
+/// What one lane may take of [`Rooms`].
+pub(super) struct LaneRooms {
+    all: Rooms,
+    free: Arc<Semaphore>,
+}
+
+impl LaneRooms {
     /// Waits until there is room for an envelope.
     pub(super) async fn take(&self, bytes: usize) -> Room {
         let bytes = u32::try_from(bytes.min(LANE_FRAME_BYTES_MAX)).unwrap_or(u32::MAX);
-        // The semaphore is never closed; were it, the envelope would only not be counted.
-        Room { _permit: self.free.clone().acquire_many_owned(bytes).await.ok() }
+        // The semaphores are never closed; were they, the envelope would only not be counted.
+        let frame = self.free.clone().acquire_owned().await.ok();
+        Room { _frame: frame, _bytes: self.all.free.clone().acquire_many_owned(bytes).await.ok() }
     }
 }
 
@@ -29,5 +54,6 @@ impl Rooms {
 #[derive(Debug)]
 #[must_use = "dropping it says that the envelope needs no memory any more"]
 pub struct Room {
-    _permit: Option<OwnedSemaphorePermit>,
+    _frame: Option<OwnedSemaphorePermit>,
+    _bytes: Option<OwnedSemaphorePermit>,
 }

@@ -17,8 +17,9 @@ use tokio::task::{JoinError, JoinHandle};
 use crate::link::Room;
 use crate::local::{LocalAgency, Received};
 
-/// Transfers that wait for verification, or are under it, for one rank. Their bytes are bounded by [`Room`].
-const PENDING_MAX: usize = 256;
+/// Transfers that wait for verification, or are under it, for one rank. Their bytes are bounded by [`Room`]. Far more than
+/// a few links may have here: at this bound no event is taken any more, and what is urgent waits with the rest.
+const PENDING_MAX: usize = 4096;
 /// Transfers that one worker checks in one go: flash waits for no more than these.
 const JOB_MAX: usize = 16;
 

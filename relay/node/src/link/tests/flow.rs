@@ -1,7 +1,10 @@
 //! Envelopes and acknowledgements: order, priority, back pressure, nothing lost.
 
+use std::collections::VecDeque;
+
 use liaison_protocol::frame::{Ack, Acks, ControlFrame, FrameError, LANES, RosterRequest};
 
+use super::super::room::AGENCY_LANE_MAX;
 use super::*;
 
 fn ack(seq: u64) -> Acks {
@@ -122,6 +125,29 @@ async fn a_slow_receiver_stops_the_sender_and_loses_nothing() {
     }
     out.transfer(3, transfer(sent + 1, 10)).unwrap();
     assert_eq!(relay.transfer().await.1.seq, sent + 1);
+}
+
+#[tokio::test]
+async fn a_flood_on_one_lane_gets_its_share_and_another_lane_passes_it() {
+    let federation = Federation::of(&["eu-1", "ncb.ee"]);
+    let mut relay = Node::with_channel(federation.config("eu-1"), 1024);
+    let mut agency = federation.node("ncb.ee");
+    agency.dial(&relay);
+    let (_, out) = (relay.up().await, agency.up().await);
+    for seq in 1..=500 {
+        out.transfer(3, transfer(seq, 100)).unwrap();
+    }
+    let mut waiting = VecDeque::new();
+    for seq in 1..=AGENCY_LANE_MAX as u64 {
+        let (rank, transfer, room) = relay.transfer().await;
+        assert_eq!((rank, transfer.seq), (3, seq));
+        waiting.push_back(room);
+    }
+    relay.silent_for(Duration::from_millis(300)).await;
+    out.transfer(0, transfer(1, 100)).unwrap();
+    assert_eq!(relay.transfer().await.0, 0, "flash comes although nothing of the flood is stored yet");
+    drop(waiting.pop_front());
+    assert_eq!(relay.transfer().await.1.seq, AGENCY_LANE_MAX as u64 + 1, "one for one");
 }
 
 #[tokio::test]

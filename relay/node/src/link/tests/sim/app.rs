@@ -323,7 +323,11 @@ impl App {
         let (mut taken, mut rooms) = (0, Vec::new());
         while taken < all {
             let next = (all - taken).min(LANE_FRAME_BYTES_MAX);
-            let Ok(room) = timeout(Duration::from_millis(1), self.endpoint.inner.room.take(next)).await else { break };
+            let Ok(room) =
+                timeout(Duration::from_millis(1), self.endpoint.inner.room.lane(Role::Relay).take(next)).await
+            else {
+                break;
+            };
             rooms.push(room);
             taken += next;
         }
