@@ -6,6 +6,7 @@ mod api;
 mod chaos;
 mod delivery;
 mod endurance;
+mod formats;
 mod loss;
 mod network;
 mod outage;

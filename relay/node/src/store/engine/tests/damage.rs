@@ -49,14 +49,14 @@ impl Written {
     }
 }
 
-fn journal(directory: &Path) -> PathBuf {
+pub(super) fn journal(directory: &Path) -> PathBuf {
     let files = fs::read_dir(directory.join("data")).unwrap().map(|entry| entry.unwrap().path());
     let mut journals: Vec<_> = files.filter(|path| path.extension().is_some_and(|ext| ext == "jnl")).collect();
     assert_eq!(journals.len(), 1);
     journals.remove(0)
 }
 
-fn shorten(directory: &Path, length: u64) {
+pub(super) fn shorten(directory: &Path, length: u64) {
     OpenOptions::new().write(true).open(journal(directory)).unwrap().set_len(length).unwrap();
 }
 
@@ -67,7 +67,7 @@ fn flip(path: &Path, position: u64, bit: u32) {
     file.write_all_at(&[byte[0] ^ (1 << (bit % 8))], position).unwrap();
 }
 
-fn copy_directory(from: &Path, to: &Path) {
+pub(super) fn copy_directory(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

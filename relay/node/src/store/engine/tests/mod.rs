@@ -3,6 +3,7 @@
 mod child;
 mod crash;
 mod damage;
+mod format;
 mod full;
 mod model;
 mod sync;
