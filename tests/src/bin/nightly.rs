@@ -25,7 +25,7 @@ struct Step {
 }
 
 /// Faults and mutants first. Add a step here, and its share.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "mutants",
         percent: 0,
@@ -49,7 +49,7 @@ const STEPS: [Step; 8] = [
     },
     Step {
         name: "simulator",
-        percent: 50,
+        percent: 40,
         per_minute: 0,
         line: "cargo run -q --release -p liaison-tests --bin sim -- --minutes {minutes} --from {seed}",
         tells: &["seed", "simulated time", "real time", "faults", "deliveries"],
@@ -67,6 +67,27 @@ const STEPS: [Step; 8] = [
         per_minute: 250,
         line: "LIAISON_E2E_MESSAGES={number} LIAISON_E2E_SEED={seed} cargo test -q -p liaison-tests --test e2e chaos -- --nocapture",
         tells: &["kills", "test result"],
+    },
+    Step {
+        name: "kills at each step",
+        percent: 0,
+        per_minute: 0,
+        line: "LIAISON_KILL_EVERY=1 cargo test -q -p liaison-tests --test disk kills:: -- --nocapture",
+        tells: &["kills", "test result"],
+    },
+    Step {
+        name: "soak",
+        percent: 10,
+        per_minute: 30_000,
+        line: "cargo run -q --release -p liaison-tests --bin soak -- --messages {number}",
+        tells: &["accepted", "MiB"],
+    },
+    Step {
+        name: "overload",
+        percent: 0,
+        per_minute: 0,
+        line: "cargo run -q --release -p liaison-tests --bin overload",
+        tells: &["median", "99th", "idle"],
     },
     Step {
         name: "attachment",
