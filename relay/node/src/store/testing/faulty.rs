@@ -36,6 +36,7 @@ struct State {
     commits: u64,
     failures: BTreeMap<u64, Failure>,
     failing_call: Option<u64>,
+    failing_name: Option<&'static str>,
     failed: Option<&'static str>,
     fault: Option<Fault>,
     commits_after_fault: u64,
@@ -59,6 +60,11 @@ impl<S: Store> FaultyStore<S> {
     pub fn fail_call(&self, nth: u64) {
         let mut state = self.state();
         state.failing_call = Some(state.calls + nth);
+    }
+
+    /// The next call of this name fails, as with [`FaultyStore::fail_call`].
+    pub fn fail_next(&self, name: &'static str) {
+        self.state().failing_name = Some(name);
     }
 
     /// The call that failed last, by its name.
@@ -100,7 +106,7 @@ impl<S: Store> FaultyStore<S> {
             return Err(fault.clone().into());
         }
         state.calls += 1;
-        if state.failing_call == Some(state.calls) {
+        if state.failing_call == Some(state.calls) || state.failing_name == Some(call) {
             return Err(state.fail(call, "input or output error").into());
         }
         Ok(&self.inner)
