@@ -320,7 +320,8 @@ fn envelopes_are_read_only_while_there_is_room_for_them() {
             seen.iter().filter(|(_, what)| what.contains(' ')).partition(|(at, _)| *at < until);
         let taken = early.len() * ENVELOPE;
         assert!((ROOM / 2..=ROOM).contains(&taken), "seed {seed}: {taken} bytes");
-        assert!(late.len() > early.len(), "seed {seed}: {} and {} envelopes", early.len(), late.len());
+        // As many as the rest of the run has time for, which is about as many again.
+        assert!(late.len() > early.len() / 2, "seed {seed}: {} and {} envelopes", early.len(), late.len());
     }
 }
 
