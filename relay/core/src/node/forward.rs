@@ -16,6 +16,7 @@ use crate::event::{LinkKey, NodeKind};
 use crate::lane::Flight;
 use crate::op::{DedupeKey, Entry, Held, Op, Position, RANKS, Remembered};
 use crate::queue::WINDOW;
+use crate::retry::Backoff;
 
 impl Node {
     pub(super) fn handle_link_up(&mut self, link: LinkKey, peer: NodeId, kind: NodeKind, actions: &mut Vec<Action>) {
@@ -359,12 +360,13 @@ impl Node {
     }
 
     /// It was acknowledged, and another relay was told meanwhile that it is held here: it still has to be. It is sent
-    /// again after a moment, of another length at each of those who crossed.
+    /// again after a moment, of another length at each of those who crossed; never a long one, so that a peer that repeats
+    /// itself holds up nobody's queue.
     // [CUST-13]
     fn keep(&mut self, id: liaison_protocol::MessageId, position: Position, now: Timestamp) {
         let key = (position.queue.clone(), position.rank);
         if let Some(window) = self.windows.get_mut(&key) {
-            let until = window.backoff.refused(now, Duration::ZERO, &mut self.jitter);
+            let until = Backoff::default().refused(now, Duration::ZERO, &mut self.jitter);
             let until = self.holds.get(&key).map_or(until, |before| until.max(*before));
             window.hold(until, "another relay has handed it over as well".into());
             self.holds.insert(key, until);
