@@ -53,6 +53,8 @@ mod receipts;
 pub mod sequence;
 pub mod shelf;
 #[cfg(test)]
+mod store_faults;
+#[cfg(test)]
 mod testing;
 mod trace;
 

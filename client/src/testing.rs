@@ -79,6 +79,16 @@ impl Federation {
         Desk::start(self, agency.parse().unwrap(), Tasks::Run).await
     }
 
+    /// The same over a store that a test brings. In words, why it does not start.
+    pub(crate) async fn start_over(&self, agency: &str, store: Arc<dyn Store>) -> Result<Desk, String> {
+        Desk::open(self, agency.parse().unwrap(), Tasks::Run, store).await
+    }
+
+    /// The store of `agency`, once nobody else has it open.
+    pub(crate) async fn open_store(&self, agency: &str) -> DiskStore {
+        open_free(&StoreConfig { free_bytes_min: 0, ..StoreConfig::new(self.store_folder(agency)) }).await
+    }
+
     /// The same without its tasks: what is to be done, stays to be done.
     pub(crate) async fn start_idle(&self, agency: &str) -> Desk {
         Desk::start(self, agency.parse().unwrap(), Tasks::Leave).await
@@ -107,15 +117,22 @@ pub(crate) struct Desk {
     pub(crate) roster: watch::Sender<Arc<Roster>>,
     stop_tasks: CancellationToken,
     stop_node: CancellationToken,
-    running: Vec<JoinHandle<()>>,
+    running: Vec<JoinHandle<Result<(), String>>>,
 }
 
 impl Desk {
     async fn start(federation: &Federation, agency: AgencyId, tasks: Tasks) -> Self {
+        let store = Arc::new(federation.open_store(agency.as_str()).await);
+        Self::open(federation, agency, tasks, store).await.unwrap()
+    }
+
+    async fn open(
+        federation: &Federation,
+        agency: AgencyId,
+        tasks: Tasks,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, String> {
         let (signing, at_rest) = secrets(federation, &agency);
-        let directory = federation.folder.path().join(format!("{agency}.store"));
-        let config = StoreConfig { free_bytes_min: 0, ..StoreConfig::new(directory) };
-        let store: Arc<dyn Store> = Arc::new(open_free(&config).await);
         let roster = Arc::new(federation.roster());
         let (roster_sender, roster) = watch::channel(roster);
         let (node, requests) = NodeHandle::new(Arc::clone(&store));
@@ -139,7 +156,7 @@ impl Desk {
                 inquire_every: Duration::from_secs(3600),
             },
         });
-        let office = Arc::new(office.unwrap());
+        let office = Arc::new(office.map_err(|error| error.to_string())?);
         let link = LinkIdentity::from_pem(
             &federation.file(&agency, "link.cert.pem"),
             &federation.file(&agency, "link.key.pem"),
@@ -163,31 +180,43 @@ impl Desk {
         };
         let (stop_tasks, stop_node) = (CancellationToken::new(), CancellationToken::new());
         let local = Arc::clone(&office) as Arc<dyn LocalAgency>;
-        let runner =
-            Runner::start(options, store, roster_sender.clone(), Some(local), requests, operator_requests).unwrap();
+        let runner = Runner::start(options, store, roster_sender.clone(), Some(local), requests, operator_requests);
+        let runner = runner.map_err(|error| error.to_string())?;
         let stop = stop_node.clone();
-        let mut running = vec![spawn(async move { runner.run(stop).await.unwrap() })];
+        let mut running = vec![spawn(async move { runner.run(stop).await.map_err(|error| error.to_string()) })];
         if tasks == Tasks::Run {
             let ran = run_tasks(Arc::clone(&office), operator.clone(), Vec::new(), stop_tasks.clone());
-            running.push(spawn(async move { ran.await.unwrap() }));
-            until(|| office.keyring.until().is_some()).await;
+            running.push(spawn(async move { ran.await.map_err(|error| error.to_string()) }));
         }
-        Self { office, clock, operator, roster: roster_sender, stop_tasks, stop_node, running }
+        let desk = Self { office, clock, operator, roster: roster_sender, stop_tasks, stop_node, running };
+        if tasks == Tasks::Run {
+            until(|| desk.office.keyring.until().is_some() || desk.is_ending()).await;
+        }
+        Ok(desk)
+    }
+
+    /// Whether its run loop or its tasks have ended, as the program then does.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.running.iter().any(JoinHandle::is_finished)
     }
 
     /// Ends it; the store can then be opened again.
     pub(crate) async fn stop(self) {
+        let store = Arc::downgrade(self.office.node.store());
+        assert_eq!(self.end().await, Ok(()));
+        until(|| store.strong_count() == 0).await;
+    }
+
+    /// Ends it, and says in words why it had ended before.
+    pub(crate) async fn end(self) -> Result<(), String> {
         self.stop_tasks.cancel();
         tokio::time::sleep(Duration::from_millis(20)).await;
         self.stop_node.cancel();
+        let mut outcome = Ok(());
         for running in self.running {
-            running.await.unwrap();
+            outcome = outcome.and(running.await.unwrap());
         }
-        let store = Arc::downgrade(self.office.node.store());
-        drop(self.office);
-        drop(self.operator);
-        drop(self.roster);
-        until(|| store.strong_count() == 0).await;
+        outcome
     }
 
     pub(crate) fn me(&self) -> AgencyId {
@@ -320,7 +349,7 @@ impl Desk {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the desk awaits it when it stops")]
-pub(crate) fn spawn(work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+pub(crate) fn spawn<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(work)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use liaison_core::op::Table;
+use liaison_core::op::{Op, Table};
 use liaison_protocol::{Hash, MessageId};
 
 use super::fact::Fact;
@@ -19,38 +19,46 @@ struct Withdrawable {
     envelopes: Vec<(MessageId, Vec<u16>)>,
     /// Recipients that wait for a key: nothing of them is queued.
     unkeyed: Vec<u16>,
+    /// Whether something of it was called back before.
+    again: bool,
 }
 
 impl Office {
-    /// Calls back what no relay has taken.
+    /// Calls back what no relay has taken. Asked again, it says so again.
     ///
     /// # Errors
     /// A problem document; `already_sent` if nothing could be called back.
     pub async fn cancel(self: &Arc<Self>, first: MessageId) -> Answer<CustodyTrace> {
         let office = Arc::clone(self);
-        let Withdrawable { envelopes, unkeyed } = crate::blocking(move || office.withdrawable(first)).await??;
-        let mut withdrawn: Vec<u16> = unkeyed;
+        let Withdrawable { envelopes, unkeyed, again } = crate::blocking(move || office.withdrawable(first)).await??;
+        let mut withdrawn = !unkeyed.is_empty();
+        self.node.commit(unkeyed.into_iter().flat_map(|index| self.called_back(first, index)).collect()).await?;
+        // One by one: what is withdrawn, and that it is, are one commit, and only its commit tells what had left already.
         for (envelope, indices) in envelopes {
-            let gone = self.node.cancel(envelope, Vec::new()).await?;
-            withdrawn.extend(gone.into_iter().filter(|index| indices.contains(index)));
+            for index in indices {
+                let gone = self.node.cancel(envelope, Some(index), self.called_back(first, index)).await?;
+                withdrawn |= !gone.is_empty();
+            }
         }
-        if withdrawn.is_empty() {
+        if !withdrawn && !again {
             let problem =
                 Problem::new(ProblemCode::AlreadySent, "every recipient's copy is with a relay, or on its way to one");
             return Err(problem.with_hint("a sealed copy cannot be unsent; liaison status shows where it is"));
         }
-        let now = self.now();
-        let mut ops: Vec<_> = withdrawn.iter().map(|index| Fact::Cancelled { at: now }.put(first, *index)).collect();
-        let event = EventRecord::new(What::Cancelled, now).about(first);
-        ops.push(Work::Announce(event.because(format!("{} recipients", withdrawn.len()))).put(now));
-        ops.push(Work::Settle { first }.put(now));
-        self.node.commit(ops).await?;
         self.wake.work.notify_one();
         let office = Arc::clone(self);
         for chunk in crate::blocking(move || office.idle_chunks(first)).await?? {
-            self.node.cancel(chunk, Vec::new()).await?;
+            self.node.cancel(chunk, None, Vec::new()).await?;
         }
         self.trace(first).await
+    }
+
+    /// What is written down of a recipient whose copy goes nowhere.
+    fn called_back(&self, first: MessageId, index: u16) -> Vec<Op> {
+        let now = self.now();
+        let event = EventRecord::new(What::Cancelled, now).about(first);
+        let announce = Work::Announce(event.because("for one recipient"));
+        vec![Fact::Cancelled { at: now }.put(first, index), announce.put(now), Work::Settle { first }.put(now)]
     }
 
     /// Chunks that are queued here of a message that goes to nobody any more.
@@ -74,6 +82,7 @@ impl Office {
         let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
         let mut envelopes: Vec<(MessageId, Vec<u16>)> = Vec::new();
         let mut unkeyed = Vec::new();
+        let again = standing.recipients.iter().any(|recipient| recipient.state == RecipientState::Cancelled);
         for (index, recipient) in (0..).zip(&standing.recipients) {
             if recipient.state != RecipientState::Outbox {
                 continue;
@@ -87,7 +96,7 @@ impl Office {
                 envelopes.push((envelope, vec![index]));
             }
         }
-        Ok(Withdrawable { envelopes, unkeyed })
+        Ok(Withdrawable { envelopes, unkeyed, again })
     }
 
     /// Tries at once what waits here, and asks relays after what they hold.

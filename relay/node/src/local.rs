@@ -188,6 +188,8 @@ pub enum Request {
     Cancel {
         /// The envelope.
         id: MessageId,
+        /// For which recipient, by its place in the header; `None`: for all.
+        index: Option<u16>,
         /// Committed with the removal, if anything was removed.
         ops: Vec<Op>,
         /// The recipients' places whose entries were withdrawn.
@@ -283,12 +285,13 @@ impl NodeHandle {
         self.ask(|reply| Request::Commit { ops, reply }).await
     }
 
-    /// Withdraws what is queued here of an envelope. Returns the recipients' places whose entries were withdrawn.
+    /// Withdraws what is queued here of an envelope, for one recipient or for all, and commits `ops` with it if there was
+    /// anything. Returns the recipients' places whose entries were withdrawn.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn cancel(&self, id: MessageId, ops: Vec<Op>) -> Result<Vec<u16>, RequestError> {
-        self.ask(|reply| Request::Cancel { id, ops, reply }).await
+    pub async fn cancel(&self, id: MessageId, index: Option<u16>, ops: Vec<Op>) -> Result<Vec<u16>, RequestError> {
+        self.ask(|reply| Request::Cancel { id, index, ops, reply }).await
     }
 
     /// Tries at once what waits, one envelope or all. Returns how many entries were set going.

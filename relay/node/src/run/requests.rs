@@ -34,8 +34,9 @@ pub(super) enum Waiter {
 impl Turn {
     pub(super) fn handle_request(&mut self, request: Request) {
         match request {
-            Request::Cancel { id, ops, reply } => match self.store.positions_of(&id) {
-                Ok(entries) => {
+            Request::Cancel { id, index, ops, reply } => match self.store.positions_of(&id) {
+                Ok(mut entries) => {
+                    entries.retain(|(_, entry)| index.is_none_or(|index| entry.index == index));
                     let ticket = self.ticket(Waiter::Cancelled(reply));
                     self.handle(Event::Cancel { ticket, entries, ops });
                 }
