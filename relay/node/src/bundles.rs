@@ -144,3 +144,135 @@ impl KnownBundle {
         self.bundle.keys.iter().map(|key| key.not_after).max()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Duration;
+
+    use certs_dev::{Federation, Kdf, Options};
+    use liaison_protocol::FederationId;
+    use liaison_protocol::codec::Fixed;
+    use liaison_protocol::keyfile::{KeyRole, open_keys};
+    use liaison_protocol::prekey::{PrekeySecret, sign_bundle};
+    use liaison_protocol::sign::SigningKey;
+    use rand_core::UnwrapErr;
+
+    use super::*;
+    use crate::clock;
+
+    /// An agency of a federation, and one of its prekeys.
+    struct Fixture {
+        _folder: tempfile::TempDir,
+        roster: Roster,
+        agency: AgencyId,
+        signer: SigningKey,
+        key: PrekeyPublic,
+        now: Timestamp,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let mut options = Options::new(folder.path().join("fed"));
+            (options.regions, options.agencies, options.kdf) = (1, 1, Kdf::Fast);
+            let made: Federation = certs_dev::make(&options).unwrap();
+            let agency = made.agencies[0].id.clone();
+            let signer = signing_key(&made.agency_folder(&agency));
+            let key = PrekeySecret::generate(&mut UnwrapErr(getrandom::SysRng)).public();
+            Self { roster: made.roster().unwrap(), agency, signer, key, now: clock::now(), _folder: folder }
+        }
+
+        fn bundle(&self, epoch: u32, seq: u64) -> PrekeyBundle {
+            let entry = PrekeyEntry {
+                id: self.key.id(),
+                not_before: self.now.before(Duration::from_secs(3600)),
+                not_after: self.now.after(Duration::from_secs(3600)),
+                once: false,
+            };
+            PrekeyBundle {
+                version: PrekeyBundle::VERSION,
+                federation: self.roster.federation(),
+                agency: self.agency.clone(),
+                epoch,
+                seq,
+                issued: self.now,
+                max_ttl_s: 86_400,
+                keys: vec![entry],
+            }
+        }
+
+        fn frame(&self, bundle: &PrekeyBundle) -> Bundle {
+            let signed = sign_bundle(bundle, &self.signer).unwrap();
+            Bundle { bundle: signed.encode().into(), keys: vec![Fixed(Box::new(*self.key.as_bytes()))] }
+        }
+
+        /// What a node answers that knows `known`, as (epoch, number).
+        fn admit(&self, frame: &Bundle, known: Option<(u32, u64)>) -> Result<(), AdmitError> {
+            let known = known.map(|(epoch, seq)| {
+                let bundle = self.bundle(epoch, seq);
+                KnownBundle { frame: self.frame(&bundle), bundle }
+            });
+            admit(frame, known.as_ref(), &self.roster, self.now).map(drop)
+        }
+    }
+
+    fn signing_key(folder: &Path) -> SigningKey {
+        let read = |name| std::fs::read(folder.join(name)).unwrap();
+        let keys = open_keys(read("passphrase").trim_ascii_end(), &read("identity.key")).unwrap();
+        let key = keys.iter().find(|key| key.role == KeyRole::Signing).unwrap();
+        SigningKey::from_seed(&key.secret.seed().unwrap())
+    }
+
+    #[test]
+    fn only_a_newer_bundle_is_taken_and_a_higher_epoch_is_newer_whatever_its_number() {
+        let fixture = Fixture::new();
+        let frame = fixture.frame(&fixture.bundle(5, 7));
+        for older in [None, Some((5, 6)), Some((4, 9))] {
+            assert_eq!(fixture.admit(&frame, older), Ok(()), "{older:?}");
+        }
+        for known in [(5, 7), (5, 8), (6, 1)] {
+            let not_newer = AdmitError::NotNewer { agency: fixture.agency.clone() };
+            assert_eq!(fixture.admit(&frame, Some(known)), Err(not_newer), "{known:?}");
+        }
+    }
+
+    #[test]
+    fn two_bundles_of_one_number_are_equivocation() {
+        let fixture = Fixture::new();
+        let other = PrekeyBundle { max_ttl_s: 7200, ..fixture.bundle(5, 7) };
+        let equivocation = AdmitError::Equivocation { agency: fixture.agency.clone() };
+        assert_eq!(fixture.admit(&fixture.frame(&other), Some((5, 7))), Err(equivocation));
+    }
+
+    #[test]
+    fn foreign_and_future_bundles_and_those_signed_by_another_are_refused() {
+        let fixture = Fixture::new();
+        let foreign = PrekeyBundle { federation: FederationId([7; 16]), ..fixture.bundle(1, 1) };
+        let unknown = PrekeyBundle { agency: "ncb.zz".parse().unwrap(), ..fixture.bundle(1, 1) };
+        let future = PrekeyBundle { issued: fixture.now.after(Duration::from_secs(3600)), ..fixture.bundle(1, 1) };
+        for refused in [foreign, unknown, future] {
+            let answer = fixture.admit(&fixture.frame(&refused), None);
+            assert!(matches!(answer, Err(AdmitError::NotVerified(_))), "{answer:?}");
+        }
+        let mut frame = fixture.frame(&fixture.bundle(1, 1));
+        let mut octets = frame.bundle.to_vec();
+        *octets.last_mut().unwrap() ^= 1;
+        frame.bundle = octets.into();
+        assert!(matches!(fixture.admit(&frame, None), Err(AdmitError::NotVerified(_))));
+    }
+
+    #[test]
+    fn keys_beside_a_bundle_are_those_that_it_names_no_more_and_no_fewer() {
+        let fixture = Fixture::new();
+        let good = fixture.frame(&fixture.bundle(1, 1));
+        let another = PrekeySecret::generate(&mut UnwrapErr(getrandom::SysRng)).public();
+        let another = Fixed(Box::new(*another.as_bytes()));
+        let own = good.keys[0].clone();
+        for keys in [Vec::new(), vec![another], vec![own.clone(), own]] {
+            let frame = Bundle { keys, ..good.clone() };
+            let refused = AdmitError::Key { agency: fixture.agency.clone() };
+            assert_eq!(fixture.admit(&frame, None), Err(refused));
+        }
+    }
+}
