@@ -271,3 +271,22 @@ async fn whichever_sync_fails_the_daemon_stops_and_nothing_is_lost_or_repeated()
 async fn whichever_commit_finds_the_disk_full_the_daemon_goes_on_and_nothing_is_lost_or_repeated() {
     calls_fail(How::Full, 3).await;
 }
+
+#[tokio::test]
+async fn what_is_called_back_leaves_the_queue_in_the_commit_that_says_so() {
+    let federation = Federation::new();
+    let other = federation.start(OTHER).await;
+    let store = Arc::new(FaultyStore::new(federation.open_store(ME).await));
+    let me = federation.start_idle_over(ME, Arc::clone(&store) as _).await.unwrap();
+    me.learn_keys_of(&other).await;
+    let id = me.send(&[&other], "regretted").await;
+    // The second commit from here on, if there is one.
+    store.fail_commit(2, Failure::BeforeSync);
+    drop(me.office.cancel(id).await);
+    drop(me.end().await);
+    drop(store);
+
+    let me = federation.start(ME).await;
+    assert_eq!(me.queued(&other.me()), []);
+    assert!(me.is(id, MessageState::Cancelled));
+}

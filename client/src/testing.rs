@@ -84,6 +84,11 @@ impl Federation {
         Desk::open(self, agency.parse().unwrap(), Tasks::Run, store).await
     }
 
+    /// The same without its tasks.
+    pub(crate) async fn start_idle_over(&self, agency: &str, store: Arc<dyn Store>) -> Result<Desk, String> {
+        Desk::open(self, agency.parse().unwrap(), Tasks::Leave, store).await
+    }
+
     /// The store of `agency`, once nobody else has it open.
     pub(crate) async fn open_store(&self, agency: &str) -> DiskStore {
         open_free(&StoreConfig { free_bytes_min: 0, ..StoreConfig::new(self.store_folder(agency)) }).await

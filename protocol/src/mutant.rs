@@ -290,6 +290,8 @@ mutants! {
     AnyoneSupersedes,
     /// that an application has taken a message over is not remembered
     HandOverForgotten,
+    /// what is called back leaves the queue in one commit, and is written down in the next
+    RecallInTwoCommits,
     /// a prekey that is spent is not erased
     SpentPrekeyKept,
     /// a record of the daemon opens in another's place

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use liaison_core::op::{Op, Table};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 
 use super::fact::Fact;
@@ -36,7 +37,12 @@ impl Office {
         // One by one: what is withdrawn, and that it is, are one commit, and only its commit tells what had left already.
         for (envelope, indices) in envelopes {
             for index in indices {
-                let gone = self.node.cancel(envelope, Some(index), self.called_back(first, index)).await?;
+                let (with_it, after) = match self.called_back(first, index) {
+                    ops if planted(Mutant::RecallInTwoCommits) => (Vec::new(), ops),
+                    ops => (ops, Vec::new()),
+                };
+                let gone = self.node.cancel(envelope, Some(index), with_it).await?;
+                self.node.commit(after).await?;
                 withdrawn |= !gone.is_empty();
             }
         }

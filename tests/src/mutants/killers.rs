@@ -83,6 +83,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::OpenNumbersShown => "readers_see_no_number_past_an_open_one",
         Mutant::CopyIsSecondMessage => "a_copy_is_no_second_message",
         Mutant::AnyoneSupersedes => "nobody_supersedes_the_message_of_another_sender",
+        Mutant::RecallInTwoCommits => "what_is_called_back_leaves_the_queue_in_the_commit_that_says_so",
         Mutant::HandOverForgotten => "what_is_not_handed_over_is_offered_again_after_a_restart",
         Mutant::SpentPrekeyKept => "a_spent_key_opens_nothing_any_more_and_leaves_no_slot",
         Mutant::RecordOpensAnywhere => "a_record_opens_only_where_it_was_written_and_unaltered",
