@@ -48,7 +48,7 @@ mod once;
 mod outbox;
 pub mod prekeys;
 mod problem;
-mod random;
+pub mod random;
 mod receipts;
 pub mod sequence;
 pub mod shelf;
@@ -60,8 +60,12 @@ mod trace;
 
 use api::model::{Problem, ProblemCode};
 
-/// Runs what may wait for the disk on a thread that may.
+/// Runs what may wait for the disk on a thread that may. Outside a runtime there is no such thread, and nobody who would
+/// be held up: it is run at once.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
+    if tokio::runtime::Handle::try_current().is_err() {
+        return Ok(work());
+    }
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| Problem::new(ProblemCode::Internal, "a worker ended by itself"))
 }

@@ -1,7 +1,6 @@
 //! What all parts of the daemon share: whose it is, its keys, its records, its way to the run loop.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,8 +23,10 @@ use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
 use crate::once::Turns;
 use crate::outbox::keys::KeyCache;
+use crate::prekeys::slots::SlotFile;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
+use crate::random::{Entropy, Random};
 use crate::sequence::Sequence;
 use crate::shelf::{Place, ReadError, Shelf, last_u64};
 
@@ -39,8 +40,8 @@ pub struct OfficeParts {
     pub verifying_key: VerifyingKey,
     /// Encrypts records.
     pub at_rest: AtRest,
-    /// Where the prekeys' slots are kept; beside the store, never in its backups.
-    pub slot_file: PathBuf,
+    /// The prekeys' slots; beside the store, never in its backups.
+    pub slots: SlotFile,
     /// The run loop.
     pub node: NodeHandle,
     /// Where trust begins.
@@ -49,6 +50,8 @@ pub struct OfficeParts {
     pub roster: watch::Receiver<Arc<Roster>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Gives randomness.
+    pub entropy: Arc<dyn Entropy>,
     /// What the agency has decided.
     pub policy: Policy,
 }
@@ -134,9 +137,9 @@ impl Office {
     /// # Errors
     /// [`OfficeError`].
     pub fn open(parts: OfficeParts) -> Result<Self, OfficeError> {
-        let shelf = Arc::new(Shelf::new(Arc::clone(parts.node.store()), parts.at_rest));
+        let shelf = Arc::new(Shelf::new(Arc::clone(parts.node.store()), parts.at_rest, Random::new(parts.entropy)));
         let federation = parts.roster.borrow().federation();
-        let keyring = Keyring::open(Arc::clone(&shelf), &parts.slot_file, parts.agency.clone(), federation)?;
+        let keyring = Keyring::open(Arc::clone(&shelf), parts.slots, parts.agency.clone(), federation)?;
         let sequence = Sequence::after(last_number(&shelf)?);
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
 use crate::at_rest::{AtRest, Unreadable};
-use crate::random;
+use crate::random::Random;
 
 /// Where a record stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,15 +65,16 @@ pub enum ReadError {
     },
 }
 
-/// The store, with the key for what is encrypted in it.
+/// The store, with the key for what is encrypted in it, and the randomness that encrypts it.
 pub(crate) struct Shelf {
     store: Arc<dyn Store>,
     at_rest: AtRest,
+    random: Random,
 }
 
 impl Shelf {
-    pub(crate) const fn new(store: Arc<dyn Store>, at_rest: AtRest) -> Self {
-        Self { store, at_rest }
+    pub(crate) const fn new(store: Arc<dyn Store>, at_rest: AtRest, random: Random) -> Self {
+        Self { store, at_rest, random }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -84,6 +85,10 @@ impl Shelf {
         &self.at_rest
     }
 
+    pub(crate) fn random(&self) -> Random {
+        self.random.clone()
+    }
+
     /// Writes a record, encrypted.
     pub(crate) fn put<T: Serialize>(&self, place: Place, value: &T) -> Op {
         let plain = codec::encode_secret(value);
@@ -92,7 +97,7 @@ impl Shelf {
 
     /// Writes octets, encrypted.
     pub(crate) fn put_bytes(&self, place: Place, plain: &[u8]) -> Op {
-        let sealed = self.at_rest.seal(&place.aad(), plain, &mut random::system());
+        let sealed = self.at_rest.seal(&place.aad(), plain, &mut self.random());
         Op::Put { table: place.table, key: place.key, value: sealed.into() }
     }
 

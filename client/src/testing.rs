@@ -30,6 +30,8 @@ use crate::at_rest::AtRest;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::run_tasks;
 use crate::office::{Office, OfficeParts, Policy};
+use crate::prekeys::slots::SlotFile;
+use crate::random::SystemEntropy;
 
 /// The system's clock, and a span that a test adds to it.
 #[derive(Default)]
@@ -149,11 +151,12 @@ impl Desk {
             verifying_key: signer.verifying_key(),
             signer: Arc::clone(&signer) as _,
             at_rest,
-            slot_file: federation.slot_file(agency.as_str()),
+            slots: SlotFile::open(&federation.slot_file(agency.as_str())).unwrap(),
             node,
             anchor: TrustAnchor::from_json(&std::fs::read(federation.made.roots_path()).unwrap()).unwrap(),
             roster,
             clock: Arc::clone(&clock) as _,
+            entropy: Arc::new(SystemEntropy),
             policy: Policy {
                 default_tlp: None,
                 min_free_bytes: 0,

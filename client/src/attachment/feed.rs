@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::office::Office;
 use crate::outbox::{EnvelopePart, EnvelopeRef, SentHead, chunk_envelope_place, envelope_place};
-use crate::random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
 /// Chunks of one message that wait in the outbox's queue for one recipient: 8 MiB.
@@ -97,7 +96,7 @@ impl Office {
             count: attachment.chunk_count,
             plaintext: &plaintext,
         };
-        let envelope = match seal_chunk(&request, &*self.signer, &mut random::system()) {
+        let envelope = match seal_chunk(&request, &*self.signer, &mut self.shelf.random()) {
             Ok(envelope) => envelope,
             Err(error) => {
                 tracing::error!(message = %feed.first.short(), %error, "a chunk cannot be sealed");

@@ -18,7 +18,6 @@ use crate::api::model::{NewUpload, Problem, ProblemCode, Upload};
 use crate::office::Office;
 use crate::outbox::UploadId;
 use crate::problem::Answer;
-use crate::random;
 use crate::shelf::ReadError;
 
 /// Octets of one piece.
@@ -101,12 +100,13 @@ impl Office {
             let detail = format!("{UPLOADS_MAX} uploads are open; finish or abandon some");
             return Err(Problem::new(ProblemCode::QueueFull, detail));
         }
-        let id: UploadId = random::bytes();
+        let mut random = self.shelf.random();
+        let id: UploadId = random.bytes();
         let record = UploadRecord {
             name: request.name,
             total_len: request.total_len,
             offset: 0,
-            key: AttachmentKey::generate(&mut random::system()),
+            key: AttachmentKey::generate(&mut random),
             hashes: Vec::new(),
             touched: self.now(),
         };

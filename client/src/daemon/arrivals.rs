@@ -18,7 +18,7 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
         match all(&office).await {
             Ok(()) => office.wake.arrivals.notified().await,
             Err(problem) => {
-                bear(problem).await?;
+                bear(&office, problem).await?;
                 // What was taken from memory is found again in the store.
                 let for_worker = Arc::clone(&office);
                 for id in crate::blocking(move || for_worker.arriving()).await?? {

@@ -62,11 +62,12 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
             Ok(())
         };
         if let Err(problem) = turn.await {
-            bear(problem).await?;
+            bear(&office, problem).await?;
         }
         tokio::select! {
+            biased;
             () = office.wake.ask.notified() => linked = true,
-            () = tokio::time::sleep(TICK) => {}
+            () = office.clock.idle(TICK) => {}
         }
     }
 }
@@ -99,7 +100,7 @@ async fn look_through(office: &Arc<Office>, ask: Ask, now: Timestamp) -> Answer<
                 office.node.inquire(envelope, index).await?;
                 asked += 1;
                 if asked % INQUIRIES == 0 {
-                    tokio::time::sleep(INQUIRIES_PAUSE).await;
+                    office.clock.sleep(INQUIRIES_PAUSE).await;
                 }
             }
         }
@@ -165,7 +166,7 @@ impl Office {
             if ask != Ask::None && recipient.state == RecipientState::Outbox && standing.facts.is_unkeyed(index, first)
             {
                 // Tomorrow's key may do where today's was lost.
-                ops.push(Work::Keyed { first, index }.put(now));
+                ops.push(Work::Keyed { first, index }.put(&self.shelf, now));
             }
             if recipient.state != RecipientState::Custody {
                 continue;
@@ -173,7 +174,7 @@ impl Office {
             let envelope = standing.facts.envelope_of(index, first);
             let sent = self.last_sent(first, envelope, index)?;
             let told = standing.facts.told(index, first);
-            let again = |because| Work::Resubmit { envelope, index, because }.put(now);
+            let again = |because| Work::Resubmit { envelope, index, because }.put(&self.shelf, now);
             match told {
                 // Told while the last submission was still on its way.
                 Some((by, CustodyState::Unknown, at)) if at > sent => {

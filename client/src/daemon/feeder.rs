@@ -17,7 +17,7 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
     loop {
         match all(&office).await {
             Ok(()) => office.wake.feed.notified().await,
-            Err(problem) => bear(problem).await?,
+            Err(problem) => bear(&office, problem).await?,
         }
     }
 }
@@ -35,7 +35,7 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
                     break;
                 }
                 Step::Send(envelope, ops) => office.node.submit(*envelope, 1, ops).await?,
-                Step::Wait => tokio::time::sleep(WAIT).await,
+                Step::Wait => office.clock.sleep(WAIT).await,
             }
         }
     }

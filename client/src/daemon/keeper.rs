@@ -27,11 +27,11 @@ pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec
     let mut roster = office.roster.clone();
     loop {
         if let Err(problem) = turn(&office, &operator, &home).await {
-            bear(problem).await?;
+            bear(&office, problem).await?;
             continue;
         }
         tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+            () = office.clock.idle(TICK) => {}
             // A longer lifetime needs a new bundle.
             changed = roster.changed() => if changed.is_err() {
                 return Ok(());
@@ -41,6 +41,12 @@ pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec
 }
 
 async fn turn(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) -> Answer<()> {
+    top_up(office).await?;
+    tidy(office, operator, home).await
+}
+
+/// Makes and publishes what the calendar wants and this agency does not hold.
+pub(super) async fn top_up(office: &Arc<Office>) -> Answer<()> {
     let for_worker = Arc::clone(office);
     let top_up = office.costly(move || for_worker.plan_keys()).await?.map_err(problem)?;
     if let Some(mut top_up) = top_up {
@@ -49,6 +55,11 @@ async fn turn(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) 
         office.node.publish_bundle().await?;
         tracing::info!("prekeys published");
     }
+    Ok(())
+}
+
+/// Writes down which relays are drained, and erases what is spent.
+async fn tidy(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) -> Answer<()> {
     let status = operator.status().await?;
     let now = office.now();
     let drained: Vec<NodeId> = home.iter().filter(|relay| office.is_drained(&status, relay, now)).cloned().collect();

@@ -55,13 +55,10 @@ pub async fn run_tasks(
     stop: CancellationToken,
 ) -> Result<(), TaskFailed> {
     let mut tasks: JoinSet<Result<(), TaskFailed>> = JoinSet::new();
-    let watched = |task, work| watch(task, work, stop.clone());
-    tasks.spawn(watched("receipts", Box::pin(receipts(Arc::clone(&office)))));
-    tasks.spawn(watched("work", Box::pin(work::run(Arc::clone(&office)))));
-    tasks.spawn(watched("arrivals", Box::pin(arrivals::run(Arc::clone(&office)))));
-    tasks.spawn(watched("feeder", Box::pin(feeder::run(Arc::clone(&office)))));
-    tasks.spawn(watched("keeper", Box::pin(keeper::run(Arc::clone(&office), operator, home))));
-    tasks.spawn(watched("caretaker", Box::pin(caretaker::run(office))));
+    let keeper = Task { name: "keeper", work: Box::pin(keeper::run(Arc::clone(&office), operator, home)) };
+    for Task { name, work } in mail_tasks(&office).into_iter().chain([keeper]) {
+        tasks.spawn(watch(name, work, stop.clone()));
+    }
     let mut outcome = Ok(());
     while let Some(ended) = tasks.join_next().await {
         let ended = ended.unwrap_or_else(|error| Err(TaskFailed { task: "task", detail: error.to_string() }));
@@ -73,7 +70,37 @@ pub async fn run_tasks(
     outcome
 }
 
-type Work = std::pin::Pin<Box<dyn Future<Output = Answer<()>> + Send>>;
+/// One of the daemon's tasks: a loop that ends only when the run loop has ended, or with what is wrong.
+pub struct Task {
+    /// Names it in the log.
+    pub name: &'static str,
+    /// The loop.
+    pub work: Work,
+}
+
+/// A task's loop.
+pub type Work = std::pin::Pin<Box<dyn Future<Output = Answer<()>> + Send>>;
+
+/// The tasks that see to mail: all but the keeper of prekeys, which also needs to know the links.
+#[must_use]
+pub fn mail_tasks(office: &Arc<Office>) -> [Task; 5] {
+    let office = || Arc::clone(office);
+    [
+        Task { name: "receipts", work: Box::pin(receipts(office())) },
+        Task { name: "work", work: Box::pin(work::run(office())) },
+        Task { name: "arrivals", work: Box::pin(arrivals::run(office())) },
+        Task { name: "feeder", work: Box::pin(feeder::run(office())) },
+        Task { name: "caretaker", work: Box::pin(caretaker::run(office())) },
+    ]
+}
+
+/// The keeper's first duty, once: makes and publishes the prekeys that the calendar wants and this agency does not hold.
+///
+/// # Errors
+/// A problem document.
+pub async fn top_up_prekeys(office: &Arc<Office>) -> Result<(), Problem> {
+    keeper::top_up(office).await
+}
 
 async fn watch(task: &'static str, work: Work, stop: CancellationToken) -> Result<(), TaskFailed> {
     tokio::select! {
@@ -87,12 +114,12 @@ async fn watch(task: &'static str, work: Work, stop: CancellationToken) -> Resul
 }
 
 /// A full disk is waited for; anything else ends the task.
-pub(super) async fn bear(problem: Problem) -> Answer<()> {
+pub(super) async fn bear(office: &Office, problem: Problem) -> Answer<()> {
     if problem.code != ProblemCode::DiskFull.as_str() {
         return Err(problem);
     }
     tracing::warn!(detail = problem.detail, "waiting for room on the disk");
-    tokio::time::sleep(PAUSE).await;
+    office.clock.sleep(PAUSE).await;
     Ok(())
 }
 
@@ -102,18 +129,19 @@ async fn receipts(office: Arc<Office>) -> Answer<()> {
     loop {
         let later = async {
             match again {
-                Some(after) => tokio::time::sleep(after).await,
+                Some(after) => office.clock.idle(after).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
-            () = office.wake.receipts.notified() => tokio::time::sleep(GATHER).await,
+            biased;
+            () = office.wake.receipts.notified() => office.clock.sleep(GATHER).await,
             () = later => {}
         }
         again = match make_receipts(&office, &mut shelved).await {
             Ok(again) => again,
             Err(problem) => {
-                bear(problem).await?;
+                bear(&office, problem).await?;
                 Some(Duration::ZERO)
             }
         };

@@ -24,18 +24,20 @@ pub(super) async fn run(office: Arc<Office>) -> Answer<()> {
     loop {
         match all(&office).await {
             Ok(()) => {}
-            Err(problem) => bear(problem).await?,
+            Err(problem) => bear(&office, problem).await?,
         }
+        // In this order, so that the same calls give the same turns.
         tokio::select! {
+            biased;
             () = office.wake.work.notified() => {
                 for millis in SOON {
                     if any(&office).await? {
                         break;
                     }
-                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    office.clock.sleep(Duration::from_millis(millis)).await;
                 }
             }
-            () = tokio::time::sleep(TICK) => {}
+            () = office.clock.idle(TICK) => {}
         }
     }
 }

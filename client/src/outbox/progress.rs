@@ -44,7 +44,7 @@ pub(crate) struct Refusal {
 impl Office {
     /// See [`liaison_node::local::LocalAgency::progress`].
     pub(crate) fn learn(&self, event: OwnEvent, now: Timestamp) -> Result<Vec<Op>, ReadError> {
-        let announce = |event: EventRecord| Ok(vec![Work::Announce(event).put(now)]);
+        let announce = |event: EventRecord| Ok(vec![Work::Announce(event).put(&self.shelf, now)]);
         match event {
             OwnEvent::Answer { id, index, by, via, state } => {
                 self.answered(&InquiryAnswer { id, index, by, state }, &via, now)
@@ -99,7 +99,7 @@ impl Office {
         });
         let lost_key = refusal.reason == RefusalReason::KeyUnavailable && part == EnvelopePart::Message;
         if lost_key && times.unwrap_or(0) < RESEALS_MAX && now < head.expires {
-            return Ok(vec![Work::Reseal { first, index }.put(now)]);
+            return Ok(vec![Work::Reseal { first, index }.put(&self.shelf, now)]);
         }
         let detail = match part {
             EnvelopePart::Message => refusal.detail,
@@ -109,7 +109,11 @@ impl Office {
         let event = event.with_node(&refusal.by).because(in_words(refusal.reason, &detail));
         let Refusal { envelope, by, reason, at, receipt, .. } = refusal;
         let fact = Fact::Refused { envelope, by, reason, detail, at, receipt };
-        Ok(vec![fact.put(first, index), Work::Announce(event).put(now), Work::Settle { first }.put(now)])
+        Ok(vec![
+            fact.put(first, index),
+            Work::Announce(event).put(&self.shelf, now),
+            Work::Settle { first }.put(&self.shelf, now),
+        ])
     }
 
     fn in_custody(&self, custody: Custody, now: Timestamp) -> Result<Vec<Op>, ReadError> {
@@ -132,7 +136,7 @@ impl Office {
             return Ok(Vec::new());
         }
         let event = EventRecord::new(What::Custody, now).about(first).with_node(&fact.holder);
-        Ok(vec![fact.put(first), Work::Announce(event).put(now)])
+        Ok(vec![fact.put(first), Work::Announce(event).put(&self.shelf, now)])
     }
 
     /// At most once a minute for each message, and for so many messages: asking costs whoever asks as much.
@@ -143,7 +147,7 @@ impl Office {
             return Vec::new();
         }
         asked.insert(id, now);
-        vec![Work::Remind { id }.put(now)]
+        vec![Work::Remind { id }.put(&self.shelf, now)]
     }
 
     /// A key of an agency has come: what waits for one is sealed.
@@ -157,7 +161,7 @@ impl Office {
         for record in self.shelf.scan(Table::Outbox, &prefix) {
             let (_, value) = record?;
             let (first, index): (MessageId, u16) = crate::shelf::decode(Table::Outbox, &value)?;
-            ops.push(Work::Keyed { first, index }.put(now));
+            ops.push(Work::Keyed { first, index }.put(&self.shelf, now));
         }
         Ok(ops)
     }
@@ -183,7 +187,7 @@ impl Office {
         let mut ops = vec![told.put(first, index)];
         if unknown {
             let because = Because::Unknown { by: by.clone() };
-            ops.push(Work::Resubmit { envelope, index, because }.put(now));
+            ops.push(Work::Resubmit { envelope, index, because }.put(&self.shelf, now));
         }
         Ok(ops)
     }

@@ -69,7 +69,7 @@ impl Office {
             Shelf::put_clear(envelope_place(id), &EnvelopeRef { first, part: EnvelopePart::Message }),
             Fact::Resealed { envelope: id, at: now, times: times.unwrap_or(0).saturating_add(1) }.put(first, index),
             unkeyed_place(agency, first).delete(),
-            Work::Announce(event).put(now),
+            Work::Announce(event).put(&self.shelf, now),
         ];
         Ok(Some(Submission { envelope: Some(envelope), attempt: 1, ops }))
     }
@@ -92,7 +92,7 @@ impl Office {
         let mut ops = vec![Fact::Unkeyed { at: now, envelope }.put(first, index)];
         if !self.shelf.has(&place)? {
             // The key may come between the look for it and this commit, with nobody waiting for it yet.
-            ops.push(Work::Keyed { first, index }.put(now));
+            ops.push(Work::Keyed { first, index }.put(&self.shelf, now));
         }
         ops.push(Shelf::put_clear(place, &(first, index)));
         Ok(Submission { envelope: None, attempt: 1, ops })
@@ -133,7 +133,7 @@ impl Office {
         let mut ops = vec![
             Shelf::put_clear(attempt_place(envelope, index), &(attempt, now)),
             Fact::Resubmitted { envelope, attempt, because, at: now }.put(first, index),
-            Work::Announce(event).put(now),
+            Work::Announce(event).put(&self.shelf, now),
         ];
         if let Some(head) = self.sent_head(first)? {
             // Whoever lost the message has lost its chunks as well.

@@ -9,7 +9,6 @@ use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
 
 use crate::kept::Kept;
 use crate::office::Office;
-use crate::random;
 use crate::shelf::ReadError;
 
 /// What is to be sealed.
@@ -43,7 +42,7 @@ impl Office {
     /// Seals to every recipient. One of whom no key is known for that day gets a wrap under a key that nobody has, so
     /// that the header names all recipients; it is sealed anew when a key comes.
     pub(crate) fn seal(&self, sealing: &Sealing<'_>) -> Result<Outgoing, SealingError> {
-        let mut rng = random::system();
+        let mut rng = self.shelf.random();
         let mut keys: Vec<(AgencyId, PrekeyPublic)> = Vec::with_capacity(sealing.recipients.len());
         let (mut unkeyed, mut expires) = (Vec::new(), sealing.expires);
         for (index, agency) in (0..).zip(sealing.recipients) {

@@ -138,7 +138,7 @@ impl Office {
             ops.push(Shelf::put_clear(unkeyed_place(agency, id), &(id, *index)));
             ops.push(Fact::Unkeyed { at: now, envelope: id }.put(id, *index));
             // The key may come between the look for it and this commit, with nobody waiting for it yet.
-            ops.push(Work::Keyed { first: id, index: *index }.put(now));
+            ops.push(Work::Keyed { first: id, index: *index }.put(&self.shelf, now));
         }
         ops
     }

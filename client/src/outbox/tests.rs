@@ -197,7 +197,8 @@ async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     assert_eq!(b.subjects(), ["one"]);
     assert!(a.office.trace(id).await.unwrap().hops.iter().any(|hop| hop.stage == Stage::Resealed));
     // Whatever envelope of the chain comes again, it is the same message.
-    a.commit(vec![crate::outbox::work::Work::Reseal { first: id, index: 0 }.put(a.office.now())]).await;
+    a.commit(vec![crate::outbox::work::Work::Reseal { first: id, index: 0 }.put(&a.office.shelf, a.office.now())])
+        .await;
     assert_eq!(b.inbox()[0].thread, id.into());
 }
 

@@ -64,7 +64,11 @@ impl Office {
         let now = self.now();
         let event = EventRecord::new(What::Cancelled, now).about(first);
         let announce = Work::Announce(event.because("for one recipient"));
-        vec![Fact::Cancelled { at: now }.put(first, index), announce.put(now), Work::Settle { first }.put(now)]
+        vec![
+            Fact::Cancelled { at: now }.put(first, index),
+            announce.put(&self.shelf, now),
+            Work::Settle { first }.put(&self.shelf, now),
+        ]
     }
 
     /// Chunks that are queued here of a message that goes to nobody any more.

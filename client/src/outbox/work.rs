@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::EventRecord;
 use crate::office::Office;
-use crate::random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
 /// Why an envelope is sent again.
@@ -47,8 +46,9 @@ pub(crate) enum Work {
 
 impl Work {
     /// Writes it. In the order of their times they are done.
-    pub(crate) fn put(&self, now: Timestamp) -> Op {
-        let place = Place::new(Table::Outbox, b'w', &[&now.as_millis().to_be_bytes(), &random::bytes::<8>()]);
+    pub(crate) fn put(&self, shelf: &Shelf, now: Timestamp) -> Op {
+        let random: [u8; 8] = shelf.random().bytes();
+        let place = Place::new(Table::Outbox, b'w', &[&now.as_millis().to_be_bytes(), &random]);
         Shelf::put_clear(place, self)
     }
 }

@@ -13,7 +13,6 @@ mod record;
 pub mod slots;
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -29,7 +28,6 @@ use liaison_protocol::{AgencyId, FederationId, PrekeyId, Timestamp};
 use self::calendar::Window;
 use self::record::{BundleRecord, KeyRecord};
 use self::slots::{SlotError, SlotFile};
-use crate::random;
 use crate::shelf::{ReadError, Shelf};
 
 /// Why prekeys are not made, read or erased.
@@ -77,11 +75,10 @@ impl Keyring {
     /// [`PrekeyError`].
     pub(crate) fn open(
         shelf: Arc<Shelf>,
-        slot_file: &Path,
+        mut slots: SlotFile,
         agency: AgencyId,
         federation: FederationId,
     ) -> Result<Self, PrekeyError> {
-        let mut slots = SlotFile::open(slot_file)?;
         let mut secrets = HashMap::new();
         let mut held = Vec::new();
         for record in KeyRecord::all(&shelf)? {
@@ -141,7 +138,7 @@ impl Keyring {
         // Keys that are published and lost: senders must not go on with them, so the whole history starts anew.
         let lost = state.bundle.as_ref().is_none_or(|bundle| missing.iter().any(|w| w.not_before() < bundle.until));
         let starts: Vec<u64> = missing.iter().map(|window| window.0).collect();
-        state.slots.fill(&starts, &mut random::system())?;
+        state.slots.fill(&starts, &mut self.shelf.random())?;
         let made = missing.iter().filter_map(|window| self.make(&state, *window, lifetime_max)).collect::<Vec<_>>();
 
         let position = state.next_position(lost, now);
@@ -195,8 +192,9 @@ impl Keyring {
 
     fn make(&self, state: &State, window: Window, lifetime: Duration) -> Option<(KeyRecord, PrekeySecret)> {
         let key = self.shelf.at_rest().salted(state.slots.key(window.0)?);
-        let secret = PrekeySecret::generate(&mut random::system());
-        Some((KeyRecord::seal(window, lifetime, &secret, &key), secret))
+        let mut random = self.shelf.random();
+        let secret = PrekeySecret::generate(&mut random);
+        Some((KeyRecord::seal(window, lifetime, &secret, &key, &mut random), secret))
     }
 
     fn bundle(

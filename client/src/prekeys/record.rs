@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::calendar::Window;
+use crate::at_rest;
+use crate::random::Random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
-use crate::{at_rest, random};
 
 const KIND: u8 = b'k';
 
@@ -37,9 +38,15 @@ impl<'de> Deserialize<'de> for Window {
 }
 
 impl KeyRecord {
-    pub(super) fn seal(window: Window, lifetime: Duration, secret: &PrekeySecret, key: &[u8; 32]) -> Self {
+    pub(super) fn seal(
+        window: Window,
+        lifetime: Duration,
+        secret: &PrekeySecret,
+        key: &[u8; 32],
+        random: &mut Random,
+    ) -> Self {
         let place = place(window).key;
-        let sealed_seed = at_rest::seal(key, &place, secret.seed().as_ref(), &mut random::system());
+        let sealed_seed = at_rest::seal(key, &place, secret.seed().as_ref(), random);
         let lifetime_s = u32::try_from(lifetime.as_secs()).unwrap_or(u32::MAX);
         Self { window, id: secret.prekey_id(), lifetime_s, sealed_seed }
     }

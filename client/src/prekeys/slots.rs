@@ -57,8 +57,47 @@ pub enum SlotError {
 /// The open slot file. The store's lock makes this the only process that writes it.
 pub struct SlotFile {
     path: PathBuf,
-    file: File,
+    octets: Box<dyn SlotOctets>,
     slots: Vec<Option<Slot>>,
+}
+
+/// What a slot file is made of. The outside world, so tests bring their own.
+pub trait SlotOctets: Send + Sync + 'static {
+    /// All of them; none in a new file.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn read(&self) -> io::Result<Zeroizing<Vec<u8>>>;
+
+    /// Replaces those from `offset` on, which are durable after the next [`SlotOctets::sync`].
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn write(&self, offset: u64, octets: &[u8]) -> io::Result<()>;
+
+    /// On return, what was written is durable, and what it replaced is gone.
+    ///
+    /// # Errors
+    /// As the file system says.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl SlotOctets for File {
+    fn read(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        // No more than a slot file has, and one octet that tells a longer one.
+        let length = self.metadata()?.len().min(FILE_BYTES as u64 + 1);
+        let mut octets = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or(0)]);
+        self.read_exact_at(&mut octets, 0)?;
+        Ok(octets)
+    }
+
+    fn write(&self, offset: u64, octets: &[u8]) -> io::Result<()> {
+        self.write_all_at(octets, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
 }
 
 struct Slot {
@@ -67,8 +106,7 @@ struct Slot {
 }
 
 impl SlotFile {
-    /// Opens the file, or makes it with mode 0600. Torn slots count as free: their key was never used, because a
-    /// slot is durable before a record is written under it.
+    /// Opens the file, or makes it with mode 0600.
     ///
     /// # Errors
     /// [`SlotError::Format`], [`SlotError::Io`].
@@ -82,21 +120,29 @@ impl SlotFile {
             .mode(0o600)
             .open(path)
             .map_err(io)?;
-        let mut bytes = Zeroizing::new(vec![0; FILE_BYTES]);
-        let length = file.metadata().map_err(io)?.len();
-        if length == 0 {
-            file.write_all_at(MAGIC, 0).and_then(|()| file.set_len(FILE_BYTES as u64)).map_err(io)?;
-            file.sync_all().and_then(|()| sync_parent(path)).map_err(io)?;
-        } else if length == FILE_BYTES as u64 {
-            file.read_exact_at(&mut bytes, 0).map_err(io)?;
-            if !bytes.starts_with(MAGIC) {
-                return Err(SlotError::Format { path: path.into() });
-            }
-        } else {
+        let slots = Self::over(path, Box::new(file))?;
+        sync_parent(path).map_err(io)?;
+        Ok(slots)
+    }
+
+    /// Reads the slots, or makes free ones. Torn slots count as free: their key was never used, because a slot is
+    /// durable before a record is written under it.
+    ///
+    /// # Errors
+    /// [`SlotError::Format`], [`SlotError::Io`].
+    pub fn over(path: &Path, octets: Box<dyn SlotOctets>) -> Result<Self, SlotError> {
+        let io = |source| SlotError::Io { path: path.into(), source };
+        let mut bytes = octets.read().map_err(io)?;
+        if bytes.is_empty() {
+            *bytes = vec![0; FILE_BYTES];
+            bytes.iter_mut().zip(MAGIC).for_each(|(byte, magic)| *byte = *magic);
+            octets.write(0, &bytes).and_then(|()| octets.sync()).map_err(io)?;
+        }
+        if bytes.len() != FILE_BYTES || !bytes.starts_with(MAGIC) {
             return Err(SlotError::Format { path: path.into() });
         }
         let slots = bytes.chunks_exact(SLOT_BYTES).skip(HEADER_BYTES / SLOT_BYTES).map(decode).collect();
-        Ok(Self { path: path.into(), file, slots })
+        Ok(Self { path: path.into(), octets, slots })
     }
 
     /// The key of the window that starts at `start`.
@@ -148,11 +194,11 @@ impl SlotFile {
 
     fn write(&self, index: usize, bytes: &[u8; SLOT_BYTES]) -> Result<(), SlotError> {
         let offset = HEADER_BYTES + index * SLOT_BYTES;
-        self.file.write_all_at(bytes, offset as u64).map_err(|source| SlotError::Io { path: self.path.clone(), source })
+        self.octets.write(offset as u64, bytes).map_err(|source| SlotError::Io { path: self.path.clone(), source })
     }
 
     fn sync(&self) -> Result<(), SlotError> {
-        self.file.sync_data().map_err(|source| SlotError::Io { path: self.path.clone(), source })
+        self.octets.sync().map_err(|source| SlotError::Io { path: self.path.clone(), source })
     }
 }
 

@@ -81,8 +81,8 @@ impl Office {
             let (receipt, proof) = (statement.receipt.clone(), proof.clone());
             ops.push(Fact::Delivered(Proven { envelope: leaf.id, at: leaf.time, receipt, proof }).put(first, index));
             let event = EventRecord::new(What::Delivered, now).about(first).with_agency(&leaf.recipient);
-            ops.push(Work::Announce(event).put(now));
-            ops.push(Work::Settle { first }.put(now));
+            ops.push(Work::Announce(event).put(&self.shelf, now));
+            ops.push(Work::Settle { first }.put(&self.shelf, now));
         }
         Ok(ops)
     }
@@ -100,7 +100,7 @@ impl Office {
         }
         let proven = Proven { envelope: facts.id, at: body.time, receipt: receipt.clone(), proof: Bytes::new() };
         let event = EventRecord::new(What::Read, now).about(first).with_agency(&facts.recipient);
-        Ok(vec![Fact::Read(proven).put(first, index), Work::Announce(event).put(now)])
+        Ok(vec![Fact::Read(proven).put(first, index), Work::Announce(event).put(&self.shelf, now)])
     }
 
     fn take_refusal(

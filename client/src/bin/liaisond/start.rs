@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use liaison_client::api::server::{SocketFile, Surface, bind};
 use liaison_client::clock::SystemClock;
 use liaison_client::office::{Office, OfficeParts};
+use liaison_client::prekeys::slots::SlotFile;
+use liaison_client::random::SystemEntropy;
 use liaison_core::roster_state::check_clock;
 use liaison_core::{Config, NodeKind};
 use liaison_node::exit::Exit;
@@ -51,16 +53,18 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     let (node, requests) = NodeHandle::new(Arc::clone(&store));
     let (roster_sender, roster_receiver) = watch::channel(roster);
     let signer = Arc::new(keys.signing);
+    let slots = open_slots(config).await?;
     let parts = OfficeParts {
         agency: config.agency.clone(),
         verifying_key: signer.verifying_key(),
         signer: Arc::clone(&signer) as _,
         at_rest: keys.at_rest,
-        slot_file: config.slot_file(),
+        slots,
         node,
         anchor: keys.anchor,
         roster: roster_receiver,
         clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
         policy: config.policy(),
     };
     let office = tokio::task::spawn_blocking(move || Office::open(parts)).await;
@@ -93,6 +97,13 @@ async fn load_keys(config: &DaemonConfig) -> Result<Keys, Failure> {
     let config = config.clone();
     let loaded = tokio::task::spawn_blocking(move || Keys::load(&config)).await;
     loaded.map_err(|error| Failure::new(Exit::Internal, error))?.map_err(|findings| Failure::findings(&findings))
+}
+
+async fn open_slots(config: &DaemonConfig) -> Result<SlotFile, Failure> {
+    let path = config.slot_file();
+    let opened = tokio::task::spawn_blocking(move || SlotFile::open(&path)).await;
+    let opened = opened.map_err(|error| Failure::new(Exit::Internal, error))?;
+    opened.map_err(|error| Failure::new(Exit::Io, error))
 }
 
 async fn open_store(config: &DaemonConfig) -> Result<Arc<dyn Store>, Failure> {
