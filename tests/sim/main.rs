@@ -2,6 +2,7 @@
 
 mod dark_month;
 mod found;
+mod office;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use liaison_core::action::Outcome;
 use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey, NodeKind, Ticket};
+use liaison_node::local::OwnEvent;
 use liaison_protocol::frame::{CustodyState, Inquiry, InquiryAnswer};
 use liaison_protocol::limits::{ATTEMPTS_MAX, INQUIRY_HOPS_MAX};
 use liaison_protocol::refusal::RefusalReason;
@@ -38,9 +39,11 @@ impl World<'_> {
             // An analyst tries again when the daemon is back.
             return self.after(1_000, What::Submit { mail });
         }
+        if self.plan.office {
+            return self.submit_to_office(node, mail);
+        }
         let to: Vec<NodeNo> = planned.to.iter().map(|agency| self.plan.shape.relays() + agency).collect();
-        let mut text = format!("message {mail} of seed {}", self.plan.seed);
-        text.extend(std::iter::repeat_n('.', self.plan.pace.text_bytes));
+        let text = self.text_of(mail);
         let expires = self.clock(node).after(Duration::from_secs(planned.lifetime_s));
         let envelope = self.seal(node, &to, planned.precedence, expires, &mail::message(&text));
         let (id, since) = (envelope.id(), self.clock(node));
@@ -59,8 +62,12 @@ impl World<'_> {
     /// Each recipient by itself: what has left already can not be withdrawn.
     pub(super) fn cancel(&mut self, mail: usize) {
         let node = self.plan.shape.relays() + self.plan.mail[mail].from;
+        if self.plan.office {
+            return self.cancel_at_office(node, mail);
+        }
         let Some(id) = self.mail.get(&mail).copied().filter(|_| self.nodes[node].is_up()) else { return };
-        for (position, entry) in self.nodes[node].disk.entries_of(&id) {
+        let entries = self.nodes[node].disk().entries_of(&id);
+        for (position, entry) in entries {
             let ops = self.told(node, id, entry.index, node, RefusalReason::Cancelled);
             let ticket = self.nodes[node].ticket(Request::Cancel(id));
             self.handle(node, Event::Cancel { ticket, entries: vec![(position, entry)], ops });
@@ -71,6 +78,7 @@ impl World<'_> {
         let done = matches!(outcome, Outcome::Done { .. });
         match self.nodes[node].tickets.remove(&ticket) {
             Some(Request::Submit(id) | Request::Cancel(id)) => self.note(Step::Answered { node, id, done }),
+            Some(Request::Office) => return self.office_answered(node, ticket, outcome),
             Some(Request::Records) | None => {}
         }
         if !done && self.nodes[node].kind == NodeKind::Daemon {
@@ -84,7 +92,12 @@ impl World<'_> {
         if !self.nodes[node].is_up() {
             return;
         }
-        if self.nodes[node].disk.records(Table::ReceiptsDue).next().is_some() {
+        if self.nodes[node].desk.is_some() {
+            self.nodes[node].agency.arrivals = true;
+            self.stir(node);
+            return self.arm_round(node);
+        }
+        if self.nodes[node].disk().records(Table::ReceiptsDue).next().is_some() {
             let (life, ms) = (self.nodes[node].life, self.rng.range(50, 1_500));
             self.after(ms, What::PayReceipts { node, life });
         }
@@ -93,15 +106,16 @@ impl World<'_> {
 
     /// One envelope of receipts for each sender, and in the same commit nothing is owed any more.
     pub(super) fn pay_receipts(&mut self, node: NodeNo, life: u64) {
-        if self.nodes[node].life != life || !self.nodes[node].is_up() {
+        if self.nodes[node].life != life || !self.nodes[node].is_up() || self.nodes[node].desk.is_some() {
             return;
         }
         let under_way = self.nodes[node].tickets.values().any(|request| matches!(request, Request::Records));
-        let dues = self.nodes[node].disk.records(Table::ReceiptsDue);
         let mut by_sender: BTreeMap<NodeNo, Vec<MessageId>> = BTreeMap::new();
-        for (id, sender) in dues.filter_map(|(key, value)| records::read_due(key, value)) {
+        let disk = self.nodes[node].disk();
+        for (id, sender) in disk.records(Table::ReceiptsDue).filter_map(|(key, value)| records::read_due(key, value)) {
             by_sender.entry(sender).or_default().push(id);
         }
+        drop(disk);
         if under_way || by_sender.is_empty() {
             return;
         }
@@ -122,8 +136,8 @@ impl World<'_> {
         if !state.is_up() {
             return;
         }
-        let waits = self.open_records(node).next().is_some().then(|| self.now_ms + to_ms(INQUIRY));
-        let (old, next) = state.disk.forgettable(self.clock(node));
+        let waits = self.has_open(node).then(|| self.now_ms + to_ms(INQUIRY));
+        let (old, next) = state.disk().forgettable(self.clock(node));
         let forget = if old.is_empty() { next.map(|next| state.true_ms(next)) } else { Some(self.now_ms + 1_000) };
         let Some(at_ms) = waits.into_iter().chain(forget).min().map(|at| at.max(self.now_ms + 1_000)) else { return };
         if self.nodes[node].round_ms.is_none_or(|round_ms| at_ms < round_ms) {
@@ -132,15 +146,20 @@ impl World<'_> {
         }
     }
 
-    fn open_records(&self, node: NodeNo) -> impl Iterator<Item = (MessageId, u16, Open)> {
-        let records = self.nodes[node].disk.records(Table::Outbox);
-        records.filter_map(|(key, value)| records::read_open(key, value))
+    fn has_open(&self, node: NodeNo) -> bool {
+        if self.nodes[node].desk.is_some() { self.office_waits(node) } else { !self.open_parts(node).is_empty() }
+    }
+
+    fn open_parts(&self, node: NodeNo) -> Vec<(MessageId, u16)> {
+        let disk = self.nodes[node].disk();
+        let open = disk.records(Table::Outbox).filter_map(|(key, value)| records::read_open(key, value));
+        open.map(|(id, index, _)| (id, index)).collect()
     }
 
     fn open_record(&self, node: NodeNo, id: MessageId, index: u16) -> Option<Open> {
         let key = records::is_open(id, index);
-        let value = self.nodes[node].disk.record(&key)?;
-        records::read_open(&key.1, value).map(|(_, _, open)| open)
+        let value = self.nodes[node].disk().record(&key).cloned()?;
+        records::read_open(&key.1, &value).map(|(_, _, open)| open)
     }
 
     /// Forgets old ids; ends, asks after, or sends again what is silent.
@@ -150,12 +169,15 @@ impl World<'_> {
         }
         self.nodes[node].round_ms = None;
         let now = self.clock(node);
-        let (old, _) = self.nodes[node].disk.forgettable(now);
+        let (old, _) = self.nodes[node].disk().forgettable(now);
         self.commit_records(node, old.into_iter().map(|key| Op::Forget { key }).collect());
+        if self.nodes[node].desk.is_some() {
+            self.stir(node);
+            return self.arm_round(node);
+        }
         // One after another, each once the one before is on the disk, as the real daemon does.
         let life = self.nodes[node].life;
-        let open: Vec<_> = self.open_records(node).map(|(id, index, _)| (id, index)).collect();
-        for (part, wait_ms) in open.into_iter().zip((0..).map(|number| number * ATTEND_MS)) {
+        for (part, wait_ms) in self.open_parts(node).into_iter().zip((0..).map(|number| number * ATTEND_MS)) {
             self.after(wait_ms, What::Attend { node, life, part });
         }
         self.arm_round(node);
@@ -167,7 +189,7 @@ impl World<'_> {
         }
         let Some(open) = self.open_record(node, id, index) else { return };
         let now = self.clock(node);
-        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
+        let queued = self.nodes[node].disk().entries_of(&id).iter().any(|(_, entry)| entry.index == index);
         if now > open.expires.after(GRACE) {
             if !queued {
                 let ops = self.told(node, id, index, node, RefusalReason::Expired);
@@ -189,7 +211,7 @@ impl World<'_> {
     }
 
     fn submit_again(&mut self, node: NodeNo, id: MessageId, index: u16, open: Open, now: Timestamp) {
-        let copy = self.nodes[node].disk.record(&records::copy_key(id)).cloned();
+        let copy = self.nodes[node].disk().record(&records::copy_key(id)).cloned();
         let Some(copy) = copy.filter(|_| open.attempt < ATTEMPTS_MAX && now < open.expires) else { return };
         // Its own key may have left the roster meanwhile.
         let Ok(envelope) = self.verify(node, copy) else { return };
@@ -199,7 +221,7 @@ impl World<'_> {
         let recipients = vec![self.federation.number(&NodeId::from(&recipient)).expect("a name of the plan")];
         let (rank, kind) = (envelope.header().precedence.rank(), MailKind::Again);
         self.note(Step::Submitted { node, id, recipients, rank, kind, text: String::new(), expires: open.expires });
-        let Ok(stored) = self.nodes[node].disk.envelope(&id) else { return self.rotten(node) };
+        let Ok(stored) = self.nodes[node].disk().envelope(&id) else { return self.rotten(node) };
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
         let ticket = self.nodes[node].ticket(Request::Submit(id));
         let envelope = envelope.prune(&[index]);
@@ -226,7 +248,7 @@ impl World<'_> {
         }
         let (id, index) = part;
         let open = self.open_record(node, id, index);
-        let queued = self.nodes[node].disk.entries_of(&id).iter().any(|(_, entry)| entry.index == index);
+        let queued = self.nodes[node].disk().entries_of(&id).iter().any(|(_, entry)| entry.index == index);
         if let Some(open) = open.filter(|_| !queued) {
             self.nodes[node].holders.remove(&part);
             self.submit_again(node, id, index, open, self.clock(node));
@@ -235,8 +257,13 @@ impl World<'_> {
 
     /// A message that is here is asked after: its receipt is owed again.
     pub(super) fn asked_after(&mut self, node: NodeNo, id: MessageId) -> Option<Event> {
-        let inbox = self.nodes[node].disk.records(Table::Inbox);
-        let facts: Vec<Fact> = inbox.filter_map(|(key, value)| records::fact(Table::Inbox, key, value)).collect();
+        if self.nodes[node].desk.is_some() {
+            return self.progress(node, OwnEvent::AskedAfter { id });
+        }
+        let disk = self.nodes[node].disk();
+        let inbox = disk.records(Table::Inbox).filter_map(|(key, value)| records::fact(Table::Inbox, key, value));
+        let facts: Vec<Fact> = inbox.collect();
+        drop(disk);
         let sender = facts.into_iter().find_map(|fact| match fact {
             Fact::Inbox { id: other, sender, .. } if other == id => Some(sender),
             _ => None,

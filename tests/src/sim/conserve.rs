@@ -17,12 +17,13 @@ const CLOCKS: Duration = Duration::from_secs(3_600);
 
 impl World<'_> {
     pub(super) fn comparison(&mut self, node: NodeNo, link: LinkKey, frame: Comparison) {
-        let disk = &self.nodes[node].disk;
+        let disk = self.nodes[node].disk();
         let is_known = |id, index| disk.remembered(&DedupeKey { id, index }).is_some();
         let known = match &frame {
             Comparison::Roll(roll) => roll.items.iter().map(|item| is_known(item.id, item.index)).collect(),
             _ => Vec::new(),
         };
+        drop(disk);
         self.handle(node, Event::Compared { link, frame, known });
     }
 
@@ -41,7 +42,8 @@ impl World<'_> {
         events: &mut VecDeque<Event>,
     ) {
         let now = self.clock(node);
-        let rows = self.nodes[node].disk.remembered_after(after.as_ref());
+        let disk = self.nodes[node].disk();
+        let rows = disk.remembered_after(after.as_ref());
         let released = rows.filter(|(_, record)| {
             record.to.as_ref() == Some(peer) && hours.contains(&record.hour) && record.until > now.after(CLOCKS)
         });

@@ -1,6 +1,7 @@
 //! A simulated disk: what has been committed survives a crash, what has not is lost.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
@@ -82,6 +83,37 @@ impl Disk {
         all.take_while(move |((other, _), _)| *other == table).map(|((_, key), value)| (key.as_slice(), value))
     }
 
+    /// Records whose keys begin with `prefix` and come after `after`, in order.
+    pub(super) fn scan<'a>(
+        &'a self,
+        table: Table,
+        prefix: &'a [u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = (Vec<u8>, Bytes)> + 'a {
+        let from = match after.filter(|after| *after >= prefix) {
+            Some(after) => Bound::Excluded((table, after.to_vec())),
+            None => Bound::Included((table, prefix.to_vec())),
+        };
+        let records = self.records.range((from, Bound::Unbounded));
+        let of_prefix = records.take_while(move |((other, key), _)| *other == table && key.starts_with(prefix));
+        of_prefix.map(|((_, key), value)| (key.clone(), value.clone()))
+    }
+
+    /// The same from behind, before `before`.
+    pub(super) fn scan_back<'a>(
+        &'a self,
+        table: Table,
+        prefix: &'a [u8],
+        before: Option<&[u8]>,
+    ) -> impl Iterator<Item = (Vec<u8>, Bytes)> + 'a {
+        let from = (table, prefix.to_vec());
+        let until = before.map_or(Bound::Unbounded, |before| Bound::Excluded((table, before.max(prefix).to_vec())));
+        let behind = move |((other, key), _): &(&(Table, Vec<u8>), &Bytes)| *other != table || !key.starts_with(prefix);
+        let records = self.records.range((Bound::Included(from), until)).rev().skip_while(behind);
+        let of_prefix = records.take_while(move |((other, key), _)| *other == table && key.starts_with(prefix));
+        of_prefix.map(|((_, key), value)| (key.clone(), value.clone()))
+    }
+
     /// Ids that may be forgotten at `now`, and when the next one may.
     pub(super) fn forgettable(&self, now: Timestamp) -> (Vec<DedupeKey>, Option<Timestamp>) {
         let (old, rest): (Vec<_>, Vec<_>) = self.remembered.iter().partition(|(_, record)| record.until <= now);
@@ -96,8 +128,8 @@ impl Disk {
         &self,
         after: Option<&DedupeKey>,
     ) -> impl Iterator<Item = (&DedupeKey, &Remembered)> {
-        let from = after.map_or(std::ops::Bound::Unbounded, |key| std::ops::Bound::Excluded(*key));
-        self.remembered.range((from, std::ops::Bound::Unbounded))
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(*key));
+        self.remembered.range((from, Bound::Unbounded))
     }
 
     pub(super) fn expiring(&self, until: Timestamp, limit: usize) -> (Vec<(Position, Entry)>, Option<Timestamp>) {

@@ -11,6 +11,8 @@ const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 /// The longest lifetime that the simulated roster allows.
 const LIFETIME_S_MAX: u64 = 7 * 86_400;
+/// The real office costs more than the rest of a run.
+const OFFICE_PERCENT: u64 = 25;
 /// Clocks differ by less than half of what ids are remembered past expiry.
 const CLOCK_MS_MAX: u64 = 11 * HOUR;
 
@@ -40,7 +42,8 @@ impl Plan {
         if rng.percent(2) {
             beyond_the_roster(&mut mail, &mut faults, &mut rng);
         }
-        Self { seed, shape, pace, mail, faults }
+        let office = rng.percent(OFFICE_PERCENT);
+        Self { seed, office, shape, pace, mail, faults }
     }
 }
 

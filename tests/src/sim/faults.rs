@@ -66,9 +66,12 @@ impl World<'_> {
                 self.housekeep(node, life);
             }
             FaultKind::Offer(_, offer) => self.offer_false(node, offer),
-            FaultKind::Restored(_) => self.nodes[node].faults.backup = Some(self.nodes[node].disk.clone()),
+            FaultKind::Restored(_) => {
+                let backup = self.nodes[node].disk().clone();
+                self.nodes[node].faults.backup = Some(backup);
+            }
             FaultKind::Rot(_) => {
-                self.nodes[node].disk.rot();
+                self.nodes[node].disk_mut().rot();
                 self.nodes[node].faults.rot_down_ms = for_ms;
             }
             FaultKind::Slow(_, ms) => self.nodes[node].faults.slow = (until_ms, ms),
@@ -152,7 +155,7 @@ impl World<'_> {
 
     /// A checksum does not match: the node stops, and its disk is replaced.
     pub(super) fn rotten(&mut self, node: NodeNo) {
-        if !self.nodes[node].disk.is_rotten() {
+        if !self.nodes[node].disk().is_rotten() {
             return;
         }
         let down_ms = self.nodes[node].faults.rot_down_ms;
@@ -163,13 +166,14 @@ impl World<'_> {
     }
 
     fn stop(&mut self, node: NodeNo, kept: bool, down_ms: u64) {
+        self.call_again(node);
         self.nodes[node].stop(kept);
         self.lose_links(node);
         self.after(down_ms.max(10), What::Start { node });
     }
 
     fn replace_disk(&mut self, node: NodeNo, disk: Disk, by: Option<u64>) {
-        self.nodes[node].disk = disk;
+        *self.nodes[node].disk_mut() = disk;
         self.note(Step::DiskReplaced { node, by });
     }
 
@@ -211,6 +215,7 @@ impl World<'_> {
                 self.nodes[node].rosters.adopted(roster.clone());
                 self.note(Step::Roster { node, version, genuine });
                 self.handle(node, Event::Roster(roster.clone()));
+                self.follow_roster(node);
                 self.drop_strangers(node);
                 self.dial_all(node);
                 let links: Vec<_> = self.nodes[node].links.keys().copied().collect();

@@ -27,7 +27,7 @@ const NODES_MAX: usize = 40;
 struct Keys {
     roots: [RootKey; 3],
     strangers: [RootKey; 3],
-    signers: Vec<SigningKey>,
+    signers: Vec<Arc<SigningKey>>,
     prekeys: Vec<PrekeySecret>,
 }
 
@@ -38,7 +38,7 @@ fn keys() -> &'static Keys {
         Keys {
             roots: std::array::from_fn(|_| RootKey::generate(&mut rng)),
             strangers: std::array::from_fn(|_| RootKey::generate(&mut rng)),
-            signers: (0..NODES_MAX).map(|_| SigningKey::generate(&mut rng)).collect(),
+            signers: (0..NODES_MAX).map(|_| Arc::new(SigningKey::generate(&mut rng))).collect(),
             prekeys: (0..NODES_MAX).map(|_| PrekeySecret::generate(&mut rng)).collect(),
         }
     })
@@ -84,6 +84,10 @@ impl Federation {
     }
 
     pub(super) fn signer(&self, node: NodeNo) -> &'static SigningKey {
+        self.shared_signer(node)
+    }
+
+    pub(super) fn shared_signer(&self, node: NodeNo) -> &'static Arc<SigningKey> {
         &keys().signers[node]
     }
 

@@ -211,7 +211,14 @@ fn plan(faults: Vec<Fault>) -> Plan {
         lifetime_s: 7 * 86_400,
         cancel_after_ms: None,
     };
-    Plan { seed: 1, shape, pace: Pace { delay_ms_max: 20, commit_ms_max: 5, text_bytes: 20 }, mail: vec![mail], faults }
+    Plan {
+        seed: 1,
+        office: false,
+        shape,
+        pace: Pace { delay_ms_max: 20, commit_ms_max: 5, text_bytes: 20 },
+        mail: vec![mail],
+        faults,
+    }
 }
 
 const fn fault(at_ms: u64, for_ms: u64, kind: FaultKind) -> Fault {

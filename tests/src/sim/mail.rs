@@ -32,18 +32,32 @@ impl World<'_> {
         expires: Timestamp,
         content: &Content,
     ) -> VerifiedEnvelope {
-        let recipients: Vec<_> =
-            to.iter().map(|to| (self.federation.agency(*to), self.federation.prekey(*to).public())).collect();
+        let created = self.clock(node);
+        let key = |to: NodeNo| match self.keys.select(to, created) {
+            Some((key, _)) => key,
+            None => self.federation.prekey(to).public(),
+        };
+        let recipients: Vec<_> = to.iter().map(|to| (self.federation.agency(*to), key(*to))).collect();
         let request = SealRequest {
             federation: self.nodes[node].roster().federation(),
             sender: &self.nodes[node].id,
             recipients: &recipients,
-            created: self.clock(node),
+            created,
             expires,
             precedence,
             content,
         };
         seal(&request, self.federation.signer(node), &mut self.rng).expect("what the plan asks for seals").envelope
+    }
+
+    /// `None`: no prekey of the agency's is meant for this time.
+    fn notice_expires(&self, to: NodeNo, now: Timestamp) -> Option<Timestamp> {
+        let expires = now.after(STATEMENT_LIFE);
+        if !self.plan.office {
+            return Some(expires);
+        }
+        let (_, expires_max) = self.keys.select(to, now)?;
+        Some(expires.min(expires_max))
     }
 
     /// Delivery receipts for one sender.
@@ -69,9 +83,12 @@ impl World<'_> {
         node: NodeNo,
         position: &Position,
         entry: &Entry,
-        reason: RefusalReason,
+        (reason, detail): (RefusalReason, &str),
         now: Timestamp,
     ) -> Ended {
+        if let Some(ended) = self.end_at_office(node, (position, entry), (reason, detail), now) {
+            return ended;
+        }
         if self.nodes[node].kind == NodeKind::Daemon {
             return Ended::Records(self.told(node, entry.id, entry.index, node, reason));
         }
@@ -83,6 +100,7 @@ impl World<'_> {
         if self.now_ms < self.plan.quiet_ms() && self.rng.percent(15) {
             return Ended::Later;
         }
+        let Some(expires) = self.notice_expires(sender, now) else { return Ended::Later };
         let facts = RefusalFacts {
             id: entry.id,
             recipient: position.queue.clone(),
@@ -95,12 +113,12 @@ impl World<'_> {
         let receipt = chain.next_refusal(&issuer, facts, now).sign(signer).expect("keys in memory sign");
         let content = Content::Notice(plain_statement(&receipt));
         let precedence = Precedence::from_rank(position.rank).unwrap_or_default();
-        Ended::Notice(Box::new(self.seal(node, &[sender], precedence, now.after(STATEMENT_LIFE), &content)))
+        Ended::Notice(Box::new(self.seal(node, &[sender], precedence, expires, &content)))
     }
 
     /// The sender's own records of an end; none if it does not wait for this recipient.
     pub(super) fn told(&self, node: NodeNo, id: MessageId, index: u16, by: NodeNo, reason: RefusalReason) -> Vec<Op> {
-        if self.nodes[node].disk.record(&records::is_open(id, index)).is_none() {
+        if self.nodes[node].disk().record(&records::is_open(id, index)).is_none() {
             return Vec::new();
         }
         vec![records::told(id, index, by, reason.code()), records::closed(id, index)]
@@ -154,8 +172,8 @@ impl World<'_> {
     }
 
     fn index_in_copy(&self, node: NodeNo, id: MessageId, recipient: &AgencyId) -> Option<u16> {
-        let copy = self.nodes[node].disk.record(&records::copy_key(id))?;
-        let envelope = Envelope::decode_shared(copy.clone()).ok()?;
+        let copy = self.nodes[node].disk().record(&records::copy_key(id)).cloned()?;
+        let envelope = Envelope::decode_shared(copy).ok()?;
         Header::decode(&envelope.header).ok()?.recipient_index(recipient)
     }
 }

@@ -23,6 +23,7 @@ mod hostile;
 mod mail;
 mod network;
 mod node;
+mod office;
 mod perform;
 mod plan;
 mod records;

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
+use liaison_node::local::OwnEvent;
 use liaison_protocol::MessageId;
-use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer, ReachEntry, Transfer};
+use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
 
 use super::fixture::Federation;
@@ -40,9 +41,10 @@ pub(super) struct Link {
 
 #[derive(Clone)]
 pub(super) enum Frame {
-    Acks { rank: u8, acks: Vec<(MessageId, Ack)> },
+    Acks { rank: u8, acks: Vec<(MessageId, Ack)>, receipt: Option<Bytes> },
     Answer(InquiryAnswer),
     Comparison(Comparison),
+    Custody(Vec<CustodyProof>),
     Inquiry(Inquiry),
     Reach(Vec<ReachEntry>),
     Roster(Bytes),
@@ -53,7 +55,12 @@ impl Frame {
     const fn stream(&self) -> u8 {
         match self {
             Self::Acks { rank, .. } | Self::Transfer { rank, .. } => *rank,
-            Self::Answer(_) | Self::Comparison(_) | Self::Inquiry(_) | Self::Reach(_) | Self::Roster(_) => CONTROL,
+            Self::Answer(_)
+            | Self::Comparison(_)
+            | Self::Custody(_)
+            | Self::Inquiry(_)
+            | Self::Reach(_)
+            | Self::Roster(_) => CONTROL,
         }
     }
 }
@@ -136,7 +143,9 @@ impl World<'_> {
         self.nodes[here].links.insert(link, there);
         self.note(Step::LinkUp { node: here, peer: there, link });
         let (peer, kind) = (self.nodes[there].id.clone(), self.nodes[there].kind);
-        self.handle(here, Event::LinkUp { link, peer, kind });
+        self.handle(here, Event::LinkUp { link, peer: peer.clone(), kind });
+        self.send_kept_proofs(here, there);
+        self.tell_office(here, OwnEvent::LinkUp { peer });
         if self.nodes[here].roster().version() > self.nodes[there].roster().version() {
             let roster = self.nodes[here].roster().signed().clone();
             self.transmit(here, link, Frame::Roster(roster));
@@ -160,9 +169,11 @@ impl World<'_> {
             self.after(REDIAL_MS, What::Dial { pair });
         }
         let node = self.pairs[pair].ends[side];
-        if self.nodes[node].links.remove(&link).is_some() {
+        if let Some(peer) = self.nodes[node].links.remove(&link) {
             self.note(Step::LinkDown { node, link });
             self.handle(node, Event::LinkDown { link });
+            let peer = self.nodes[peer].id.clone();
+            self.tell_office(node, OwnEvent::LinkDown { peer, reason: "gone".into() });
         }
     }
 
@@ -260,14 +271,17 @@ impl World<'_> {
             return;
         }
         match frame {
-            Frame::Acks { rank, acks } => self.acked(node, link, rank, acks),
+            Frame::Acks { rank, acks, receipt } => self.acked(node, link, rank, acks, receipt),
             Frame::Answer(answer) => {
-                self.told_where(node, from, &answer);
-                self.handle(node, Event::InquiryAnswered { link, answer });
+                if !self.office_heard(node, from, &answer) {
+                    self.told_where(node, from, &answer);
+                    self.handle(node, Event::InquiryAnswered { link, answer });
+                }
             }
             Frame::Comparison(frame) => self.comparison(node, link, frame),
+            Frame::Custody(proofs) => self.custody_came(node, proofs),
             Frame::Inquiry(inquiry) => {
-                let seen = self.nodes[node].disk.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index });
+                let seen = self.nodes[node].disk().remembered(&DedupeKey { id: inquiry.id, index: inquiry.index });
                 self.handle(node, Event::Inquired { link, inquiry, seen });
             }
             Frame::Reach(relays) => self.handle(node, Event::Reach { link, relays }),

@@ -1,7 +1,7 @@
 //! One simulated node: a real core, a disk, and what a crash takes away.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use liaison_core::op::Op;
 use liaison_core::roster_state::RosterState;
@@ -13,6 +13,7 @@ use liaison_protocol::{MessageId, NodeId, Roster, Timestamp};
 
 use super::disk::Disk;
 use super::fixture::{Federation, START};
+use super::office::{Agency, Desk, Receipts};
 use super::plan::Trick;
 use super::trace::NodeNo;
 
@@ -23,7 +24,8 @@ pub(super) struct SimNode {
     pub(super) core: Option<Node>,
     /// Counts lives: what was under way in an earlier one is void.
     pub(super) life: u64,
-    pub(super) disk: Disk,
+    /// Its agency reads it, too.
+    pub(super) stored: Arc<RwLock<Disk>>,
     /// The batch that is being synced.
     pub(super) syncing: Option<(u64, Vec<Op>)>,
     pub(super) last_batch: u64,
@@ -50,6 +52,10 @@ pub(super) struct SimNode {
     /// Which envelope each transfer that arrived carries.
     pub(super) carried: BTreeMap<(LinkKey, u8, u64), MessageId>,
     chain: ReceiptChain,
+    pub(super) receipts: Receipts,
+    /// At a daemon with the real office behind it.
+    pub(super) desk: Option<Desk>,
+    pub(super) agency: Agency,
     /// What a hostile relay has passed on, to be sent again.
     pub(super) hoard: VecDeque<(u8, Transfer)>,
 }
@@ -58,6 +64,8 @@ pub(super) struct SimNode {
 #[derive(Clone, Debug)]
 pub(super) enum Request {
     Cancel(MessageId),
+    /// The office's: it knows who waits.
+    Office,
     Submit(MessageId),
     /// Nobody waits.
     Records,
@@ -89,7 +97,7 @@ impl SimNode {
             kind: if is_relay { NodeKind::Relay } else { NodeKind::Daemon },
             core: None,
             life: 0,
-            disk: Disk::default(),
+            stored: Arc::default(),
             syncing: None,
             last_batch: 0,
             links: BTreeMap::new(),
@@ -106,12 +114,23 @@ impl SimNode {
             received: 0,
             carried: BTreeMap::new(),
             chain: ReceiptChain::default(),
+            receipts: Receipts::default(),
+            desk: None,
+            agency: Agency::default(),
             hoard: VecDeque::new(),
         }
     }
 
     pub(super) fn roster(&self) -> &Arc<Roster> {
         self.rosters.trusted()
+    }
+
+    pub(super) fn disk(&self) -> RwLockReadGuard<'_, Disk> {
+        self.stored.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn disk_mut(&self) -> RwLockWriteGuard<'_, Disk> {
+        self.stored.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -140,7 +159,8 @@ impl SimNode {
             agency_rate: rate,
             seed,
         };
-        self.core = Some(Node::new(config, Arc::clone(self.roster()), self.disk.restored()));
+        let restored = self.disk().restored();
+        self.core = Some(Node::new(config, Arc::clone(self.roster()), restored));
     }
 
     /// Everything that is not on the disk is gone. `kept`: the batch that was being synced got there nevertheless.
@@ -153,10 +173,11 @@ impl SimNode {
         self.holders.clear();
         self.heard.clear();
         self.carried.clear();
+        (self.receipts, self.desk) = (Receipts::default(), None);
         self.faults.false_seqs.clear();
         if let Some((batch, ops)) = self.syncing.take().filter(|_| kept) {
-            self.disk.apply(ops);
-            self.disk.batch = batch;
+            self.disk_mut().apply(ops);
+            self.disk_mut().batch = batch;
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use liaison_core::action::{Acknowledgement, CloseReason, Send};
+use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
 use liaison_core::event::{CommitResult, Disk as DiskLevel, Ended, Received};
 use liaison_core::op::{DedupeKey, Op};
 use liaison_core::{Action, Event, LinkKey, NodeKind};
@@ -22,9 +22,9 @@ impl World<'_> {
             Action::Acknowledge { link, rank, acks } => self.acknowledge(node, link, rank, acks),
             Action::Answer { ticket, outcome } => self.answered(node, ticket, &outcome),
             Action::Close { link, why } => self.close(node, link, why),
-            Action::Commit { ops, .. } => self.commit(node, ops),
-            Action::End { position, entry, reason, .. } => {
-                let outcome = self.end(node, &position, &entry, reason, now);
+            Action::Commit { ops, custody } => self.commit(node, ops, &custody, now),
+            Action::End { position, entry, reason, detail } => {
+                let outcome = self.end(node, &position, &entry, (reason, &detail), now);
                 let told = match &outcome {
                     Ended::Later => Told::Later,
                     Ended::Notice(notice) => Told::Notice(notice.id()),
@@ -35,17 +35,19 @@ impl World<'_> {
                 events.push_back(Event::Ended { position, outcome });
             }
             Action::Load { queue, rank, after, limit } => {
-                let entries = self.nodes[node].disk.head(&queue, rank, after, limit);
+                let entries = self.nodes[node].disk().head(&queue, rank, after, limit);
                 let end = entries.len() < limit;
                 events.push_back(Event::Loaded { queue, rank, entries, end });
             }
             Action::LoadExpiring { until, limit } => {
-                let (entries, next) = self.nodes[node].disk.expiring(until, limit);
+                let (entries, next) = self.nodes[node].disk().expiring(until, limit);
                 events.push_back(Event::Expiring { entries, next });
             }
             Action::Ask { link, inquiry } => self.transmit(node, link, Frame::Inquiry(inquiry)),
             Action::AskedAfter { id } => events.extend(self.asked_after(node, id)),
-            Action::Attest { .. } | Action::Measure(_) | Action::Passed(_) => {}
+            Action::Attest { link, custody, taken } => self.attest(node, link, custody, &taken),
+            Action::Measure(_) => {}
+            Action::Passed(passed) => events.extend(self.pass_back(node, &passed)),
             Action::Compare { link, frame } => self.transmit(node, link, Frame::Comparison(frame)),
             Action::Compared { peer, finding: Some(finding), .. } => self.compared(node, &peer, &finding),
             Action::Compared { finding: None, .. } => {}
@@ -70,11 +72,15 @@ impl World<'_> {
         }
     }
 
-    fn commit(&mut self, node: NodeNo, ops: Vec<Op>) {
+    fn commit(&mut self, node: NodeNo, ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
+        self.claim(node, custody, now);
+        let facts = match &self.nodes[node].desk {
+            Some(_) => self.office_facts(node, &ops),
+            None => ops.iter().filter_map(Fact::of).collect(),
+        };
         let state = &mut self.nodes[node];
         state.last_batch += 1;
         let (batch, life) = (state.last_batch, state.life);
-        let facts = ops.iter().filter_map(Fact::of).collect();
         state.syncing = Some((batch, ops));
         let (slow_until, slow_ms) = state.faults.slow;
         let slowest = if self.now_ms < slow_until { slow_ms } else { self.plan.pace.commit_ms_max };
@@ -99,9 +105,11 @@ impl World<'_> {
             return self.handle(node, Event::Committed(CommitResult::Full));
         }
         self.note(Step::Durable { node, batch });
-        self.nodes[node].disk.apply(ops);
-        self.nodes[node].disk.batch = batch;
+        self.nodes[node].disk_mut().apply(ops);
+        self.nodes[node].disk_mut().batch = batch;
+        self.sign_claim(node);
         self.handle(node, Event::Committed(CommitResult::Durable));
+        self.put_claim_away(node);
         self.look_after_agency(node);
     }
 
@@ -110,23 +118,36 @@ impl World<'_> {
         if self.nodes[node].life == life && self.nodes[node].is_up() {
             let low = self.now_ms < self.nodes[node].faults.low_until;
             self.note(Step::Low { node, low });
+            self.stir(node);
             self.handle(node, Event::Disk(if low { DiskLevel::Low } else { DiskLevel::Ok }));
         }
     }
 
     fn acknowledge(&mut self, node: NodeNo, link: LinkKey, rank: u8, acks: Vec<Acknowledgement>) {
         let mut frames = Vec::with_capacity(acks.len());
-        for Acknowledgement { ack, .. } in acks {
+        let mut receipt = None;
+        for Acknowledgement { mut ack, custody } in acks {
+            self.settle_offer(node, link, rank, &ack);
+            if let Some((signed, proof)) = custody.and_then(|custody| self.proof(node, custody)) {
+                (receipt, ack.proof) = (Some(signed), Some(proof));
+            }
             let id = self.nodes[node].carried.get(&(link, rank, ack.seq)).copied();
             // What does not verify has an id that nobody signed.
             let id = id.unwrap_or(MessageId(liaison_protocol::Hash::ZERO));
             self.note(Step::Acknowledged { node, link, rank, seq: ack.seq, ack: facts_of(id, &ack) });
             frames.push((id, ack));
         }
-        self.transmit(node, link, Frame::Acks { rank, acks: frames });
+        self.transmit(node, link, Frame::Acks { rank, acks: frames, receipt });
     }
 
-    pub(super) fn acked(&mut self, node: NodeNo, link: LinkKey, rank: u8, acks: Vec<(MessageId, Ack)>) {
+    pub(super) fn acked(
+        &mut self,
+        node: NodeNo,
+        link: LinkKey,
+        rank: u8,
+        acks: Vec<(MessageId, Ack)>,
+        receipt: Option<Bytes>,
+    ) {
         let mut own = Vec::new();
         for (id, ack) in acks {
             if self.nodes[node].faults.false_seqs.remove(&(link, rank, ack.seq)) {
@@ -139,7 +160,9 @@ impl World<'_> {
             }
             own.push(ack);
         }
+        self.hold_acks(node, own.clone(), receipt);
         self.handle(node, Event::Acked { link, rank, acks: own });
+        self.hold_acks(node, Vec::new(), None);
     }
 
     pub(super) fn receive(&mut self, node: NodeNo, from: NodeNo, link: LinkKey, rank: u8, transfer: Transfer) {
@@ -163,13 +186,21 @@ impl World<'_> {
         if self.plays(node, Trick::Swallow) {
             let ack = Ack { seq, taken: branch, duplicate: vec![], refused: vec![], proof: None };
             self.note(Step::Acknowledged { node, link, rank, seq, ack: facts_of(id, &ack) });
-            return self.transmit(node, link, Frame::Acks { rank, acks: vec![(id, ack)] });
+            return self.transmit(node, link, Frame::Acks { rank, acks: vec![(id, ack)], receipt: None });
         }
-        let Ok(stored) = self.nodes[node].disk.envelope(&id) else { return self.rotten(node) };
-        let local = (self.nodes[node].kind == NodeKind::Daemon).then(|| self.open(node, &envelope));
+        let Ok(stored) = self.nodes[node].disk().envelope(&id) else { return self.rotten(node) };
+        let local = if self.nodes[node].desk.is_some() {
+            self.offer(node, &envelope, &branch, (link, rank, seq))
+        } else {
+            (self.nodes[node].kind == NodeKind::Daemon).then(|| self.open(node, &envelope))
+        };
+        if !self.nodes[node].is_up() {
+            return;
+        }
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok());
-        let disk = &self.nodes[node].disk;
+        let disk = self.nodes[node].disk();
         let seen = branch.iter().map(|index| disk.remembered(&DedupeKey { id, index: *index })).collect();
+        drop(disk);
         let received = Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local };
         self.handle(node, Event::Received(Box::new(received)));
     }
@@ -189,7 +220,7 @@ impl World<'_> {
 
     fn send(&mut self, node: NodeNo, send: Send) {
         let Some(peer) = self.nodes[node].links.get(&send.link).copied() else { return };
-        let Ok(bytes) = self.nodes[node].disk.envelope(&send.id) else { return self.rotten(node) };
+        let Ok(bytes) = self.nodes[node].disk().envelope(&send.id) else { return self.rotten(node) };
         let Send { link, rank, seq, id, attempt, branch, path, accepted } = send;
         let transfer = Carried { id, branch: branch.clone(), attempt, path: self.numbers(&path) };
         self.note(Step::Sent { node, peer, link, rank, seq, transfer });

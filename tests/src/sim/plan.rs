@@ -7,6 +7,8 @@ use liaison_protocol::Precedence;
 pub struct Plan {
     /// Where it comes from; seeds the delays, too.
     pub seed: u64,
+    /// Whether the real office is behind each daemon, or an agency that keeps to its rules with records of its own.
+    pub office: bool,
     /// Who takes part.
     pub shape: Shape,
     /// How fast the world is.

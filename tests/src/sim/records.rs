@@ -92,7 +92,7 @@ pub(super) fn fact(table: Table, key: &[u8], value: &[u8]) -> Option<Fact> {
     if table == Table::Inbox {
         let (sender, text) = value.split_at_checked(2)?;
         let sender = u16::from_be_bytes(sender.try_into().ok()?).into();
-        return Some(Fact::Inbox { id: id(key)?, sender, text: String::from_utf8_lossy(text).into_owned() });
+        return Some(Fact::Inbox { id: id(key)?, sender, text: Some(String::from_utf8_lossy(text).into_owned()) });
     }
     if table != Table::Outbox {
         return None;

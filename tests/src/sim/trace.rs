@@ -67,6 +67,8 @@ pub enum Step {
     Roster { node: NodeNo, version: u32, genuine: bool },
     /// A transfer leaves.
     Sent { node: NodeNo, peer: NodeNo, link: LinkKey, rank: u8, seq: u64, transfer: Carried },
+    /// An application reads a message that has come.
+    Shown { node: NodeNo, id: MessageId, sender: NodeNo, text: String },
     /// A node starts from its disk.
     Started { node: NodeNo },
     /// An agency submits a message of its own, for the first time or again.
@@ -142,10 +144,12 @@ pub enum Fact {
     Closed { id: MessageId, index: u16 },
     /// An id is forgotten.
     Forgot { id: MessageId, index: u16 },
-    /// A message is in the inbox.
-    Inbox { id: MessageId, sender: NodeNo, text: String },
+    /// A message is in the inbox, and announced. Without its text, its application says what that is ([`Step::Shown`]).
+    Inbox { id: MessageId, sender: NodeNo, text: Option<String> },
     /// An id is remembered.
     Known { id: MessageId, index: u16, attempt: u8, held: bool, until: Timestamp },
+    /// A message is listed in an inbox.
+    Listed { id: MessageId },
     /// The sender keeps a message for this recipient.
     Open { id: MessageId, index: u16, attempt: u8 },
     /// The sender has a delivery receipt.
@@ -154,6 +158,10 @@ pub enum Fact {
     Queued { place: QueuePlace, id: MessageId, index: u16, bytes: u32, expires: Timestamp },
     /// The sender knows that its message will not arrive, from whom, and why.
     Told { id: MessageId, index: u16, by: NodeNo, reason: u16 },
+    /// The sender keeps a message no longer, so that it could send it again: for no recipient.
+    Settled { id: MessageId },
+    /// The sender keeps a message, so that it can send it again.
+    Unsettled { id: MessageId },
     /// An entry has left.
     Unqueued { place: QueuePlace, id: MessageId },
 }

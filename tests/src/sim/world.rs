@@ -1,6 +1,6 @@
 //! The world: one queue of events in order of time, and the nodes that they happen to.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use bytes::Bytes;
 use liaison_core::{Event, LinkKey};
@@ -10,6 +10,7 @@ use liaison_protocol::{MessageId, Timestamp};
 use super::fixture::Federation;
 use super::network::{Frame, Link, Pair};
 use super::node::SimNode;
+use super::office::Keys;
 use super::plan::{Place, Plan};
 use super::rng::SimRng;
 use super::trace::{NodeNo, Step, Trace};
@@ -42,6 +43,7 @@ pub(super) enum What {
     Start { node: NodeNo },
     Submit { mail: usize },
     Timer { node: NodeNo, at_ms: u64 },
+    Wake { node: NodeNo, at_ms: u64 },
 }
 
 /// See the module.
@@ -57,6 +59,11 @@ pub(super) struct World<'a> {
     order: u64,
     pub(super) now_ms: u64,
     pub(super) trace: Trace,
+    /// Offices that have something to do now.
+    pub(super) stirred: BTreeSet<NodeNo>,
+    /// What offices have put into their outboxes, and for how many recipients.
+    pub(super) sent: BTreeMap<MessageId, usize>,
+    pub(super) keys: Keys,
     /// Ids of the plan's messages, once they are submitted.
     pub(super) mail: BTreeMap<usize, MessageId>,
     /// What a network of broken frames does, and until when.
@@ -103,6 +110,7 @@ pub fn run(plan: &Plan) -> Report {
         frames += u64::from(matches!(what, What::Frame { .. }));
         world.now_ms = at;
         world.step(what);
+        world.run_offices();
     };
     Report {
         plan: plan.clone(),
@@ -118,7 +126,8 @@ pub fn run(plan: &Plan) -> Report {
 impl<'a> World<'a> {
     fn new(plan: &'a Plan) -> Self {
         let federation = Federation::make(&plan.shape);
-        let nodes = (0..federation.names.len()).map(|number| SimNode::new(number, &federation)).collect();
+        let nodes: Vec<_> = (0..federation.names.len()).map(|number| SimNode::new(number, &federation)).collect();
+        let keys = if plan.office { Keys::exchange(&nodes, &federation, plan.seed) } else { Keys::default() };
         let pairs = Pair::all(&plan.shape, &federation);
         Self {
             plan,
@@ -132,6 +141,9 @@ impl<'a> World<'a> {
             order: 0,
             now_ms: 0,
             trace: Trace::default(),
+            stirred: BTreeSet::new(),
+            sent: BTreeMap::new(),
+            keys,
             mail: BTreeMap::new(),
             frames: (0, [0; 3]),
             captured: VecDeque::new(),
@@ -191,6 +203,7 @@ impl<'a> World<'a> {
             What::Spoof { node } => self.spoof(node),
             What::Start { node } => self.start(node),
             What::Submit { mail } => self.submit(mail),
+            What::Wake { node, at_ms } => self.wake(node, at_ms),
             What::Timer { node, at_ms } => {
                 if self.nodes[node].timer_ms == Some(at_ms) {
                     self.nodes[node].timer_ms = None;
@@ -207,6 +220,7 @@ impl<'a> World<'a> {
         let seed = self.rng.next();
         self.nodes[node].start(seed, self.plan.shape.rate);
         self.note(Step::Started { node });
+        self.open_desk(node, seed);
         self.dial_all(node);
         let life = self.nodes[node].life;
         self.housekeep(node, life);

@@ -52,16 +52,62 @@ pub(super) fn once_an_attempt(model: &Model<'_>, at_ms: u64, step: &Step, found:
 
 /// I3: what is delivered is what the named sender wrote, to a recipient of its choice.
 pub(super) fn authentic(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
-    let Step::Commit { node, facts, .. } = step else { return };
-    for fact in facts {
-        let Fact::Inbox { id, sender, text } = fact else { continue };
-        let Some(submitted) = model.submitted.get(id) else {
-            found.add("I3", at_ms, format!("{id:?} at node {node} was never written"));
-            continue;
-        };
-        if submitted.node != *sender || submitted.text != *text || !submitted.recipients.contains(node) {
-            found.add("I3", at_ms, format!("{id:?} at node {node} is not what node {} wrote", submitted.node));
+    match step {
+        Step::Commit { node, facts, .. } => {
+            for fact in facts {
+                if let Fact::Inbox { id, sender, text } = fact {
+                    is_authentic(model, at_ms, *node, (*id, *sender, text.as_deref()), found);
+                }
+            }
         }
+        Step::Shown { node, id, sender, text } => is_authentic(model, at_ms, *node, (*id, *sender, Some(text)), found),
+        _ => {}
+    }
+}
+
+fn is_authentic(
+    model: &Model<'_>,
+    at_ms: u64,
+    node: NodeNo,
+    (id, sender, text): (MessageId, NodeNo, Option<&str>),
+    found: &mut Found,
+) {
+    let Some(submitted) = model.submitted.get(&id) else {
+        return found.add("I3", at_ms, format!("{id:?} at node {node} was never written"));
+    };
+    let other_text = text.is_some_and(|text| submitted.text != *text);
+    if submitted.node != sender || other_text || !submitted.recipients.contains(&node) {
+        found.add("I3", at_ms, format!("{id:?} at node {node} is not what node {} wrote", submitted.node));
+    }
+}
+
+/// I2, as an application sees it: it reads a message once, what is in its inbox, and none under two names.
+pub(super) fn shown_once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Shown { node, id, text, .. } = step else { return };
+    let state = &model.nodes[*node];
+    if let Some(before) = state.shown.get(text) {
+        found.add("I2", at_ms, format!("node {node} hands {id:?} to its application, which has had it as {before:?}"));
+    }
+    if !state.disk.inbox.contains_key(id) {
+        found.add("I2", at_ms, format!("node {node} hands {id:?} to its application: not in its inbox"));
+    }
+}
+
+/// What comes into an inbox is announced in the same commit, and what is announced is there.
+pub(super) fn announced(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    if !model.plan.office {
+        return;
+    }
+    let listed = |fact: &Fact| if let Fact::Listed { id } = fact { Some(*id) } else { None };
+    let told = |fact: &Fact| if let Fact::Inbox { id, .. } = fact { Some(*id) } else { None };
+    let sorted = |of: &dyn Fn(&Fact) -> Option<MessageId>| {
+        let mut ids: Vec<MessageId> = facts.iter().filter_map(of).collect();
+        ids.sort_unstable();
+        ids
+    };
+    if sorted(&listed) != sorted(&told) {
+        found.add("I2", at_ms, format!("node {node} lists messages that it does not announce, or announces others"));
     }
 }
 
@@ -120,6 +166,11 @@ pub(super) fn removed_only_when_taken_or_told(model: &Model<'_>, at_ms: u64, ste
                 found.add("I5", at_ms, format!("node {node} keeps {id:?}/{index} no longer, and does not know why"));
             }
         }
+        if let Fact::Settled { id } = fact
+            && let Some((_, index)) = model.nodes[*node].disk.open.range((*id, 0)..=(*id, u16::MAX)).next()
+        {
+            found.add("I5", at_ms, format!("node {node} keeps {id:?} no longer, and {index} waits for it"));
+        }
     }
 }
 
@@ -152,6 +203,9 @@ pub(super) fn fail_stop(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut 
         | Step::Commit { node, .. }
         | Step::Durable { node, .. }
         | Step::Sent { node, .. } => *node,
+        Step::Died { node, why, .. } if why.starts_with("its office") => {
+            return found.add("I7", at_ms, format!("node {node} stops, and its disk is sound: {why}"));
+        }
         _ => return,
     };
     if model.nodes[node].down {

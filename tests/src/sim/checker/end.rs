@@ -39,6 +39,9 @@ pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
         if let Some((id, index)) = state.disk.open.first() {
             found.add("I6", model.now_ms, format!("node {node} still waits for {id:?}/{index}"));
         }
+        if let Some(id) = state.disk.unsettled.first() {
+            found.add("I6", model.now_ms, format!("node {node} still keeps {id:?} to send it again"));
+        }
     }
     for (part, submitted) in parts(model).filter(|(_, submitted)| submitted.accepted) {
         let delivered = model.delivered_ms.get(&part);
@@ -47,6 +50,15 @@ pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
         if *ended_ms > bound_ms {
             let (id, index) = part;
             found.add("I6", *ended_ms, format!("{id:?}/{index} ended later than {bound_ms} ms"));
+        }
+    }
+}
+
+/// I1, to the end: what is in an inbox was read by its application, which follows it.
+pub(super) fn shown(model: &Model<'_>, found: &mut Found) {
+    for (node, state) in model.nodes.iter().enumerate().filter(|_| model.plan.office) {
+        for id in state.disk.inbox.keys().filter(|id| !state.shown.values().any(|shown| shown == *id)) {
+            found.add("I1", model.now_ms, format!("{id:?} is in the inbox of node {node}, and was never shown"));
         }
     }
 }

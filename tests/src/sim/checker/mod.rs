@@ -39,9 +39,11 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 17] = [
+const AT_STEP: [AtStep; 19] = [
     custody::sent_is_held,
     custody::once,
+    custody::shown_once,
+    custody::announced,
     custody::once_an_attempt,
     custody::authentic,
     custody::acknowledged_is_durable,
@@ -59,7 +61,8 @@ const AT_STEP: [AtStep; 17] = [
     truth::accused_for_cause,
 ];
 
-const AT_END: [AtEnd; 5] = [end::custody, end::sent_again, end::drains, end::isolation, truth::refused_for_cause];
+const AT_END: [AtEnd; 6] =
+    [end::custody, end::sent_again, end::drains, end::shown, end::isolation, truth::refused_for_cause];
 
 /// Every violation of the run, in order of time; the end's come last.
 #[must_use]

@@ -8,7 +8,7 @@ use liaison_protocol::{MessageId, Timestamp};
 
 use crate::sim::fixture::{ROSTER_LIFE, START};
 use crate::sim::plan::{Change, FaultKind, Plan};
-use crate::sim::trace::{Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
+use crate::sim::trace::{AckFacts, Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
 use crate::sim::world::Report;
 
 /// A message and which of its recipients.
@@ -32,6 +32,8 @@ pub(super) struct Disk {
     pub(super) known: BTreeMap<Part, (Timestamp, u8)>,
     pub(super) inbox: BTreeMap<MessageId, u64>,
     pub(super) open: BTreeSet<Part>,
+    /// Messages that are kept so that they can be sent again.
+    pub(super) unsettled: BTreeSet<MessageId>,
     pub(super) told: BTreeMap<Part, u16>,
     pub(super) receipted: BTreeSet<Part>,
 }
@@ -89,6 +91,10 @@ pub(super) struct NodeState {
     /// Parts that a next holder has acknowledged, in this life.
     pub(super) acked: BTreeSet<Part>,
     pub(super) ended: BTreeMap<Part, End>,
+    /// What next hops refused for good, and why.
+    pub(super) refused: BTreeSet<(Part, u16)>,
+    /// What the application has read, by its text.
+    pub(super) shown: BTreeMap<String, MessageId>,
     /// Until when a refused part's queue waits.
     pub(super) waits: BTreeMap<(Part, LinkKey), u64>,
     snapshots: BTreeMap<u64, Disk>,
@@ -180,14 +186,7 @@ impl<'a> Model<'a> {
 
     pub(super) fn apply(&mut self, at_ms: u64, step: &Step) {
         match step {
-            Step::AckReceived { node, link, rank, seq, ack } => {
-                self.in_flight.remove(&(*node, *link, *rank, *seq));
-                let state = &mut self.nodes[*node];
-                state.acked.extend(ack.taken.iter().chain(&ack.duplicate).map(|index| (ack.id, *index)));
-                for (index, _, retry_ms) in ack.refused.iter().filter(|(_, _, retry_ms)| *retry_ms > 0) {
-                    state.waits.insert(((ack.id, *index), *link), at_ms + u64::from(*retry_ms).min(3_600_000));
-                }
-            }
+            Step::AckReceived { node, link, rank, seq, ack } => self.hear(at_ms, (*node, *link, *rank, *seq), ack),
             Step::Answered { id, done: true, .. } => {
                 self.submitted.entry(*id).and_modify(|submitted| submitted.accepted = true);
             }
@@ -220,6 +219,7 @@ impl<'a> Model<'a> {
             Step::Sent { node, link, rank, seq, transfer, .. } => {
                 self.in_flight.insert((*node, *link, *rank, *seq), transfer.clone());
             }
+            Step::Shown { node, id, text, .. } => drop(self.nodes[*node].shown.insert(text.clone(), *id)),
             Step::Started { node } => (self.nodes[*node].down, self.nodes[*node].draining) = (false, false),
             Step::Submitted { node, id, recipients, rank, kind, text, expires } if *kind != MailKind::Again => {
                 let new = Submitted {
@@ -244,6 +244,21 @@ impl<'a> Model<'a> {
             }
             // What follows from the others shows in commits and frames.
             _ => {}
+        }
+    }
+
+    /// A next hop says what it has taken, and what not.
+    fn hear(&mut self, at_ms: u64, transfer: TransferKey, ack: &AckFacts) {
+        self.in_flight.remove(&transfer);
+        let (node, link, ..) = transfer;
+        let state = &mut self.nodes[node];
+        state.acked.extend(ack.taken.iter().chain(&ack.duplicate).map(|index| (ack.id, *index)));
+        for (index, reason, retry_ms) in &ack.refused {
+            let part = (ack.id, *index);
+            match u64::from(*retry_ms) {
+                0 => drop(state.refused.insert((part, *reason))),
+                wait_ms => drop(state.waits.insert((part, link), at_ms + wait_ms.min(3_600_000))),
+            }
         }
     }
 
@@ -333,6 +348,9 @@ impl<'a> Model<'a> {
                 self.nodes[node].acked.remove(&(id, index));
                 self.nodes[node].ended.remove(&(id, index));
             }
+            Fact::Listed { .. } => {}
+            Fact::Settled { id } => drop(disk.unsettled.remove(&id)),
+            Fact::Unsettled { id } => drop(disk.unsettled.insert(id)),
             Fact::Receipted { id, index } => drop(disk.receipted.insert((id, index))),
             Fact::Told { id, index, by, reason } => {
                 disk.told.insert((id, index), reason);

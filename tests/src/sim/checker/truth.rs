@@ -34,7 +34,9 @@ pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, foun
     let Step::Commit { node, facts, .. } = step else { return };
     for fact in facts {
         match fact {
-            Fact::Told { id, index, by, reason } if by != node && !is_so(model, *by, (*id, *index), *reason) => {
+            Fact::Told { id, index, by, reason }
+                if by != node && !is_so(model, (*node, *by), (*id, *index), *reason) =>
+            {
                 found.add("I13", at_ms, format!("node {node} was told of an end that node {by} did not make"));
             }
             Fact::Receipted { id, index } => {
@@ -48,9 +50,13 @@ pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, foun
     }
 }
 
-/// Whether this node has ended custody of this part, for this reason; of a hostile one anything may be.
-fn is_so(model: &Model<'_>, by: NodeNo, part: Part, reason: u16) -> bool {
-    model.nodes[by].hostile || model.notices.contains(&(by, part, reason))
+/// Whether this node has ended custody of this part, for this reason; or has refused it, and the sender ended it for
+/// that. Of a hostile one anything may be.
+fn is_so(model: &Model<'_>, (node, by): (NodeNo, NodeNo), part: Part, reason: u16) -> bool {
+    let refused = model.nodes[node].refused.contains(&(part, reason)) && model.is_relay(by);
+    model.nodes[by].hostile
+        || model.notices.contains(&(by, part, reason))
+        || (refused && model.notices.contains(&(node, part, reason)))
 }
 
 /// No peer is said to have lost something that has lost nothing ([CONS-2]).

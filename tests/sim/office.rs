@@ -1,0 +1,54 @@
+//! The real office behind the daemons, under plans that were made for it or not.
+
+use liaison_tests::sim::{Fact, MailKind, Plan, Report, Step, check, found, run};
+
+/// Each costs as much as several plans without the office.
+const SEEDS: u64 = 24;
+
+fn with_office(plan: Plan) -> Plan {
+    Plan { office: true, ..plan }
+}
+
+fn sound(plan: &Plan) -> Report {
+    let report = run(plan);
+    assert_eq!(check(&report), [], "{plan:#?}");
+    report
+}
+
+fn count(report: &Report, what: impl Fn(&Step) -> bool) -> usize {
+    report.trace.steps.iter().filter(|(_, step)| what(step)).count()
+}
+
+fn has_fact(step: &Step, what: impl Fn(&Fact) -> bool) -> bool {
+    matches!(step, Step::Commit { facts, .. } if facts.iter().any(what))
+}
+
+#[test]
+fn every_plan_that_was_written_by_hand_is_sound_with_the_real_office() {
+    for (name, plan) in found::scenarios() {
+        let violations = check(&run(&with_office(plan)));
+        assert_eq!(violations, [], "{name}");
+    }
+}
+
+// [CUST-12] [RCPT-1]
+#[test]
+fn seeds_are_sound_with_the_real_office() {
+    let reports: Vec<Report> = (0..SEEDS).map(|seed| sound(&with_office(Plan::draw(seed)))).collect();
+    let all = |what: fn(&Step) -> bool| reports.iter().map(|report| count(report, what)).sum::<usize>();
+    let shown = all(|step| matches!(step, Step::Shown { .. }));
+    let receipted = all(|step| has_fact(step, |fact| matches!(fact, Fact::Receipted { .. })));
+    let again = all(|step| matches!(step, Step::Submitted { kind: MailKind::Again, .. }));
+    assert!(shown > 100 && receipted > 100 && again > 0, "{shown} shown, {receipted} receipted, {again} sent again");
+}
+
+#[test]
+fn one_seed_gives_one_trace_with_the_real_office() {
+    let report = |seed| run(&with_office(Plan::draw(seed)));
+    let lines = |report: &Report| report.trace.lines().collect::<Vec<_>>();
+    for seed in [3, 11] {
+        let (one, other) = (report(seed), report(seed));
+        assert_eq!(lines(&one), lines(&other));
+        assert_eq!(one.trace.digest(), other.trace.digest());
+    }
+}

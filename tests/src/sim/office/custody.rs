@@ -1,0 +1,166 @@
+//! Receipts of custody on their way back to the sender, as the product's run loop makes, passes on and verifies them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use liaison_core::action::{Passed, Taken};
+use liaison_core::op::DedupeKey;
+use liaison_core::{Event, LinkKey};
+use liaison_node::local::{Custody, OwnEvent};
+use liaison_protocol::frame::{Ack, CustodyProof};
+use liaison_protocol::receipt::{CustodyLeaf, Proof, SignedReceipt, UnsignedReceipt, check_custody};
+use liaison_protocol::{MessageId, NodeId, Timestamp};
+
+use crate::sim::network::Frame;
+use crate::sim::trace::NodeNo;
+use crate::sim::world::World;
+
+/// What a node knows of receipts, in one life.
+#[derive(Default)]
+pub(in crate::sim) struct Receipts {
+    /// For the commit under way.
+    unsigned: Option<UnsignedReceipt>,
+    /// For the commit that has just ended.
+    signed: Option<(UnsignedReceipt, Bytes)>,
+    /// Who handed over what has left.
+    origins: BTreeMap<MessageId, NodeId>,
+    /// For peers without a link, until they have one.
+    kept: BTreeMap<NodeId, Vec<CustodyProof>>,
+    /// The acknowledgements that are being handled, with their receipt.
+    acked: Option<(Vec<Ack>, Bytes)>,
+}
+
+impl World<'_> {
+    /// A relay's commit takes custody: its receipt is made now, and signed once it is durable ([RCPT-1]).
+    pub(in crate::sim) fn claim(&mut self, node: NodeNo, taken: &[Taken], now: Timestamp) {
+        self.nodes[node].receipts.unsigned = None;
+        if !self.plan.office || !self.federation.is_relay(node) || taken.is_empty() {
+            return;
+        }
+        let leaves: Vec<CustodyLeaf> =
+            taken.iter().map(|taken| leaf(taken.id, &taken.from, now, &taken.indices)).collect();
+        let (issuer, chain) = self.nodes[node].chain(self.federation.signer(node));
+        let receipt = chain.next_custody(&issuer, &leaves, now);
+        self.nodes[node].receipts.unsigned = Some(receipt);
+    }
+
+    /// What was claimed is durable: while this commit's actions are carried out, they find its receipt.
+    pub(in crate::sim) fn sign_claim(&mut self, node: NodeNo) {
+        let signer = self.federation.signer(node);
+        let receipts = &mut self.nodes[node].receipts;
+        receipts.signed = receipts.unsigned.take().map(|receipt| {
+            let signed = receipt.sign(signer).expect("keys in memory sign").encode().into();
+            (receipt, signed)
+        });
+    }
+
+    pub(in crate::sim) fn put_claim_away(&mut self, node: NodeNo) {
+        self.nodes[node].receipts.signed = None;
+    }
+
+    /// The receipt of the commit that has just ended, and the proof of its `custody`th leaf.
+    pub(in crate::sim) fn proof(&self, node: NodeNo, custody: usize) -> Option<(Bytes, Bytes)> {
+        let (receipt, signed) = self.nodes[node].receipts.signed.as_ref()?;
+        let proof = receipt.proof(u32::try_from(custody).ok()?)?;
+        Some((signed.clone(), proof.encode().into()))
+    }
+
+    /// A receipt anew, for whoever asked.
+    pub(in crate::sim) fn attest(&mut self, node: NodeNo, link: LinkKey, custody: usize, taken: &Taken) {
+        let Some((receipt, proof)) = self.proof(node, custody) else { return };
+        let Some(time) = time_of(&receipt) else { return };
+        let leaf = leaf(taken.id, &taken.from, time, &taken.indices).encode().into();
+        let proof = CustodyProof { id: taken.id, indices: taken.indices.clone(), receipt, proof, leaf };
+        self.transmit(node, link, Frame::Custody(vec![proof]));
+    }
+
+    /// While the core hears of these acknowledgements, what it says of them finds their receipt.
+    pub(in crate::sim) fn hold_acks(&mut self, node: NodeNo, acks: Vec<Ack>, receipt: Option<Bytes>) {
+        self.nodes[node].receipts.acked = receipt.map(|receipt| (acks, receipt));
+    }
+
+    /// The next holder has acknowledged: its proof goes back one hop, or is this agency's own.
+    pub(in crate::sim) fn pass_back(&mut self, node: NodeNo, passed: &Passed) -> Option<Event> {
+        let me = self.nodes[node].id.clone();
+        let own = passed.from == me;
+        if !own && self.plan.office {
+            self.nodes[node].receipts.origins.insert(passed.id, passed.from.clone());
+        }
+        let (acks, receipt) = self.nodes[node].receipts.acked.as_ref()?;
+        let proof = acks.iter().find(|ack| ack.seq == passed.seq)?.proof.clone()?;
+        let leaf = leaf(passed.id, &me, time_of(receipt)?, &passed.indices).encode().into();
+        let proof =
+            CustodyProof { id: passed.id, indices: passed.indices.clone(), receipt: receipt.clone(), proof, leaf };
+        if own {
+            return self.own_proof(node, &proof);
+        }
+        self.send_proofs(node, &passed.from, vec![proof]);
+        None
+    }
+
+    pub(in crate::sim) fn custody_came(&mut self, node: NodeNo, proofs: Vec<CustodyProof>) {
+        for proof in proofs {
+            if self.nodes[node].desk.is_some() {
+                if let Some(event) = self.own_proof(node, &proof) {
+                    self.handle(node, event);
+                }
+            } else if let Some(from) = self.origin_of(node, &proof) {
+                self.send_proofs(node, &from, vec![proof]);
+            }
+        }
+    }
+
+    fn origin_of(&self, node: NodeNo, proof: &CustodyProof) -> Option<NodeId> {
+        if let Some(from) = self.nodes[node].receipts.origins.get(&proof.id) {
+            return Some(from.clone());
+        }
+        let key = DedupeKey { id: proof.id, index: *proof.indices.first()? };
+        self.nodes[node].disk().remembered(&key)?.from.filter(|from| *from != self.nodes[node].id)
+    }
+
+    fn send_proofs(&mut self, node: NodeNo, to: &NodeId, proofs: Vec<CustodyProof>) {
+        let to_peer = |(link, peer): (&LinkKey, &NodeNo)| (self.nodes[*peer].id == *to).then_some(*link);
+        match self.nodes[node].links.iter().find_map(to_peer) {
+            Some(link) => self.transmit(node, link, Frame::Custody(proofs)),
+            None => self.nodes[node].receipts.kept.entry(to.clone()).or_default().extend(proofs),
+        }
+    }
+
+    /// A peer is here that proofs may be kept for.
+    pub(in crate::sim) fn send_kept_proofs(&mut self, node: NodeNo, peer: NodeNo) {
+        let peer = self.nodes[peer].id.clone();
+        if let Some(proofs) = self.nodes[node].receipts.kept.remove(&peer) {
+            self.send_proofs(node, &peer, proofs);
+        }
+    }
+
+    /// A proof about a message of this agency's own: believed only as far as it verifies.
+    fn own_proof(&mut self, node: NodeNo, proof: &CustodyProof) -> Option<Event> {
+        let leaf = CustodyLeaf::decode(&proof.leaf).ok()?;
+        let path = Proof::decode(&proof.proof).ok()?;
+        let roster = self.nodes[node].roster().clone();
+        let body = SignedReceipt::decode(&proof.receipt).ok()?.verify(&roster).ok()?;
+        check_custody(&body, &path, &leaf, &roster).ok()?;
+        if leaf.id != proof.id {
+            return None;
+        }
+        let custody = Custody {
+            id: leaf.id,
+            indices: leaf.indices,
+            holder: body.issuer,
+            from: leaf.received_from,
+            at: leaf.time,
+            receipt: proof.receipt.clone(),
+            proof: proof.proof.clone(),
+        };
+        self.progress(node, OwnEvent::Custody(Box::new(custody)))
+    }
+}
+
+fn leaf(id: MessageId, from: &NodeId, time: Timestamp, indices: &[u16]) -> CustodyLeaf {
+    CustodyLeaf { id, received_from: from.clone(), time, indices: indices.to_vec() }
+}
+
+fn time_of(receipt: &Bytes) -> Option<Timestamp> {
+    Some(SignedReceipt::decode(receipt).ok()?.decode_body().ok()?.time)
+}

@@ -1,0 +1,141 @@
+//! What the checker is told of the office's records: read by their form on the disk, as an auditor would, and not by the
+//! office's own code.
+
+use bytes::Bytes;
+use liaison_core::op::{Op, Table};
+use liaison_protocol::inner::Tlp;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Precedence, Timestamp, codec};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::sim::trace::{Fact, NodeNo};
+use crate::sim::world::World;
+
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// A record of the event stream.
+#[derive(Serialize, Deserialize)]
+struct EventRecord {
+    at: Timestamp,
+    what: What,
+    id: Option<MessageId>,
+    agency: Option<AgencyId>,
+    node: Option<NodeId>,
+    precedence: Option<Precedence>,
+    tlp: Option<Tlp>,
+    detail: String,
+}
+
+/// In the order of their numbers on the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum What {
+    Stored,
+    Custody,
+    Delivered,
+    Read,
+    Undeliverable,
+    Cancelled,
+    Resealed,
+    Received,
+    Complete,
+    LinkUp,
+    LinkDown,
+    RosterChanged,
+    Resubmitted,
+}
+
+/// What became of a message for one recipient, as far as anything but its kind is read of it.
+#[derive(Serialize, Deserialize)]
+enum Became {
+    Delivered,
+    Read,
+    Refused { envelope: MessageId, by: NodeId, reason: RefusalReason, detail: String, at: Timestamp, receipt: Bytes },
+}
+
+/// Kinds of what became of a message, at the end of its key.
+const DELIVERED: u8 = 1;
+const REFUSED: u8 = 3;
+const CANCELLED: u8 = 4;
+
+/// The message that these operations put into the outbox.
+pub(super) fn stored(ops: &[Op]) -> Option<MessageId> {
+    ops.iter().filter_map(event).find(|event| event.what == What::Stored)?.id
+}
+
+fn event(op: &Op) -> Option<EventRecord> {
+    match op {
+        Op::Put { table: Table::Events, value, .. } => Some(read(value)),
+        _ => None,
+    }
+}
+
+fn read<T: Serialize + DeserializeOwned>(value: &[u8]) -> T {
+    codec::decode("a record of the office", value, RECORD_BYTES_MAX).expect("its form on the disk is known")
+}
+
+impl World<'_> {
+    /// What an office's commit changes.
+    pub(in crate::sim) fn office_facts(&self, node: NodeNo, ops: &[Op]) -> Vec<Fact> {
+        let mut facts = Vec::with_capacity(ops.len());
+        for op in ops {
+            match op {
+                Op::Put { table, key, value } => self.put_facts(node, (*table, key), value, &mut facts),
+                Op::Delete { table: Table::Outbox, key } => {
+                    facts.extend(key.strip_prefix(b"o").and_then(id).map(|id| Fact::Settled { id }));
+                }
+                Op::Delete { .. } => {}
+                other => facts.extend(Fact::of(other)),
+            }
+        }
+        facts
+    }
+
+    fn put_facts(&self, node: NodeNo, (table, key): (Table, &[u8]), value: &[u8], facts: &mut Vec<Fact>) {
+        match (table, key.split_first()) {
+            (Table::Events, _) => self.event_facts(&read(value), facts),
+            (Table::Inbox, Some((b'h', key))) => facts.extend(id(key).map(|id| Fact::Listed { id })),
+            (Table::Outbox, Some((b'r', key))) => {
+                let Some((id, index, kind)) = part(key) else { return };
+                let by_itself = |reason: RefusalReason| Fact::Told { id, index, by: node, reason: reason.code() };
+                facts.push(match kind {
+                    DELIVERED => Fact::Receipted { id, index },
+                    CANCELLED => by_itself(RefusalReason::Cancelled),
+                    REFUSED => {
+                        let Became::Refused { by, reason, .. } = read(value) else { return };
+                        let by = self.federation.number(&by).expect("a name of the plan");
+                        Fact::Told { id, index, by, reason: reason.code() }
+                    }
+                    _ => return,
+                });
+                facts.push(Fact::Closed { id, index });
+            }
+            _ => {}
+        }
+    }
+
+    fn event_facts(&self, event: &EventRecord, facts: &mut Vec<Fact>) {
+        match (event.what, event.id, &event.agency) {
+            (What::Received, Some(id), Some(sender)) => {
+                let sender = self.federation.number(&NodeId::from(sender)).expect("a name of the plan");
+                facts.push(Fact::Inbox { id, sender, text: None });
+            }
+            (What::Stored, Some(id), _) => {
+                let recipients = u16::try_from(self.sent.get(&id).copied().unwrap_or(0)).expect("few recipients");
+                facts.extend((0..recipients).map(|index| Fact::Open { id, index, attempt: 1 }));
+                facts.push(Fact::Unsettled { id });
+            }
+            _ => {}
+        }
+    }
+}
+
+fn part(key: &[u8]) -> Option<(MessageId, u16, u8)> {
+    let (id, rest) = key.split_first_chunk::<32>()?;
+    let (index, kind) = rest.split_first_chunk::<2>()?;
+    Some((MessageId(Hash(*id)), u16::from_be_bytes(*index), *kind.first()?))
+}
+
+fn id(key: &[u8]) -> Option<MessageId> {
+    key.try_into().ok().map(|id| MessageId(Hash(id)))
+}
