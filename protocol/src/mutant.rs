@@ -198,6 +198,8 @@ mutants! {
     RoomUncounted,
     /// frames that wait together change their order
     BatchReordered,
+    /// lanes share a window that two of them can use up
+    LanesShareOneWindow,
 
     // Rosters.
     /// one root signature less than the threshold is enough

@@ -12,7 +12,7 @@ use super::peers;
 use super::progress::Progress;
 use super::stream::{FrameReader, FrameWriter};
 use super::tls::tls_key;
-use super::transport::{CONTROL_PRIORITY, RELAY_LINK_WINDOW};
+use super::transport::CONTROL_PRIORITY;
 
 /// A link whose peer is proven and whose hello was good.
 pub(super) struct Established {
@@ -125,9 +125,6 @@ impl Streams {
         (hello, agreed): (Hello, Agreed),
         dialed: bool,
     ) -> Established {
-        if proven.role == Role::Relay {
-            connection.set_receive_window(RELAY_LINK_WINDOW.into());
-        }
         let id: LinkId = inner.next_link();
         let (shared, queues) = Shared::new(id, proven.node, proven.role, connection.clone(), self.progress);
         Established {

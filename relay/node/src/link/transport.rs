@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use liaison_protocol::frame::LANES;
+use liaison_protocol::mutant::{Mutant, planted};
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use sha2::Sha256;
@@ -12,15 +13,29 @@ use sha2::Sha256;
 use super::config::LinkTiming;
 use super::identity::LinkIdentity;
 
-/// Bytes that a peer may have under way on one stream: 32 Mbit/s over 250 ms.
-const STREAM_WINDOW: u32 = 1024 * 1024;
-/// Bytes that a peer may have under way on a link: what an agency can make us hold.
-const LINK_WINDOW: u32 = 2 * 1024 * 1024;
-/// The same, once the peer proved to be a relay: every stream can use its window to the full.
-pub(super) const RELAY_LINK_WINDOW: u32 = 12 * STREAM_WINDOW;
-/// Bytes that we keep for sending again. More than all streams' windows, so that bulk never keeps flash from being
+/// Streams on which a peer sends: control, its lanes, and its acknowledgements of our lanes.
+const STREAMS: u32 = 1 + 2 * LANES as u32;
+/// Bytes that a relay may have under way on one stream of a link that we dialed: 32 Mbit/s over 250 ms.
+const DIALED_STREAM_WINDOW: u32 = 1024 * 1024;
+/// The same for whoever dials us. Every agency does, so that it is less: [`STREAMS`] times this is what one can make us hold.
+const ACCEPTED_STREAM_WINDOW: u32 = 512 * 1024;
+/// Bytes that we keep for sending again. No less than all streams' windows, so that bulk never keeps flash from being
 /// handed to QUIC, where priorities rule.
-const SEND_WINDOW: u64 = 12 * STREAM_WINDOW as u64;
+const SEND_WINDOW: u64 = (STREAMS * DIALED_STREAM_WINDOW) as u64;
+
+const _: () = assert!(ACCEPTED_STREAM_WINDOW <= DIALED_STREAM_WINDOW);
+
+/// Bytes that a peer may have under way on a whole link: so many that it is always a stream's own window that is used up
+/// first. A sender counts against it what it handed to QUIC, sent or not; were it less, bulk that waits for a slow wire,
+/// or for us to read it, would keep flash and the control stream waiting ([LANE-4]).
+///
+/// Two more than there are streams: quinn says that there is room again when an eighth of all is free.
+const fn link_window(stream_window: u32) -> u32 {
+    let window = (STREAMS + 2) * stream_window;
+    assert!(window - window / 8 >= STREAMS * stream_window, "the last eighth is not told");
+    window
+}
+
 /// Assumed until measured: a handshake packet that is lost goes out again after three times this.
 const INITIAL_RTT: Duration = Duration::from_millis(200);
 /// Packets kept for a handshake that nobody has looked at yet, each and in all.
@@ -44,7 +59,8 @@ pub(super) fn lane_priority(rank: u8) -> i32 {
 }
 
 /// `streams` is how many the peer may open: its lanes, and the control stream if it dialed.
-fn transport(timing: &LinkTiming, streams: u8) -> TransportConfig {
+fn transport(timing: &LinkTiming, streams: u8, stream_window: u32) -> TransportConfig {
+    let link_window = if planted(Mutant::LanesShareOneWindow) { 4 * stream_window } else { link_window(stream_window) };
     let mut transport = TransportConfig::default();
     transport
         .keep_alive_interval(Some(timing.keep_alive))
@@ -53,8 +69,8 @@ fn transport(timing: &LinkTiming, streams: u8) -> TransportConfig {
         .max_concurrent_bidi_streams(VarInt::from(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)
-        .stream_receive_window(VarInt::from_u32(STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(LINK_WINDOW))
+        .stream_receive_window(VarInt::from_u32(stream_window))
+        .receive_window(VarInt::from_u32(link_window))
         .send_window(SEND_WINDOW);
     transport
 }
@@ -62,7 +78,7 @@ fn transport(timing: &LinkTiming, streams: u8) -> TransportConfig {
 /// For links that we dial. Whoever dials probes: a peer that has restarted answers the next packet with a reset, and
 /// mail that waits there for us moves within that time, not within the keep-alive's.
 pub(super) fn dialing(timing: &LinkTiming) -> Arc<TransportConfig> {
-    let mut transport = transport(timing, LANES);
+    let mut transport = transport(timing, LANES, DIALED_STREAM_WINDOW);
     transport.keep_alive_interval(Some(timing.keep_alive.min(timing.probe)));
     Arc::new(transport)
 }
@@ -71,7 +87,7 @@ pub(super) fn dialing(timing: &LinkTiming) -> Arc<TransportConfig> {
 pub(super) fn listening(tls: quinn::crypto::rustls::QuicServerConfig, timing: &LinkTiming) -> ServerConfig {
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
     server
-        .transport_config(Arc::new(transport(timing, LANES + 1)))
+        .transport_config(Arc::new(transport(timing, LANES + 1, ACCEPTED_STREAM_WINDOW)))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_ALL)

@@ -1,6 +1,6 @@
 //! What seeds have found, as plans that go straight for it.
 
-use super::plan::{Draw, Fault, Traffic};
+use super::plan::{Draw, Fault, Traffic, Weather};
 use super::*;
 
 /// Two nodes, quick and quiet.
@@ -74,6 +74,21 @@ fn what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind() {
         plan.traffic.burst_max = 12;
         (plan.events_max, plan.drowsy) = (1, true);
         plan.faults = vec![at(1000, Fault::CloseLinks { node: 0 }), at(2000, Fault::CloseLinks { node: 1 })];
+        keeps_all_promises(&plan);
+    }
+}
+
+/// All lanes shared a window that two of them could use up, with bytes that had not even been sent; then the control
+/// stream, and flash, waited until the peer had read them.
+// [LANE-4]
+#[test]
+fn what_waits_on_lanes_never_keeps_the_control_stream_waiting() {
+    for (seed, nodes) in (0..).zip([["ap-1", "ncb.ee"], ["ap-1", "eu-1"]]) {
+        let mut plan = pair(seed, nodes);
+        // Datagrams overtake each other all the time, which QUIC takes for loss: the link is slow.
+        plan.latency_max = Duration::from_millis(150);
+        plan.traffic = Traffic { burst_max: 12, envelope_bytes_max: 400_000, store: Duration::ZERO };
+        plan.faults = vec![at(20_000, Fault::Weather(Weather::FAIR))];
         keeps_all_promises(&plan);
     }
 }
