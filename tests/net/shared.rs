@@ -23,8 +23,19 @@ impl<'a> Mail<'a> {
 
     /// The id of one more message, accepted.
     pub(crate) fn send(&mut self) -> String {
+        self.send_with(&[])
+    }
+
+    /// The same, with an attachment of so many bytes.
+    pub(crate) fn send_large(&mut self, bytes: usize) -> String {
+        let file = self.fed.scratch().join(format!("large-{}.bin", self.sent.len()));
+        std::fs::write(&file, vec![7; bytes]).unwrap();
+        self.send_with(&["-a", file.to_str().unwrap()])
+    }
+
+    fn send_with(&mut self, arguments: &[&str]) -> String {
         let subject = self.sent.len().to_string();
-        let id = self.fed.send(FROM, TO, &["-s", &subject, "--body", "x"]);
+        let id = self.fed.send(FROM, TO, &[&["-s", &subject, "--body", "x"], arguments].concat());
         self.sent.push(id.clone());
         id
     }

@@ -21,7 +21,7 @@ mod process;
 mod wait;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -202,14 +202,14 @@ impl Federation {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), namespace.into());
     }
 
-    /// The relay listens on all addresses of its machine. Before it is started.
+    /// The relay listens on all addresses of its machine: those of IPv6, too, if `unspecified` is of it. Before it is started.
     ///
     /// # Panics
     /// It is no relay, or the configuration cannot be written.
-    pub fn listen_everywhere(&self, node: &str) {
+    pub fn listen_everywhere(&self, node: &str, unspecified: IpAddr) {
         let (config, address) = (self.files.relay_config(&relay(node)), self.quic_address(node));
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        let everywhere = format!("quic = \"0.0.0.0:{}\"", address.port());
+        let everywhere = format!("quic = \"{}\"", SocketAddr::new(unspecified, address.port()));
         let text = text.replace(&format!("quic = \"{address}\""), &everywhere);
         assert!(text.contains(&everywhere), "{text}");
         std::fs::write(&config, text).expect("a configuration");

@@ -3,6 +3,7 @@
 //! The kernel's own tool for this (netem) is not everywhere, and is not seeded. Same seed, same draws; what they hit
 //! depends on when datagrams come.
 
+mod firewall;
 mod wire;
 
 use std::cmp::Reverse;
@@ -15,7 +16,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::draw::Draw;
-pub use wire::{ENDS, Wire};
+pub use firewall::{Firewall, Rule};
+pub use wire::{ENDS, ENDS_V6, Wire};
 
 /// How long a thread waits for a datagram before it looks whether it is wanted.
 const TICK: Duration = Duration::from_millis(50);

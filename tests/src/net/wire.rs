@@ -1,14 +1,17 @@
 //! Two machines and a wire between them: network namespaces, made with `ip` alone.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Addresses of the wire's ends.
 pub const ENDS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 213, 7, 1), Ipv4Addr::new(10, 213, 7, 2)];
+/// The same in IPv6, where there is any, until the wire is pulled.
+pub const ENDS_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0xd57, 0, 0, 0, 0, 0, 1), Ipv6Addr::new(0xfd00, 0xd57, 0, 0, 0, 0, 0, 2)];
 /// Addresses that the first end moves to.
 const MOVED: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 213, 7, 3), ENDS[0]];
-const DEVICE: &str = "wire";
+pub(super) const DEVICE: &str = "wire";
 /// Nobody's: what is sent there arrives, and is thrown away, as the network card it was for is another.
 const NOBODY: &str = "02:00:00:00:00:99";
 
@@ -35,9 +38,14 @@ impl Wire {
         }
         let [one, other] = &wire.machines;
         ip(&["-n", one, "link", "add", DEVICE, "type", "veth", "peer", "name", DEVICE, "netns", other])?;
-        for (machine, address) in wire.machines.iter().zip(ENDS) {
-            ip(&["-n", machine, "address", "add", &format!("{address}/24"), "dev", DEVICE])?;
+        for (end, machine) in wire.machines.iter().enumerate() {
+            ip(&["-n", machine, "address", "add", &format!("{}/24", ENDS[end]), "dev", DEVICE])?;
+            // As on a real wire, each datagram is a packet: else the kernel hands over many of them as one large one.
+            ip(&["-n", machine, "link", "set", DEVICE, "gso_max_segs", "1"])?;
             ip(&["-n", machine, "link", "set", DEVICE, "up"])?;
+            // There is not everywhere any, and only few ask for it.
+            let address = format!("{}/64", ENDS_V6[end]);
+            let _ = ip(&["-n", machine, "address", "add", &address, "dev", DEVICE, "nodad"]);
         }
         Ok(wire)
     }
@@ -56,6 +64,12 @@ impl Wire {
     /// After [`Wire::pull`].
     pub fn put_back(&self) {
         self.at(0, &["link", "set", DEVICE, "up"]);
+    }
+
+    /// As [`Wire::pull`] and [`Wire::put_back`], in no time: what the machine knew of connections over it is forgotten.
+    pub fn blink(&self) {
+        self.pull();
+        self.put_back();
     }
 
     /// What this end sends is lost, and nobody is told; what it is sent arrives.
