@@ -198,6 +198,8 @@ mutants! {
     RoomUncounted,
     /// frames that wait together change their order
     BatchReordered,
+    /// an acknowledgement that is repeated counts as an answer
+    OldAnswersCount,
     /// lanes share a window that two of them can use up
     LanesShareOneWindow,
 

@@ -27,7 +27,7 @@ fn mail_goes_on_after_a_wire_is_pulled_and_after_a_machine_changes_its_address()
 
     wire.move_first();
     let moved = mail.send();
-    // The link's other end closes it, or it is noticed to be dead.
+    // The link's other end closes it; or, if that one dialed it, we notice that it is deaf, or dead.
     mail.recovers("after a relay's machine has changed its address", &moved, DEAD + LOADED);
     mail.each_once();
 }

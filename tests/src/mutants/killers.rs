@@ -60,6 +60,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::BatchReordered | Mutant::LastWordsUnread | Mutant::PeaceCutsOff | Mutant::StreamsDroppedFirst => {
             "what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind"
         }
+        Mutant::OldAnswersCount => "a_peer_that_is_heard_and_does_not_hear_is_dialed_anew",
         Mutant::LanesShareOneWindow => "what_waits_on_lanes_never_keeps_the_control_stream_waiting",
         Mutant::RoomUncounted => "envelopes_are_read_only_while_there_is_room_for_them",
         Mutant::ReceiptTimeUnchecked => "a_read_receipt_needs_its_delivery_and_times_follow_one_another",

@@ -102,8 +102,8 @@ pub struct LinkTiming {
     pub probe: Duration,
     /// A probe is given up after this; probes overlap, so that paths slower than `probe` work. Default 3 s.
     pub attempt: Duration,
-    /// A link that we dialed and that has not answered for this long, and four times its round trip, is doubted: it
-    /// is dialed anew beside it. Default 1 s.
+    /// A link to a relay that has not answered for this long, and four times its round trip, is doubted: if we dial that
+    /// relay, it is dialed anew beside it. Default 1 s.
     pub doubt: Duration,
     /// Wait after a peer's first refusal, doubled with each further one, with full jitter. Default 250 ms.
     pub backoff_min: Duration,

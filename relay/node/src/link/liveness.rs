@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use liaison_protocol::mutant::{Mutant, planted};
 use quinn::ConnectionStats;
 use tokio::time::Instant;
 
@@ -19,9 +20,10 @@ impl Liveness {
         Self { patience, demands: 0, answers: 0, waiting_since: None }
     }
 
-    /// Takes a look; whether the link is to be doubted.
-    pub(super) fn observe(&mut self, stats: &ConnectionStats, now: Instant) -> bool {
-        self.step(demands(stats), stats.frame_rx.acks, stats.path.rtt, now)
+    /// Takes a look; whether the link is to be doubted. `answers` is [`super::answers::count`]'s.
+    pub(super) fn observe(&mut self, stats: &ConnectionStats, answers: u64, now: Instant) -> bool {
+        let answers = if planted(Mutant::OldAnswersCount) { stats.frame_rx.acks } else { answers };
+        self.step(demands(stats), answers, stats.path.rtt, now)
     }
 
     fn step(&mut self, demands: u64, answers: u64, rtt: Duration, now: Instant) -> bool {

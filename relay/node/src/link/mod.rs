@@ -17,6 +17,7 @@
 //!
 //! quinn's types do not leave this module.
 
+mod answers;
 mod config;
 mod dial;
 mod door;

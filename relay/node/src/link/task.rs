@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LinkEvent;
+use super::answers;
 use super::end::{By, End};
 use super::endpoint::Inner;
 use super::handle::Shared;
@@ -24,8 +25,8 @@ use super::room::Rooms;
 use super::shake::Established;
 use super::stream::FrameReader;
 
-/// How often a link that we dialed is watched for answers, and any other for its meters.
-const WATCH_DIALED: Duration = Duration::from_millis(250);
+/// How often a link to a relay is watched for answers, whoever dialed it, and any other for its meters.
+const WATCH_RELAY: Duration = Duration::from_millis(250);
 const WATCH: Duration = Duration::from_secs(1);
 
 /// What the tasks of one link share.
@@ -116,10 +117,10 @@ async fn serve(
     established: Established,
     tasks: &mut JoinSet<Result<(), End>>,
 ) -> End {
-    let Established { control_reader, control_writer, mut queues, tls_key, dialed, .. } = established;
+    let Established { control_reader, control_writer, mut queues, tls_key, .. } = established;
     let shared = &context.shared;
     let connection = shared.connection.clone();
-    let mut watch = Watch::new(shared, inner.peers.clone(), tls_key, dialed, inner.timing.doubt);
+    let mut watch = Watch::new(shared, inner.peers.clone(), tls_key, inner.timing.doubt);
     tasks.spawn(read_control(context.clone(), control_reader));
     tasks.spawn({
         let (context, queue) = (context.clone(), queues.control);
@@ -130,7 +131,7 @@ async fn serve(
             done
         }
     });
-    let mut tick = interval(if dialed { WATCH_DIALED } else { WATCH });
+    let mut tick = interval(if shared.role == Role::Relay { WATCH_RELAY } else { WATCH });
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -184,7 +185,6 @@ struct Watch {
     shared: Arc<Shared>,
     peers: PeersNow,
     tls_key: [u8; 32],
-    dialed: bool,
     address: std::net::SocketAddr,
     liveness: Liveness,
     silence: Silence,
@@ -193,12 +193,11 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(shared: &Arc<Shared>, peers: PeersNow, tls_key: [u8; 32], dialed: bool, doubt: Duration) -> Self {
+    fn new(shared: &Arc<Shared>, peers: PeersNow, tls_key: [u8; 32], doubt: Duration) -> Self {
         let mut watch = Self {
             shared: shared.clone(),
             peers,
             tls_key,
-            dialed,
             address: shared.connection.remote_address(),
             liveness: Liveness::new(doubt),
             silence: Silence::new(Instant::now()),
@@ -236,8 +235,10 @@ impl Watch {
         if self.silence.observe(&stats, now) >= inner.timing.idle && !planted(Mutant::SilenceUncounted) {
             return Err(End::network("timeout", "the peer does not answer"));
         }
-        if self.dialed {
-            let doubted = self.liveness.observe(&stats, now) && !planted(Mutant::DeafLinkTrusted);
+        // Also where the relay dialed: it may look for us where we are no more.
+        if self.shared.role == Role::Relay {
+            let doubted = self.liveness.observe(&stats, answers::count(&self.shared.connection), now)
+                && !planted(Mutant::DeafLinkTrusted);
             if doubted != self.doubted {
                 self.doubted = doubted;
                 inner.registry.set_doubted(&self.shared.peer, self.shared.id, doubted);

@@ -10,6 +10,7 @@ use quinn::crypto::{CryptoError, HmacKey};
 use quinn::{ConnectionId, ConnectionIdGenerator, EndpointConfig, ServerConfig, TransportConfig, VarInt};
 use sha2::Sha256;
 
+use super::answers::CountingFactory;
 use super::config::LinkTiming;
 use super::identity::LinkIdentity;
 
@@ -66,6 +67,7 @@ fn transport(timing: &LinkTiming, streams: u8, stream_window: u32) -> TransportC
         .keep_alive_interval(Some(timing.keep_alive))
         .max_idle_timeout(timing.idle.try_into().ok())
         .initial_rtt(INITIAL_RTT)
+        .congestion_controller_factory(CountingFactory::new())
         .max_concurrent_bidi_streams(VarInt::from(streams))
         .max_concurrent_uni_streams(VarInt::from_u32(0))
         .datagram_receive_buffer_size(None)

@@ -78,6 +78,19 @@ fn what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind() {
     }
 }
 
+/// The peer repeated its last acknowledgements with what it sent, and that passed for answers.
+#[test]
+fn a_peer_that_is_heard_and_does_not_hear_is_dialed_anew() {
+    for (seed, millis) in [4000, 9000, 12_500, 13_500].into_iter().enumerate() {
+        let mut plan = pair(seed as u64, ["ap-1", "ncb.ee"]);
+        plan.latency_max = Duration::from_millis(5);
+        plan.traffic = Traffic { burst_max: 12, envelope_bytes_max: 300, store: Duration::from_millis(20) };
+        let cut = Fault::CutOneWay { from: 1, to: 0 };
+        plan.faults = vec![at(500, cut), at(500 + millis, Fault::Mend { a: 1, b: 0 })];
+        keeps_all_promises(&plan);
+    }
+}
+
 /// All lanes shared a window that two of them could use up, with bytes that had not even been sent; then the control
 /// stream, and flash, waited until the peer had read them.
 // [LANE-4]
