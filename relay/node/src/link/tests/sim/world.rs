@@ -96,7 +96,6 @@ impl<'a> World<'a> {
             part.draw = Draw::new(part.draw.clone().next() + u64::from(part.life));
             let weather = weather.clone();
             async move {
-                part.orders.borrow_mut().clear();
                 let port = if part.names[part.node].contains('.') { 0 } else { PORT };
                 let socket = SimSocket::bind(port, weather, part.draw.fork()).await;
                 App::start(part, socket).run().await;
@@ -166,7 +165,11 @@ impl<'a> World<'a> {
         match fault {
             Fault::CloseLinks { node } => self.order(node, Order::CloseLinks),
             Fault::Crash { node } if self.is_running(node) => self.sim.crash(name(node)),
-            Fault::Start { node } if !self.is_running(node) => self.sim.bounce(name(node)),
+            Fault::Start { node } if !self.is_running(node) => {
+                // Now, not when the process runs: it may be told to stop before it does.
+                self.nodes[node].orders.borrow_mut().clear();
+                self.sim.bounce(name(node));
+            }
             Fault::Crash { .. } | Fault::Start { .. } => return Ok(()),
             Fault::Cut { a, b } => self.sim.partition(name(a), name(b)),
             Fault::CutOneWay { from, to } => self.sim.partition_oneway(name(from), name(to)),
