@@ -296,6 +296,10 @@ mutants! {
     HandOverForgotten,
     /// what is called back leaves the queue in one commit, and is written down in the next
     RecallInTwoCommits,
+    /// messages that nobody answers for are neither asked after nor sent again
+    SilenceIgnored,
+    /// a message is let go of when its first recipient has it
+    SettledEarly,
     /// a prekey that is spent is not erased
     SpentPrekeyKept,
     /// a record of the daemon opens in another's place

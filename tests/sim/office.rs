@@ -31,6 +31,17 @@ fn every_plan_that_was_written_by_hand_is_sound_with_the_real_office() {
     }
 }
 
+#[test]
+fn an_application_that_asks_again_after_a_crash_has_sent_each_message_once() {
+    let plan = found::asked_again_after_a_crash();
+    let report = sound(&plan);
+    let kept = count(&report, |step| matches!(step, Step::Crashed { kept: true, .. }));
+    let shown = count(&report, |step| matches!(step, Step::Shown { .. }));
+    let recipients: usize = plan.mail.iter().map(|mail| mail.to.len()).sum();
+    assert_eq!(shown, recipients);
+    assert!(kept > 0, "no crash left a commit of which nobody had heard");
+}
+
 // [CUST-12] [RCPT-1]
 #[test]
 fn seeds_are_sound_with_the_real_office() {

@@ -1,6 +1,7 @@
 //! Replays one seed of the simulator with its trace, or runs many of them and says what was seen.
 //!
-//! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`, `… --minutes 60 [--from 0]`
+//! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`, `… --minutes 60 [--from 0]`;
+//! with `--office` before it, every daemon is whole, and not only those of a quarter of the seeds.
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
@@ -16,27 +17,38 @@ const SHRINK_RUNS_MAX: usize = 3_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&Plan::draw(seed))),
-        ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), shrunk),
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["--office", rest @ ..] => perform(rest, |seed| Plan { office: true, ..Plan::draw(seed) }),
+        all => perform(all, Plan::draw),
+    }
+}
+
+/// From a seed to what is run.
+type Draw = fn(u64) -> Plan;
+
+fn perform(arguments: &[&str], draw: Draw) -> ExitCode {
+    match arguments {
+        ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&draw(seed))),
+        ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), |seed| shrunk(seed, draw)),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
-            Some((Ok(from), Ok(to))) => search(from, to, None),
+            Some((Ok(from), Ok(to))) => search(from, to, None, draw),
             _ => usage(),
         },
-        ["--minutes", minutes] => timed(minutes, "0"),
-        ["--minutes", minutes, "--from", from] => timed(minutes, from),
+        ["--minutes", minutes] => timed(minutes, "0", draw),
+        ["--minutes", minutes, "--from", from] => timed(minutes, from, draw),
         _ => usage(),
     }
 }
 
 fn usage() -> ExitCode {
-    println!("usage: sim --seed N [--shrink] | sim --seeds FROM..TO | sim --minutes N [--from SEED]");
+    println!("usage: sim [--office] --seed N [--shrink] | --seeds FROM..TO | --minutes N [--from SEED]");
     ExitCode::from(2)
 }
 
-fn timed(minutes: &str, from: &str) -> ExitCode {
+fn timed(minutes: &str, from: &str, draw: Draw) -> ExitCode {
     match (minutes.parse::<u64>(), from.parse()) {
-        (Ok(minutes), Ok(from)) => search(from, u64::MAX, Some(Duration::from_secs(minutes * 60))),
+        (Ok(minutes), Ok(from)) => search(from, u64::MAX, Some(Duration::from_secs(minutes * 60)), draw),
         _ => usage(),
     }
 }
@@ -54,8 +66,8 @@ fn replay(plan: &Plan) -> ExitCode {
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn shrunk(seed: u64) -> ExitCode {
-    let plan = Plan::draw(seed);
+fn shrunk(seed: u64, draw: Draw) -> ExitCode {
+    let plan = draw(seed);
     let Some(first) = check(&run(&plan)).into_iter().next() else {
         println!("seed {seed} breaks nothing");
         return ExitCode::SUCCESS;
@@ -67,7 +79,7 @@ fn shrunk(seed: u64) -> ExitCode {
 }
 
 /// Seeds from `from` on, up to `to` or until the time is over, on all processors.
-fn search(from: u64, to: u64, within: Option<Duration>) -> ExitCode {
+fn search(from: u64, to: u64, within: Option<Duration>, draw: Draw) -> ExitCode {
     let (figures, next, began) = (Mutex::new(Figures::default()), AtomicU64::new(from), Instant::now());
     let worker = || {
         while within.is_none_or(|within| began.elapsed() < within) {
@@ -75,13 +87,14 @@ fn search(from: u64, to: u64, within: Option<Duration>) -> ExitCode {
             if seed >= to {
                 return;
             }
-            let report = run(&Plan::draw(seed));
+            let report = run(&draw(seed));
             let violations = check(&report);
             figures.lock().unwrap_or_else(PoisonError::into_inner).add(&report, &violations);
             if let Some(first) = violations.first() {
                 let more = violations.len() - 1;
                 println!("seed {seed}: {} at {} ms: {} (and {more} more)", first.invariant, first.at_ms, first.detail);
-                println!("  replay: cargo run -p liaison-tests --bin sim -- --seed {seed} --shrink");
+                let office = if report.plan.office { "--office " } else { "" };
+                println!("  replay: cargo run -p liaison-tests --bin sim -- {office}--seed {seed} --shrink");
             }
         }
     };

@@ -1,4 +1,4 @@
-//! What is known to find each bug: a seed of the simulator, or a unit test. Where a seed no longer does, because what
+//! What is known to find each bug: a plan or a seed of the simulator, or a unit test. Where a seed no longer does, because what
 //! seeds mean has changed, the hunt goes on from seed 0.
 
 use liaison_protocol::mutant::Mutant;
@@ -6,13 +6,15 @@ use liaison_protocol::mutant::Mutant;
 /// What is known to find a bug.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
+    /// A plan that was written by hand, by its name.
+    pub(super) plan: Option<&'static str>,
     pub(super) seed: Option<u64>,
     /// A part of a unit test's name.
     pub(super) unit: Option<&'static str>,
 }
 
 pub(super) fn known(mutant: Mutant) -> Known {
-    Known { seed: seed(mutant), unit: unit(mutant) }
+    Known { plan: plan(mutant), seed: seed(mutant), unit: unit(mutant) }
 }
 
 /// `cargo run … --bin mutants -- --seeds N --learn` prints this list anew.
@@ -21,6 +23,14 @@ const SEEDS: &str = include_str!("seeds.txt");
 fn seed(mutant: Mutant) -> Option<u64> {
     let name = format!("{mutant:?}");
     SEEDS.lines().filter_map(|line| line.split_once(' ')).find(|(named, _)| *named == name)?.1.parse().ok()
+}
+
+const fn plan(mutant: Mutant) -> Option<&'static str> {
+    match mutant {
+        Mutant::SilenceIgnored => Some("lost behind whole daemons"),
+        Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
+        _ => None,
+    }
 }
 
 const fn unit(mutant: Mutant) -> Option<&'static str> {

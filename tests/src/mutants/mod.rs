@@ -65,10 +65,10 @@ pub struct Limits {
 #[must_use]
 pub fn is_for_units(mutant: Mutant, limits: Limits) -> bool {
     let known = killers::known(mutant);
-    limits.known_first && known.seed.is_none() && known.unit.is_some()
+    limits.known_first && known.plan.is_none() && known.seed.is_none() && known.unit.is_some()
 }
 
-/// Looks for what finds `mutant`: the seed that is known to, other seeds, its unit test.
+/// Looks for what finds `mutant`: the plan or the seed that is known to, other seeds, its unit test.
 ///
 /// # Errors
 /// The unit tests cannot be run.
@@ -84,8 +84,11 @@ pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, U
     let mut run_seeds = 0;
     let mut killer = None;
     plant(Some(mutant));
-    let by_hand = if first.is_some() || known.unit.is_some() { Vec::new() } else { found::scenarios() };
-    for (plan, scenario) in by_hand {
+    let wanted = |plan: &str| match known.plan {
+        Some(known) => known == plan,
+        None => first.is_none() && known.unit.is_none(),
+    };
+    for (plan, scenario) in found::scenarios().into_iter().filter(|(plan, _)| wanted(plan)) {
         if let Some(invariant) = broken_by(&scenario) {
             plant(None);
             let killer = Some(Killer::Plan { plan, invariant });

@@ -21,6 +21,8 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("copies of what is not yet synced", copies_of_what_is_not_yet_synced()),
         ("recipients that do not exist", recipients_that_do_not_exist()),
         ("one recipient without room", one_recipient_without_room()),
+        ("lost behind whole daemons", Plan { office: true, ..sent_again_to_two() }),
+        ("asked again after a crash", asked_again_after_a_crash()),
     ]
 }
 
@@ -189,6 +191,19 @@ pub fn one_recipient_without_room() -> Plan {
     let first = plan.mail[0].clone();
     plan.mail = vec![Mail { to: vec![1], ..first.clone() }];
     plan.mail.extend((1..20).map(|number| Mail { at_ms: 2_000 * number, to: vec![2], ..first.clone() }));
+    plan
+}
+
+/// A daemon crashes again and again while its slow disk takes messages in: its application does not know which of them
+/// are there, and submits them again under their keys.
+#[must_use]
+pub fn asked_again_after_a_crash() -> Plan {
+    let sender = Place::Agency(0);
+    let mut faults = vec![fault(900, 60_000, FaultKind::Slow(sender, 4_000))];
+    faults.extend((0..8).map(|number| fault(2_000 + 7_000 * number, 100, FaultKind::Crash(sender))));
+    let mut plan = Plan { office: true, ..plan(faults) };
+    let first = plan.mail[0].clone();
+    plan.mail = (0..24).map(|number| Mail { at_ms: 1_000 + 2_300 * number, ..first.clone() }).collect();
     plan
 }
 
