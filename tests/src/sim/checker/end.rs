@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Found;
 use super::model::{Model, Part, Submitted};
 use liaison_protocol::Precedence;
+use liaison_protocol::limits::PREKEY_DAYS_AHEAD;
 use liaison_protocol::refusal::RefusalReason;
 
 use crate::sim::fixture::START;
@@ -106,7 +107,11 @@ fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
     let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
     // A notice may be refused for its clock: then a day of silence, and the hourly look that finds it.
     let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 26 * HOUR_MS } else { 0 };
-    let late = if model.has(amnesia) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
+    // Nobody makes prekeys in a run. Once those from before it are over, a whole daemon waits for new ones until the
+    // expiry, and an hour more for receipts.
+    let keys_end_ms = u64::from(PREKEY_DAYS_AHEAD - 1) * 24 * HOUR_MS;
+    let unkeyed = model.plan.office && submitted.at_ms > keys_end_ms;
+    let late = if unkeyed || model.has(amnesia) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
     late + clocks
 }
 
