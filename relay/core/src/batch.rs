@@ -8,11 +8,15 @@ use crate::action::{Acknowledgement, Taken};
 use crate::event::{LinkKey, Ticket};
 use crate::ledger::Count;
 use crate::op::{DedupeKey, Entry, Op, Position};
-use liaison_protocol::Timestamp;
 use liaison_protocol::mutant::{Mutant, planted};
+use liaison_protocol::{Precedence, Timestamp};
 
-/// Bytes in one commit, about; a batch that holds them takes nothing more until its commit has begun.
-pub(crate) const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes in one commit, about; a batch that holds them takes nothing more until its commit has begun. Some forty small
+/// messages: enough to share a sync, and so few that writing them takes no longer than the sync, for which what is
+/// urgent must wait anyway (`docs/decisions/0010-small-commits.md`).
+const BATCH_BYTES_MAX: usize = 128 * 1024;
+/// Room behind that bound for flash alone, so that it goes with the next commit and not with the one after.
+const FLASH_BYTES_MAX: usize = BATCH_BYTES_MAX;
 
 /// Everything that one commit makes true.
 #[derive(Debug, Default)]
@@ -54,8 +58,10 @@ impl Batch {
             && self.answers.is_empty()
     }
 
-    pub(crate) const fn has_room(&self) -> bool {
-        self.weight < BATCH_BYTES_MAX
+    /// For one more of this rank.
+    pub(crate) const fn has_room(&self, rank: u8) -> bool {
+        let reserve = if rank == Precedence::Flash.rank() { FLASH_BYTES_MAX } else { 0 };
+        self.weight < BATCH_BYTES_MAX + reserve
     }
 
     pub(crate) fn accept(&mut self, op: Op) {
@@ -100,4 +106,25 @@ pub(crate) fn remember_until(expires: Timestamp) -> Timestamp {
         return expires;
     }
     expires.after(liaison_protocol::limits::DEDUPE_MARGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{RANKS, Table};
+    use bytes::Bytes;
+
+    #[test]
+    fn a_full_batch_takes_flash_and_nothing_else_and_flash_has_a_bound_too() {
+        let mut batch = Batch::default();
+        let fill = |batch: &mut Batch, bytes: usize| {
+            batch.accept(Op::Put { table: Table::Inbox, key: Vec::new(), value: Bytes::from(vec![0; bytes]) });
+        };
+        let open_to = |batch: &Batch| (0..RANKS).filter(|rank| batch.has_room(*rank)).collect::<Vec<_>>();
+        assert_eq!(open_to(&batch), [0, 1, 2, 3, 4]);
+        fill(&mut batch, BATCH_BYTES_MAX);
+        assert_eq!(open_to(&batch), [Precedence::Flash.rank()]);
+        fill(&mut batch, FLASH_BYTES_MAX);
+        assert!(open_to(&batch).is_empty());
+    }
 }

@@ -14,7 +14,7 @@ use liaison_tests::overload::{Bounds, Plan, run};
 
 const BOUNDS: Bounds = Bounds {
     median_times: 20,
-    slowest_times: 30,
+    slowest_times: 40,
     flash_min: Duration::from_millis(50),
     resident_max: 256 << 20,
     descriptors_max: 128,

@@ -243,10 +243,10 @@ impl Node {
         }
     }
 
-    /// Whether more events from peers can be taken now. If not, the next `Committed` makes room.
+    /// Whether what comes on this rank can be taken now. If not, the next `Committed` makes room.
     #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.open.has_room()
+    pub const fn has_room(&self, rank: u8) -> bool {
+        self.open.has_room(rank)
     }
 
     /// When [`Event::Timer`] is next of use. `None`: an idle node costs nothing.

@@ -7,10 +7,11 @@ use liaison_protocol::limits::LANE_FRAME_BYTES_MAX;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Envelopes of one lane that may wait. What waits stands in front of everybody's flash, so that whoever floods gets no
-/// more than is needed for a commit's worth to be checked while the one before syncs.
-pub(super) const AGENCY_LANE_MAX: usize = 64;
-/// The same where a relay sends, which speaks for many agencies: as many as the core keeps in flight on a lane.
-const RELAY_LANE_MAX: usize = 512;
+/// more than one worker checks in one go.
+pub(super) const AGENCY_LANE_MAX: usize = 16;
+/// The same where a relay sends, which speaks for many agencies: two commits' worth, so that one is checked while the one
+/// before syncs.
+const RELAY_LANE_MAX: usize = 64;
 
 /// Bytes of received envelopes that may wait, over all links of an endpoint.
 #[derive(Clone, Debug)]

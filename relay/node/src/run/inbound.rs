@@ -100,12 +100,17 @@ impl Inbound {
         self.start_jobs();
     }
 
-    /// The next transfers that have been checked, the most urgent first. Pending while there are none.
+    /// The next transfers of the `ranks` most urgent ranks that have been checked, the most urgent first. Pending while
+    /// there are none.
     ///
     /// # Errors
     /// A worker panicked: what it had was lost.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Vec<Checked>, JoinError>> {
-        for rank in &mut self.ranks {
+    pub(super) fn poll_next(
+        &mut self,
+        ranks: usize,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Vec<Checked>, JoinError>> {
+        for rank in self.ranks.iter_mut().take(ranks) {
             if let Poll::Ready(Some(checked)) = Pin::new(&mut rank.jobs).poll_next(context) {
                 rank.pending -= checked.as_ref().map_or(0, Vec::len);
                 self.running -= 1;

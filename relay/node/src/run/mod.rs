@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::event::{CommitResult, Disk};
-use liaison_core::op::{Op, Table};
+use liaison_core::op::{Op, RANKS, Table};
 use liaison_core::roster_state::RosterState;
 use liaison_core::{Action, Config, Event, LinkKey, Node, NodeKind, Restored, RestoredQueue, Ticket};
 use liaison_protocol::receipt::UnsignedReceipt;
@@ -282,14 +282,16 @@ impl Runner {
         let mut operator_open = true;
         self.turn.housekeep()?;
         while self.turn.fault.is_none() {
-            let room = self.turn.core.has_room();
+            // While a commit's worth waits, flash alone may join it.
+            let ranks = (0..RANKS).take_while(|rank| self.turn.core.has_room(*rank)).count();
+            let room = ranks == usize::from(RANKS);
             // Order is priority: stopping, finished commits, time, what is verified, new work.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.drain().await,
                 committed = self.turn.commits.ended() => self.turn.handle_committed(committed),
                 () = sleep_until(self.turn.core.next_deadline()) => self.turn.handle(Event::Timer),
-                checked = poll_fn(|context| self.inbound.poll_next(context)), if room => self.turn.handle_checked(checked),
+                checked = poll_fn(|context| self.inbound.poll_next(ranks, context)), if ranks > 0 => self.turn.handle_checked(checked),
                 read = self.turn.conservation.read() => self.turn.handle_released(read),
                 Some(checked) = self.turn.bundle_checks.join_next() => self.turn.handle_bundle_checked(checked),
                 request = self.operator.recv(), if operator_open => match request {
