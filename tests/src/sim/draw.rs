@@ -13,6 +13,8 @@ const DAY: u64 = 24 * HOUR;
 const LIFETIME_S_MAX: u64 = 7 * 86_400;
 /// The real office costs more than the rest of a run.
 const OFFICE_PERCENT: u64 = 25;
+/// A roster is in force for eighty days.
+const RENEWAL_MS: u64 = 50 * DAY;
 /// Clocks differ by less than half of what ids are remembered past expiry.
 const CLOCK_MS_MAX: u64 = 11 * HOUR;
 
@@ -39,10 +41,15 @@ impl Plan {
         }
         let mut mail = mail(&shape, horizon_ms, &mut rng);
         let mut faults = faults(&shape, horizon_ms, &mut rng);
-        if rng.percent(2) {
+        let beyond = rng.percent(2);
+        if beyond {
             beyond_the_roster(&mut mail, &mut faults, &mut rng);
         }
         let office = rng.percent(OFFICE_PERCENT);
+        // An office has prekeys for five weeks.
+        if !beyond && !office && shape.rate.is_none() && rng.percent(3) {
+            over_months(horizon_ms, &mut mail, &mut faults, &mut rng);
+        }
         Self { seed, office, shape, pace, mail, faults }
     }
 }
@@ -104,6 +111,18 @@ fn beyond_the_roster(mail: &mut [Mail], faults: &mut Vec<Fault>, rng: &mut SimRn
         message.at_ms += 95 * DAY;
         message.lifetime_s = message.lifetime_s.min(600);
     }
+}
+
+/// The same plan with weeks between what happens, and the roster renewed in time: what is forgotten, compared and
+/// remembered between one event and the next differs.
+fn over_months(horizon_ms: u64, mail: &mut [Mail], faults: &mut Vec<Fault>, rng: &mut SimRng) {
+    let months_ms = rng.range(30 * DAY, 360 * DAY);
+    let later = |at_ms: u64| u64::try_from(u128::from(at_ms) * u128::from(months_ms) / u128::from(horizon_ms));
+    mail.iter_mut().for_each(|message| message.at_ms = later(message.at_ms).expect("within the months"));
+    faults.iter_mut().for_each(|fault| fault.at_ms = later(fault.at_ms).expect("within the months"));
+    let renewals = (1..).map(|number| number * RENEWAL_MS).take_while(|at_ms| *at_ms < months_ms);
+    faults.extend(renewals.map(|at_ms| Fault { at_ms, for_ms: SECOND, kind: FaultKind::Roster(Change::Nothing) }));
+    faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// Kinds that a plan may have, each with the chance of it in percent and how many it then has at most.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::checker::Violation;
+use super::network::FrameFaults;
 use super::trace::{Fact, Step};
 use super::world::Report;
 
@@ -17,7 +18,7 @@ pub struct Figures {
     pub broken: u64,
     /// Simulated milliseconds.
     pub simulated_ms: u64,
-    /// Discrete faults: a crash is one, a lost frame is not.
+    /// Discrete faults: a crash is one; what a frame goes through is counted apart.
     pub faults: BTreeMap<&'static str, u64>,
     /// Messages accepted from people, for each of their recipients.
     pub accepted: u64,
@@ -31,6 +32,8 @@ pub struct Figures {
     pub missing: u64,
     /// Frames that went over links.
     pub frames: u64,
+    /// What went wrong with them.
+    pub frame_faults: FrameFaults,
     /// Commits.
     pub commits: u64,
     /// Steps that the checker read.
@@ -44,6 +47,10 @@ impl Figures {
         self.broken += u64::from(!violations.is_empty());
         self.simulated_ms += report.simulated_ms;
         self.frames += report.frames;
+        self.frame_faults.lost += report.frame_faults.lost;
+        self.frame_faults.repeated += report.frame_faults.repeated;
+        self.frame_faults.overtaken += report.frame_faults.overtaken;
+        self.frame_faults.held += report.frame_faults.held;
         self.steps += report.trace.steps.len() as u64;
         for (_, step) in &report.trace.steps {
             match step {
@@ -99,6 +106,8 @@ impl fmt::Display for Figures {
         writeln!(f, "losses found      {}", self.missing)?;
         writeln!(f, "commits           {}", self.commits)?;
         writeln!(f, "frames            {}", self.frames)?;
+        let FrameFaults { lost, repeated, overtaken, held } = self.frame_faults;
+        writeln!(f, "  of them         {lost} lost, {repeated} repeated, {overtaken} overtaken, {held} held up")?;
         writeln!(f, "steps checked     {}", self.steps)?;
         writeln!(f, "faults            {}", self.faults_in_all())?;
         self.faults.iter().try_for_each(|(name, count)| writeln!(f, "  {name:<24} {count}"))

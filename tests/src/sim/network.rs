@@ -23,6 +23,19 @@ const SILENCE_MS: u64 = 15_000;
 /// The stream of control frames, beside the lanes'.
 const CONTROL: u8 = u8::MAX;
 
+/// What frames went through, beside the faults of the plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameFaults {
+    /// Never arrived.
+    pub lost: u64,
+    /// Arrived twice.
+    pub repeated: u64,
+    /// Delayed past later ones.
+    pub overtaken: u64,
+    /// Sent into a link that carried nothing.
+    pub held: u64,
+}
+
 /// Two nodes that keep a link. The second one dials.
 pub(super) struct Pair {
     pub(super) ends: [NodeNo; 2],
@@ -244,16 +257,20 @@ impl World<'_> {
         let blocked = self.pairs[state.pair].blocked_until[side];
         let busy = state.busy_until.entry((side, frame.stream())).or_default();
         let mut at = (now_ms.max(blocked) + delay_ms + held_ms).max(*busy);
+        self.frame_faults.held += u64::from(blocked > now_ms || held_ms > 0);
         if now_ms < broken_until {
             if self.rng.range(0, 1000) < lost {
+                self.frame_faults.lost += 1;
                 return;
             }
             if self.rng.range(0, 1000) < overtaken {
+                self.frame_faults.overtaken += 1;
                 at += self.rng.range(0, 5_000);
             } else {
                 *busy = at;
             }
             if self.rng.range(0, 1000) < repeated {
+                self.frame_faults.repeated += 1;
                 let again = at + self.rng.range(0, 5_000);
                 self.at(again, What::Frame { link, to: 1 - side, frame: frame.clone() });
             }

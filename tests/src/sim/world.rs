@@ -8,7 +8,7 @@ use liaison_protocol::envelope::{EnvelopeError, VerifiedEnvelope, verify_bytes};
 use liaison_protocol::{MessageId, Timestamp};
 
 use super::fixture::Federation;
-use super::network::{Frame, Link, Pair};
+use super::network::{Frame, FrameFaults, Link, Pair};
 use super::node::SimNode;
 use super::office::Keys;
 use super::plan::{Place, Plan};
@@ -68,6 +68,7 @@ pub(super) struct World<'a> {
     pub(super) mail: BTreeMap<usize, MessageId>,
     /// What a network of broken frames does, and until when.
     pub(super) frames: (u64, [u64; 3]),
+    pub(super) frame_faults: FrameFaults,
     /// Envelopes seen on the way: what a spoofer knows.
     pub(super) captured: VecDeque<(u8, Vec<u16>, Bytes)>,
     /// Verification depends on nothing but the bytes and the roster: done once for each.
@@ -90,6 +91,8 @@ pub struct Report {
     pub ended: bool,
     /// Frames that went over links, acknowledgements among them.
     pub frames: u64,
+    /// What went wrong with them.
+    pub frame_faults: FrameFaults,
 }
 
 /// Runs one plan to its end.
@@ -120,6 +123,7 @@ pub fn run(plan: &Plan) -> Report {
         simulated_ms: world.now_ms,
         ended,
         frames,
+        frame_faults: world.frame_faults,
     }
 }
 
@@ -146,6 +150,7 @@ impl<'a> World<'a> {
             keys,
             mail: BTreeMap::new(),
             frames: (0, [0; 3]),
+            frame_faults: FrameFaults::default(),
             captured: VecDeque::new(),
             verified: HashMap::new(),
         }
