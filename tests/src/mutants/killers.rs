@@ -67,9 +67,10 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
             "every_misdeed_ends_the_link_with_its_code_and_in_its_time"
         }
         Mutant::LaneMustOpenAtOnce => "bulk_that_waits_behind_all_else_does_not_end_its_link",
-        Mutant::BatchReordered | Mutant::LastWordsUnread | Mutant::PeaceCutsOff | Mutant::StreamsDroppedFirst => {
+        Mutant::BatchReordered | Mutant::LastWordsUnread | Mutant::PeaceCutsOff => {
             "what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind"
         }
+        Mutant::StreamsDroppedFirst => "links_keep_their_promises_through_whatever_a_seed_does",
         Mutant::OldAnswersCount => "a_peer_that_is_heard_and_does_not_hear_is_dialed_anew",
         Mutant::LanesShareOneWindow => "what_waits_on_lanes_never_keeps_the_control_stream_waiting",
         Mutant::RoomUncounted => "envelopes_are_read_only_while_there_is_room_for_them",
