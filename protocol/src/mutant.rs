@@ -120,6 +120,8 @@ mutants! {
     ExpiredTaken,
     /// takes what comes from the future
     FutureTaken,
+    /// refuses a notice from the future for good: its sender is never told
+    NoticeLostToAClock,
     /// takes another's envelope from an agency
     SpoofTaken,
     /// takes an envelope without an agreement

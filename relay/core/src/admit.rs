@@ -1,5 +1,7 @@
 //! Whether custody may be accepted: the rules that need the roster, the clock and what is held already.
 
+use std::time::Duration;
+
 use liaison_protocol::envelope::{Header, Kind};
 use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
 use liaison_protocol::mutant::{Mutant, planted};
@@ -9,6 +11,9 @@ use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
 
 use crate::event::NodeKind;
 use crate::op::{Held, RANK_BULK, Remembered};
+
+/// The longest that a notice from the future waits before it is offered again: clocks are set right meanwhile.
+const CLOCK_RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// Why custody is refused. Nothing was stored: the previous holder still holds the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,8 +59,7 @@ pub fn check_envelope(
 ) -> Result<(), Refusal> {
     check_suite(header.suite, roster.min_suite())?;
     if header.created > now.after(CLOCK_AHEAD_MAX) && !planted(Mutant::FutureTaken) {
-        let ahead = header.created.since(now).as_secs();
-        return Err(Refusal::last(RefusalReason::Clock, format!("created {ahead} s ahead of this node's clock")));
+        return Err(ahead(header, roster, now));
     }
     if header.expires <= now && !planted(Mutant::ExpiredTaken) {
         return Err(Refusal::last(RefusalReason::Expired, "it has expired"));
@@ -65,6 +69,18 @@ pub fn check_envelope(
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
     }
     Ok(())
+}
+
+/// Whoever holds a message tells its sender of this refusal. Of a notice nobody is told, so that it is refused for now
+/// only: its holder keeps it until the clocks agree ([CUST-6]).
+fn ahead(header: &Header, roster: &Roster, now: Timestamp) -> Refusal {
+    let ahead = header.created.since(now);
+    let detail = format!("created {} s ahead of this node's clock", ahead.as_secs());
+    if roster.role(&header.sender) == Some(Role::Relay) && !planted(Mutant::NoticeLostToAClock) {
+        let wait = ahead.saturating_sub(CLOCK_AHEAD_MAX).min(CLOCK_RETRY_MAX);
+        return Refusal::later(RefusalReason::Clock, detail, u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+    }
+    Refusal::last(RefusalReason::Clock, detail)
 }
 
 /// A federation that has left a suite behind is not talked back into it ([ROSTER-13]).

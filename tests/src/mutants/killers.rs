@@ -27,6 +27,7 @@ fn seed(mutant: Mutant) -> Option<u64> {
 
 const fn plan(mutant: Mutant) -> Option<&'static str> {
     match mutant {
+        Mutant::NoticeLostToAClock => Some("a notice before clocks that were set back"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
         Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
         _ => None,

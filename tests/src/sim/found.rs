@@ -23,6 +23,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("one recipient without room", one_recipient_without_room()),
         ("lost behind whole daemons", Plan { office: true, ..sent_again_to_two() }),
         ("asked again after a crash", asked_again_after_a_crash()),
+        ("a notice before clocks that were set back", a_notice_before_clocks_that_were_set_back()),
     ]
 }
 
@@ -204,6 +205,22 @@ pub fn asked_again_after_a_crash() -> Plan {
     let mut plan = Plan { office: true, ..plan(faults) };
     let first = plan.mail[0].clone();
     plan.mail = (0..24).map(|number| Mail { at_ms: 1_000 + 2_300 * number, ..first.clone() }).collect();
+    plan
+}
+
+/// The last relay's clock is set back, and it refuses a message; then the first one's is, and it refused the notice of
+/// that, for good. Seed 3000806: the sender learned of it when the message expired, days later.
+#[must_use]
+pub fn a_notice_before_clocks_that_were_set_back() -> Plan {
+    let (first, second, last) = (Place::Relay(0), Place::Relay(1), Place::Relay(2));
+    let mut plan = plan(vec![
+        fault(2, 3_600_000, FaultKind::Cut(first, Place::Relay(3))),
+        fault(500, 600_000, FaultKind::ClockJump(last, -2_000_000)),
+        fault(900, 600_000, FaultKind::Slow(second, 5_000)),
+        fault(1_300, 600_000, FaultKind::ClockJump(first, -2_000_000)),
+    ]);
+    plan.shape = Shape { regions: 4, agencies: 4, meshed: false, ..plan.shape };
+    plan.mail[0].to = vec![2];
     plan
 }
 
