@@ -11,7 +11,7 @@
 //! ```
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -112,17 +112,11 @@ impl SlotFile {
     /// [`SlotError::Format`], [`SlotError::Io`].
     pub fn open(path: &Path) -> Result<Self, SlotError> {
         let io = |source| SlotError::Io { path: path.into(), source };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .map_err(io)?;
-        let slots = Self::over(path, Box::new(file))?;
-        sync_parent(path).map_err(io)?;
-        Ok(slots)
+        if !path.try_exists().map_err(io)? {
+            make(path).map_err(io)?;
+        }
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+        Self::over(path, Box::new(file))
     }
 
     /// Reads the slots, or makes free ones. Torn slots count as free: their key was never used, because a slot is
@@ -134,8 +128,7 @@ impl SlotFile {
         let io = |source| SlotError::Io { path: path.into(), source };
         let mut bytes = octets.read().map_err(io)?;
         if bytes.is_empty() {
-            *bytes = vec![0; FILE_BYTES];
-            bytes.iter_mut().zip(MAGIC).for_each(|(byte, magic)| *byte = *magic);
+            *bytes = empty();
             octets.write(0, &bytes).and_then(|()| octets.sync()).map_err(io)?;
         }
         if bytes.len() != FILE_BYTES || !bytes.starts_with(MAGIC) {
@@ -202,6 +195,23 @@ impl SlotFile {
     }
 }
 
+/// A file without a key.
+fn empty() -> Vec<u8> {
+    let mut bytes = vec![0; FILE_BYTES];
+    bytes.iter_mut().zip(MAGIC).for_each(|(byte, magic)| *byte = *magic);
+    bytes
+}
+
+/// Makes the file under another name first: whatever a power cut leaves, under its own name it is whole or not there.
+fn make(path: &Path) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(&empty())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    sync_parent(path)
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     File::open(parent)?.sync_all()
@@ -252,6 +262,16 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert!(bytes.windows(32).any(|window| window == kept));
         assert!(!bytes.windows(8).any(|window| erased.starts_with(window)));
+    }
+
+    #[test]
+    fn a_file_whose_making_was_cut_short_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prekeys.slots");
+        std::fs::write(path.with_extension("new"), MAGIC).unwrap();
+        SlotFile::open(&path).unwrap().fill(&[10], &mut UnwrapErr(SysRng)).unwrap();
+        assert_eq!(SlotFile::open(&path).unwrap().starts().collect::<Vec<_>>(), [10]);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
     }
 
     #[test]
