@@ -264,6 +264,8 @@ mutants! {
     HandedOverIsDurable,
     /// damage in a journal is cut off, with the batches behind it
     DamageCutOff,
+    /// an envelope that looks like a batch passes for one that was committed later
+    AnyBatchFollows,
     /// a store of another format is opened
     OtherFormatOpened,
 

@@ -6,3 +6,4 @@ mod cuts;
 mod failures;
 mod kills;
 mod shared;
+mod starts;

@@ -1,7 +1,7 @@
 //! Where fuzzers start: small valid inputs, and the vectors' instructive invalid ones. The same every time.
 
 use bytes::Bytes;
-use liaison_node::store::testing::Row;
+use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
     Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Transfer,
@@ -9,7 +9,6 @@ use liaison_protocol::frame::{
 use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::{Hash, MessageId, Role, codec};
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::world::{NOW, WORLD, name};
 
@@ -182,9 +181,9 @@ fn signed() -> Vec<Seed> {
 
 fn disk() -> Vec<Seed> {
     let mut seeds = vec![
-        seed("journal", "two batches", [journal_batch(1), journal_batch(2)].concat()),
-        seed("journal", "torn", [&journal_batch(1), &journal_batch(2)[..20]].concat()),
-        seed("journal", "room", [journal_batch(1), vec![0; 64]].concat()),
+        seed("journal", "two batches", [batch_of_one(1, b"value"), batch_of_one(2, b"value")].concat()),
+        seed("journal", "torn", [&batch_of_one(1, b"value"), &batch_of_one(2, b"value")[..20]].concat()),
+        seed("journal", "room", [batch_of_one(1, b"value"), vec![0; 64]].concat()),
     ];
     let queue = b"ncb.ee\0\x02\0\0\0\0\0\0\0\x07";
     let entry = [&[9; 32], b"\x03\x02\x06ncb.sg\x04ap-1\x01\x04ap-1\x01\x02\x80\x10".as_slice()].concat();
@@ -202,24 +201,6 @@ fn disk() -> Vec<Seed> {
         seeds.push(seed("rows", &format!("{row:?}"), [&[which], bytes.as_slice()].concat()));
     }
     seeds
-}
-
-/// A batch of one item as the engine writes it.
-fn journal_batch(seqno: u64) -> Vec<u8> {
-    let (key, value) = (b"key", b"value");
-    let mut item = vec![2];
-    item.extend([0; 10]);
-    item.extend((key.len() as u16).to_le_bytes());
-    item.extend([(value.len() as u32).to_le_bytes(), (value.len() as u32).to_le_bytes()].concat());
-    item.extend([key.as_slice(), value].concat());
-    let mut batch = vec![1];
-    batch.extend(1u32.to_le_bytes());
-    batch.extend(seqno.to_le_bytes());
-    batch.extend(&item);
-    batch.push(3);
-    batch.extend(xxh3_64(&item).to_le_bytes());
-    batch.extend(b"FJL\x03");
-    batch
 }
 
 fn text() -> Vec<Seed> {

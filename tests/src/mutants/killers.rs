@@ -79,6 +79,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::FaultTriedAgain => "a_fault_ends_the_writer_and_reaches_its_owner_and_all_who_wait",
         Mutant::HandedOverIsDurable => "whichever_batch_is_torn_by_a_power_cut_nothing_is_lost",
         Mutant::DamageCutOff => "a_flipped_bit_in_the_journal_is_a_fault_or_costs_the_last_batch",
+        Mutant::AnyBatchFollows => "an_envelope_that_looks_like_a_batch_never_stops_a_start_after_a_power_cut",
         Mutant::OtherFormatOpened => "an_unknown_format_is_refused_in_words",
         Mutant::SubmissionKeyForgotten | Mutant::SubmissionContentIgnored => {
             "one_key_names_one_message_also_after_a_restart"

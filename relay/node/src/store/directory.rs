@@ -3,6 +3,7 @@
 //! ```text
 //! DIRECTORY/lock     locked while a process has the store open
 //! DIRECTORY/format   "liaison store 1", and "incomplete" behind it until the engine's files are whole
+//! DIRECTORY/brand    what marks its batches ([`super::brand`])
 //! DIRECTORY/data/    the engine's
 //! ```
 //!
@@ -150,18 +151,21 @@ fn read_format(path: &Path) -> Result<Option<Format>, Fault> {
     format.map(Some).ok_or_else(wrong)
 }
 
-/// Replaces the file, so that it holds the old text or the new, and is durable.
 fn write_format(path: &Path, text: &str) -> Result<(), Fault> {
-    let file = path.join(FORMAT_FILE);
-    let draft = path.join(format!("{FORMAT_FILE}.new"));
+    replace(&path.join(FORMAT_FILE), text.as_bytes())
+}
+
+/// Replaces the file, so that it holds the old bytes or the new, and is durable.
+pub(super) fn replace(file: &Path, bytes: &[u8]) -> Result<(), Fault> {
+    let draft = file.with_extension("new");
     let write = || -> io::Result<()> {
         let mut out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-        out.write_all(text.as_bytes())?;
+        out.write_all(bytes)?;
         out.sync_all()?;
-        fs::rename(&draft, &file)
+        fs::rename(&draft, file)
     };
-    write().map_err(|error| fault("writing", &file, &error))?;
-    sync_directory(path)
+    write().map_err(|error| fault("writing", file, &error))?;
+    file.parent().map_or(Ok(()), sync_directory)
 }
 
 pub(super) fn sync_directory(path: &Path) -> Result<(), Fault> {

@@ -12,6 +12,7 @@
 //! Invariants: a [`Durable`] exists only after the sync; a batch is there whole or not at all; an envelope's bytes are
 //! there while, and only while, an entry names it; after a [`Fault`] nothing is written again.
 
+mod brand;
 mod config;
 #[cfg(test)]
 mod conformance;

@@ -7,7 +7,7 @@
 //! | ids | id, index | [`super::values::Known`]: the dedupe memory, and where the entry is |
 //! | envelopes | id | the envelope's bytes |
 //! | records | tag of the table, key | the record |
-//! | records | 0, then one of [`LAST_SEQ`], [`TOTALS`], [`SHARED`] | the store's own |
+//! | records | 0, then one of [`BRAND`], [`LAST_SEQ`], [`TOTALS`], [`SHARED`] | the store's own |
 //!
 //! Four rows a message are what bounds the rate: each is written to the journal, a memory table and a table. So the
 //! dedupe memory has no index by time (it is swept, see `forgettable`), and the way from an id to its entries has no
@@ -22,6 +22,8 @@ use liaison_protocol::{AgencyId, Hash, MessageId, Timestamp};
 pub(super) const HEARTBEAT: &[u8] = &[0];
 /// Tag of the store's own records: no table has it.
 const OWN: u8 = 0;
+/// In every batch: see [`crate::store::brand`].
+pub(super) const BRAND: &[u8] = &[OWN, b'b'];
 /// The highest sequence so far.
 pub(super) const LAST_SEQ: &[u8] = &[OWN, b'l'];
 /// One queue's totals: then queue, 0, rank.

@@ -31,6 +31,7 @@ use self::read::{Sweep, View, decoded, parsed};
 use self::reclaim::{Pressure, RECLAIM_BYTES_MIN, Reclaimer, Removed};
 use self::spaces::{Space, Spaces, corrupt, failed};
 use self::state::State;
+use super::brand::Brand;
 use super::directory::{self, Directory};
 use super::{
     Durable, Expiring, Fault, IdPrefix, OpenError, QueueTotals, Record, Store, StoreConfig, StoreError, Usage, recover,
@@ -82,12 +83,19 @@ impl DiskStore {
 
     fn open_reclaiming(config: &StoreConfig, reclaim_bytes_min: u64) -> Result<Self, OpenError> {
         let mut claim = Directory::claim(&config.directory)?;
+        let known = if claim.is_fresh() { None } else { Brand::read(claim.path())? };
         if !claim.is_fresh() {
-            recover::check_journals(&claim.data(), claim.path())?;
+            recover::check_journals(&claim.data(), claim.path(), known.as_ref())?;
         }
+        let brand = known.clone().map_or_else(Brand::draw, Ok)?;
         let (spaces, state) = caught("opening", || {
-            let spaces = Spaces::open(&claim.data()).map_err(|error| failed("opening", &error))?;
+            let spaces = Spaces::open(&claim.data(), brand.clone()).map_err(|error| failed("opening", &error))?;
             let state = read_state(&spaces)?;
+            if known.is_none() {
+                // A store that is new, or older than brands: from this batch on whatever follows bears one.
+                spaces.batch(0).commit().map_err(|error| failed("branding", &error))?;
+                brand.write(claim.path())?;
+            }
             Ok((spaces, state))
         })?;
         if claim.is_fresh() {

@@ -15,6 +15,7 @@ use fjall::config::{BlockSizePolicy, PinningPolicy};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, OwnedWriteBatch, PersistMode};
 
 use super::keys;
+use crate::store::brand::Brand;
 use crate::store::{Fault, StoreError};
 
 /// Blocks of tables that were read. The kernel's page cache stands behind it.
@@ -93,12 +94,13 @@ fn separation() -> KvSeparationOptions {
 /// The database, open.
 pub(super) struct Spaces {
     db: Database,
+    brand: Brand,
     path: PathBuf,
     keyspaces: [Keyspace; Space::ALL.len()],
 }
 
 impl Spaces {
-    pub(super) fn open(path: &Path) -> Result<Self, fjall::Error> {
+    pub(super) fn open(path: &Path, brand: Brand) -> Result<Self, fjall::Error> {
         let db = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
@@ -109,7 +111,7 @@ impl Spaces {
         let [envelopes, expiry, ids, queue, records] =
             Space::ALL.map(|space| db.keyspace(space.name(), || space.options()));
         let keyspaces = [envelopes?, expiry?, ids?, queue?, records?];
-        Ok(Self { db, path: path.into(), keyspaces })
+        Ok(Self { db, brand, path: path.into(), keyspaces })
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -144,9 +146,12 @@ impl Spaces {
         Ok(tables + journals)
     }
 
-    /// A batch whose commit returns after `fdatasync`.
+    /// A batch of this store, whose commit returns after `fdatasync`.
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
-        OwnedWriteBatch::with_capacity(self.db.clone(), capacity).durability(Some(PersistMode::SyncData))
+        let batch = OwnedWriteBatch::with_capacity(self.db.clone(), capacity + 1);
+        let mut batch = batch.durability(Some(PersistMode::SyncData));
+        batch.insert(self.keyspace(Space::Records), keys::BRAND, self.brand.as_bytes());
+        batch
     }
 
     /// Adds a row to every keyspace. The engine drops a journal once every keyspace has a table that is as new as the

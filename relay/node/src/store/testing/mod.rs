@@ -1,5 +1,5 @@
 //! Stores for tests and for the simulator: one that keeps everything in memory, and one that fails on demand. And the
-//! disk engine's readers of rows and journals, for fuzzing.
+//! disk engine's readers of rows and journals, for fuzzing and damage.
 //!
 //! None is for production: [`MemoryStore`] is durable only as long as its process.
 
@@ -9,13 +9,41 @@ mod memory;
 pub use faulty::{Failure, FaultyStore};
 pub use memory::MemoryStore;
 
+pub use super::brand::Brand;
 pub use super::engine::Row;
+pub use super::recover::{Place, Verdict};
+
+/// What a start makes of the disk engine's journals, in the order in which they were written, in a store of this brand;
+/// `None` if they cannot be read.
+#[must_use]
+pub fn judge(journals: &[&[u8]], brand: &Brand) -> Option<Verdict> {
+    super::recover::judge_bytes(journals, brand)
+}
 
 /// How many bytes of a journal are whole batches, and whether anything but unused room is behind them; `None` if it
 /// cannot be read at all.
 #[must_use]
 pub fn whole_bytes(journal: &[u8]) -> Option<(u64, bool)> {
     super::recover::whole_bytes(journal)
+}
+
+/// A batch of one row as the disk engine writes it, without a brand.
+#[must_use]
+pub fn batch_of_one(seqno: u64, value: &[u8]) -> Vec<u8> {
+    let (key, length) = (b"key", (value.len() as u32).to_le_bytes());
+    let mut item = vec![2];
+    item.extend([0; 10]);
+    item.extend((key.len() as u16).to_le_bytes());
+    item.extend([length, length].concat());
+    item.extend([key.as_slice(), value].concat());
+    let mut batch = vec![1];
+    batch.extend(1u32.to_le_bytes());
+    batch.extend(seqno.to_le_bytes());
+    batch.extend(&item);
+    batch.push(3);
+    batch.extend(xxhash_rust::xxh3::xxh3_64(&item).to_le_bytes());
+    batch.extend(b"FJL\x03");
+    batch
 }
 
 /// A power cut in the last commit of the disk engine's store in `directory`, which is closed: of its batch only the first

@@ -4,10 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use liaison_core::op::Op;
+
 use super::child::{assert_holds, batch, last_batch, model, verify};
 use super::{OnDisk, open};
+use crate::store::conformance::{at, enqueue, entry};
 use crate::store::recover::batch_ends;
-use crate::store::testing::MemoryStore;
+use crate::store::testing::{MemoryStore, batch_of_one};
 use crate::store::{Fault, OpenError, Store, StoreError};
 
 const BATCHES: u64 = 24;
@@ -26,7 +29,9 @@ impl Written {
             let _durable = store.commit(&batch(number)).unwrap();
         }
         drop(store);
-        let ends = batch_ends(&journal(&place.directory()));
+        let mut ends = batch_ends(&journal(&place.directory()));
+        // The first is the store's brand.
+        ends.remove(0);
         assert_eq!(ends.len() as u64, BATCHES, "the format of the journal is what is expected");
         // Some of the room that the engine made, and not all 64 MiB of it, for each copy.
         shorten(&place.directory(), ends[ends.len() - 1] + 5_000);
@@ -114,6 +119,27 @@ fn a_torn_last_batch_is_dropped_whatever_part_of_it_is_missing() {
         assert_eq!(verify(&store), BATCHES - 1, "torn at {from}");
         assert!(copy.directory().join("torn").metadata().unwrap().len() > 0);
     }
+}
+
+/// Whoever may send an envelope may write what it likes into it, also for the moment of a power cut.
+#[test]
+fn an_envelope_that_looks_like_a_batch_never_stops_a_start_after_a_power_cut() {
+    let place = OnDisk::in_memory();
+    let store = open(&place.directory()).unwrap();
+    for number in 1..=2 {
+        let _durable = store.commit(&batch(number)).unwrap();
+    }
+    let (position, entry) = (at("ncb.ee", 1, 1000), entry(500, 0));
+    let hostile: Vec<u8> = (0..200).flat_map(|seqno| batch_of_one(seqno, b"value")).collect();
+    let envelope = Op::PutEnvelope { id: entry.id, bytes: hostile.into() };
+    let _durable = store.commit(&[envelope, enqueue(&position, &entry)]).unwrap();
+    drop(store);
+    let journal = journal(&place.directory());
+    let ends = batch_ends(&journal);
+    let start = ends[ends.len() - 2];
+    // The first sector of the batch did not reach the disk.
+    OpenOptions::new().write(true).open(&journal).unwrap().write_all_at(&[0; 16], start).unwrap();
+    assert_eq!(verify(&open(&place.directory()).unwrap()), 2);
 }
 
 #[test]

@@ -1,29 +1,11 @@
-//! A look at the journals before the engine opens them.
-//!
-//! After a power cut the last batch may be half on disk, with its parts in any order: it was never acknowledged, and is
-//! dropped. The engine tells that from damage only in part. It cuts a journal off at the first thing that it cannot
-//! parse, and whatever was committed behind that is gone without a word; and where a torn batch parses and its checksum
-//! is wrong, it refuses to open for ever. So the journals are read here first:
-//!
-//! - damage with a whole batch behind it, in the same journal or in a later one, is corruption: a fault;
-//! - damage behind all whole batches is a torn tail: it is kept aside in `torn`, cut off, and logged.
-//!
-//! A bit that flips in the very last batch cannot be told from a torn write, and costs that batch. The message comes
-//! again: its sender's outbox keeps it until the delivery receipt is in.
+//! What the bytes of journals are: whole batches, then room, or damage.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Seek, SeekFrom};
 
 use liaison_protocol::mutant::{Mutant, planted};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::Fault;
-use super::directory::{fault, sync_directory};
-
-/// Where a torn tail is kept: the last one only.
-const TORN: &str = "torn";
-const SUFFIX: &str = ".jnl";
+use crate::store::brand::Brand;
 
 /// Ends each batch (fjall 3, `file::MAGIC_BYTES`).
 const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
@@ -40,92 +22,82 @@ const SEQNO_AHEAD_MAX: Seqno = 1 << 40;
 /// The engine's own bound.
 const SEQNO_MAX: Seqno = 1 << 62;
 
-/// Checks the journals in `data`, and cuts off a torn tail, which is kept in `keep`.
-pub(super) fn check_journals(data: &Path, keep: &Path) -> Result<(), Fault> {
+/// A place in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which journal, in the order in which they were written.
+    pub journal: usize,
+    /// Where in it, in bytes.
+    pub start: u64,
+}
+
+/// What is to be done about journals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What the engine can read is all that was written. In each place what follows is no whole batch: half of the last
+    /// one, which was never acknowledged. It is to be cut off.
+    Sound {
+        /// At most one a journal.
+        torn: Vec<Place>,
+    },
+    /// Something was committed behind this damage.
+    Corrupt(Place),
+}
+
+/// Judges `count` journals, which `open` gives in the order in which they were written. `brand` marks the batches of
+/// this store; without one every whole batch counts as this store's.
+///
+/// # Errors
+/// A journal that cannot be read, and why.
+pub(super) fn judge<R: Read + Seek>(
+    count: usize,
+    brand: Option<&Brand>,
+    mut open: impl FnMut(usize) -> io::Result<R>,
+) -> Result<Verdict, (usize, io::Error)> {
     let mut last = None;
-    let mut torn: Vec<Tail> = Vec::new();
-    for path in journals(data)? {
-        let scan = scan(&path, last).map_err(|error| fault("reading", &path, &error))?;
-        if let Some(tail) = torn.first().filter(|_| scan.last > last) {
-            return Err(tail.corrupt());
+    let mut torn: Vec<Place> = Vec::new();
+    for index in 0..count {
+        let at = |error| (index, error);
+        let mut journal = open(index).map_err(at)?;
+        let scan = scan(&mut journal, last).map_err(at)?;
+        if let Some(place) = torn.first().filter(|_| scan.last > last) {
+            return Ok(Verdict::Corrupt(*place));
         }
         last = scan.last;
         if scan.damaged {
-            let tail = Tail { path, start: scan.whole };
-            if tail.is_followed().map_err(|error| fault("reading", &tail.path, &error))? {
-                return Err(tail.corrupt());
+            let place = Place { journal: index, start: scan.whole };
+            if is_followed(&mut journal, scan.whole, brand).map_err(at)? {
+                return Ok(Verdict::Corrupt(place));
             }
-            torn.push(tail);
+            torn.push(place);
         }
     }
-    torn.iter().try_for_each(|tail| tail.cut(keep))
+    Ok(Verdict::Sound { torn })
 }
 
-/// The end of a journal that is no whole batch.
-struct Tail {
-    path: PathBuf,
-    start: u64,
-}
-
-impl Tail {
-    fn corrupt(&self) -> Fault {
-        Fault::Journal { journal: self.path.clone(), start: self.start }
+/// Whether a whole batch of ours begins anywhere behind the damage at `start`, whatever its number: the one before may
+/// be what is wrong. What is torn may hold an envelope, whose bytes others chose, and which looks like a batch.
+fn is_followed<R: Read + Seek>(journal: &mut R, start: u64, brand: Option<&Brand>) -> io::Result<bool> {
+    if planted(Mutant::DamageCutOff) {
+        return Ok(false);
     }
-
-    /// Whether a whole batch begins anywhere behind the damage, whatever its number: the one before may be what is wrong.
-    fn is_followed(&self) -> io::Result<bool> {
-        if planted(Mutant::DamageCutOff) {
-            return Ok(false);
-        }
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.start + 1))?;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        bytes.truncate(end);
-        let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == TAG_START);
-        for (start, _) in starts {
-            let mut reader = Reader { inner: bytes.get(start..).unwrap_or_default(), at: 0 };
-            if matches!(reader.batch(None)?, Step::Batch { .. }) {
+    journal.seek(SeekFrom::Start(start + 1))?;
+    let mut bytes = Vec::new();
+    journal.read_to_end(&mut bytes)?;
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    bytes.truncate(end);
+    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == TAG_START);
+    for (start, _) in starts {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let mut reader = Reader { inner: rest, at: 0 };
+        if matches!(reader.batch(None)?, Step::Batch { .. }) {
+            let batch = usize::try_from(reader.at).ok().and_then(|length| rest.get(..length)).unwrap_or_default();
+            if planted(Mutant::AnyBatchFollows) || brand.is_none_or(|brand| brand.marks(batch)) {
                 return Ok(true);
             }
         }
-        Ok(false)
     }
-
-    fn cut(&self, keep: &Path) -> Result<(), Fault> {
-        let kept = keep.join(TORN);
-        let cut = || -> io::Result<u64> {
-            let mut journal = OpenOptions::new().read(true).write(true).open(&self.path)?;
-            journal.seek(SeekFrom::Start(self.start))?;
-            io::copy(&mut journal, &mut File::create(&kept)?)?;
-            let bytes = journal.metadata()?.len() - self.start;
-            journal.set_len(self.start)?;
-            journal.sync_all()?;
-            Ok(bytes)
-        };
-        let bytes = cut().map_err(|error| fault("cutting off a torn tail of", &self.path, &error))?;
-        sync_directory(keep)?;
-        tracing::warn!(
-            journal = %self.path.display(), start = self.start, bytes, kept = %kept.display(),
-            "the last batch was half written when the node stopped, and never acknowledged: dropped"
-        );
-        Ok(())
-    }
-}
-
-/// In the order in which they were written.
-fn journals(data: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let mut found = Vec::new();
-    let listing = |error: &io::Error| fault("listing", data, error);
-    for entry in fs::read_dir(data).map_err(|error| listing(&error))? {
-        let path = entry.map_err(|error| listing(&error))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let number = name.and_then(|name| name.strip_suffix(SUFFIX)).and_then(|number| number.parse::<u64>().ok());
-        found.extend(number.map(|number| (number, path)));
-    }
-    found.sort();
-    Ok(found.into_iter().map(|(_, path)| path).collect())
+    Ok(false)
 }
 
 struct Scan {
@@ -140,11 +112,7 @@ struct Scan {
 /// Numbers a batch. They rise from batch to batch, over all journals.
 type Seqno = u64;
 
-fn scan(path: &Path, last: Option<Seqno>) -> io::Result<Scan> {
-    scan_from(BufReader::with_capacity(256 * 1024, File::open(path)?), last)
-}
-
-fn scan_from(journal: impl Read, mut last: Option<Seqno>) -> io::Result<Scan> {
+fn scan(journal: impl Read, mut last: Option<Seqno>) -> io::Result<Scan> {
     let mut reader = Reader { inner: journal, at: 0 };
     let mut whole = 0;
     loop {
@@ -162,8 +130,8 @@ fn scan_from(journal: impl Read, mut last: Option<Seqno>) -> io::Result<Scan> {
 }
 
 /// How many bytes of a journal are whole batches, and whether anything but room is behind them. For fuzzing.
-pub(super) fn whole_bytes(journal: &[u8]) -> Option<(u64, bool)> {
-    scan_from(journal, None).ok().map(|scan| (scan.whole, scan.damaged))
+pub(in crate::store) fn whole_bytes(journal: &[u8]) -> Option<(u64, bool)> {
+    scan(journal, None).ok().map(|scan| (scan.whole, scan.damaged))
 }
 
 enum Step {
@@ -294,8 +262,9 @@ impl<R: Read> Reader<R> {
 
 /// Where each batch of a journal ends.
 #[cfg(test)]
-pub(super) fn batch_ends(path: &Path) -> Vec<u64> {
-    let mut reader = Reader { inner: BufReader::new(File::open(path).unwrap()), at: 0 };
+pub(in crate::store) fn batch_ends(path: &std::path::Path) -> Vec<u64> {
+    let file = std::fs::File::open(path).unwrap();
+    let mut reader = Reader { inner: io::BufReader::new(file), at: 0 };
     let mut ends = Vec::new();
     while let Step::Batch { .. } = reader.batch(None).unwrap() {
         ends.push(reader.at);
