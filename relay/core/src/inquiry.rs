@@ -117,7 +117,7 @@ impl Inquiries {
             open.askers.push(asker);
             return Passing::Joined;
         }
-        let Some(to) = to.filter(|to| *to != asker && hops > 0 && self.open.len() < OPEN_MAX) else {
+        let Some(to) = to.filter(|_| hops > 0 && self.open.len() < OPEN_MAX) else {
             return Passing::Answer;
         };
         let until = now.after(WAIT_PER_HOP * u32::from(hops));

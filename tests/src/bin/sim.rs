@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -81,14 +82,23 @@ fn shrunk(seed: u64, draw: Draw) -> ExitCode {
 /// Seeds from `from` on, up to `to` or until the time is over, on all processors.
 fn search(from: u64, to: u64, within: Option<Duration>, draw: Draw) -> ExitCode {
     let (figures, next, began) = (Mutex::new(Figures::default()), AtomicU64::new(from), Instant::now());
+    let panics = AtomicU64::new(0);
     let worker = || {
         while within.is_none_or(|within| began.elapsed() < within) {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= to {
                 return;
             }
-            let report = run(&draw(seed));
-            let violations = check(&report);
+            let Ok((report, violations)) = catch_unwind(|| {
+                let report = run(&draw(seed));
+                let violations = check(&report);
+                (report, violations)
+            }) else {
+                // It has said where.
+                println!("seed {seed}: a panic");
+                panics.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
             figures.lock().unwrap_or_else(PoisonError::into_inner).add(&report, &violations);
             if let Some(first) = violations.first() {
                 let more = violations.len() - 1;
@@ -102,5 +112,5 @@ fn search(from: u64, to: u64, within: Option<Duration>, draw: Draw) -> ExitCode 
     std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
     let figures = figures.into_inner().unwrap_or_else(PoisonError::into_inner);
     print!("{}", figures.table(began.elapsed()));
-    if figures.broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if figures.broken == 0 && panics.into_inner() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -24,6 +24,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("lost behind whole daemons", Plan { office: true, ..sent_again_to_two() }),
         ("asked again after a crash", asked_again_after_a_crash()),
         ("a notice before clocks that were set back", a_notice_before_clocks_that_were_set_back()),
+        ("a message to oneself whose receipt is lost", a_message_to_oneself_whose_receipt_is_lost()),
     ]
 }
 
@@ -221,6 +222,45 @@ pub fn a_notice_before_clocks_that_were_set_back() -> Plan {
     ]);
     plan.shape = Shape { regions: 4, agencies: 4, meshed: false, ..plan.shape };
     plan.mail[0].to = vec![2];
+    plan
+}
+
+/// An agency writes to itself, and the receipt is lost with what its relay knew before a backup was restored, which is
+/// that the message was there. Seed 10000416: the relay did not ask the agency what the agency asked, and what had
+/// arrived was given up at its expiry.
+#[must_use]
+pub fn a_message_to_oneself_whose_receipt_is_lost() -> Plan {
+    use Precedence::{Immediate, Priority, Routine};
+    let (relay, agency) = (Place::Relay(0), Place::Agency(0));
+    let mut plan = plan(vec![
+        fault(939, 4_456, FaultKind::Flap(agency, relay)),
+        fault(1_009, 3_159, FaultKind::Restored(relay)),
+        fault(2_669, 3_790, FaultKind::Flap(agency, relay)),
+    ]);
+    (plan.seed, plan.pace) = (10_000_416, Pace { delay_ms_max: 294, commit_ms_max: 43, text_bytes: 20 });
+    plan.shape.agencies = 2;
+    let mail = [
+        (196, 0, vec![1], Routine, 195_212),
+        (2_807, 1, vec![0], Immediate, 375_780),
+        (2_031, 1, vec![1], Priority, 589_282),
+        (1_505, 1, vec![0], Routine, 202_053),
+        (777, 0, vec![0], Immediate, 326_465),
+        (2_297, 1, vec![0, 1], Priority, 571_820),
+        (450, 1, vec![0], Priority, 183_390),
+        (1_467, 0, vec![1], Routine, 49_639),
+        (1_649, 0, vec![1], Immediate, 16_947),
+    ];
+    plan.mail = mail
+        .into_iter()
+        .map(|(at_ms, from, to, precedence, lifetime_s)| Mail {
+            at_ms,
+            from,
+            to,
+            precedence,
+            lifetime_s,
+            cancel_after_ms: None,
+        })
+        .collect();
     plan
 }
 

@@ -137,6 +137,10 @@ impl World<'_> {
         let before = self.rng.percent(50);
         if before {
             old.into_iter().for_each(|old| self.close_end(old, 0));
+            // What it reads then may be rotten: the node is dead, and dials when it is back.
+            if !self.nodes[a].is_up() {
+                return;
+            }
         }
         self.pairs[pair].current = Some(link);
         self.links.insert(link, Link { pair, open: [true, true], busy_until: BTreeMap::new() });

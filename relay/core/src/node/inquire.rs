@@ -35,14 +35,22 @@ impl Node {
                 self.say(link, key, CustodyState::Held, actions);
             }
             Knows::Nothing => {}
-            Knows::Released(next) => self.ask_next(link, inquiry, next, now, actions),
+            Knows::Released(next) => self.ask_next((link, kind), inquiry, next, now, actions),
             Knows::Unknown => self.say(link, key, CustodyState::Unknown, actions),
         }
     }
 
-    fn ask_next(&mut self, asker: LinkKey, inquiry: Inquiry, next: NodeId, now: Timestamp, actions: &mut Vec<Action>) {
+    fn ask_next(
+        &mut self,
+        (asker, kind): (LinkKey, NodeKind),
+        inquiry: Inquiry,
+        next: NodeId,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
         let key = DedupeKey { id: inquiry.id, index: inquiry.index };
-        let to = self.routes.link_to(&next);
+        // A relay that asks what it took over has forgotten it. An agency that does wrote to itself, and owes the receipt.
+        let to = self.routes.link_to(&next).filter(|to| *to != asker || kind == NodeKind::Daemon);
         match (self.inquiries.pass(key, asker, (&next, to), inquiry.hops, now), to) {
             (Passing::Pass, Some(link)) => {
                 let hops = inquiry.hops.saturating_sub(1);
