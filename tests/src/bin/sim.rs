@@ -55,8 +55,8 @@ fn timed(minutes: &str, from: &str, draw: Draw) -> ExitCode {
 }
 
 fn replay(plan: &Plan) -> ExitCode {
-    let report = run(plan);
     println!("{plan:#?}");
+    let report = run(plan);
     report.names.iter().enumerate().for_each(|(number, name)| println!("node {number}: {name}"));
     report.trace.lines().for_each(|line| println!("{line}"));
     println!("trace {:016x}, {} steps, {} ms", report.trace.digest(), report.trace.steps.len(), report.simulated_ms);

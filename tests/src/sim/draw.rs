@@ -41,6 +41,7 @@ impl Plan {
         }
         let mut mail = mail(&shape, horizon_ms, &mut rng);
         let mut faults = faults(&shape, horizon_ms, &mut rng);
+        keep_clocks_near(&mut faults);
         let beyond = rng.percent(2);
         if beyond {
             beyond_the_roster(&mut mail, &mut faults, &mut rng);
@@ -102,6 +103,21 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
             }
         })
         .collect()
+}
+
+/// Two jumps of one clock together are no further than one may be: an office has no key for the day before yesterday.
+fn keep_clocks_near(faults: &mut Vec<Fault>) {
+    let mut kept: Vec<(Place, u64, u64, i64)> = Vec::new();
+    faults.retain(|fault| {
+        let FaultKind::ClockJump(place, by_ms) = fault.kind else { return true };
+        let (from, to) = (fault.at_ms, fault.at_ms + fault.for_ms);
+        let beside = kept.iter().filter(|(other, began, ended, _)| *other == place && *began <= to && from <= *ended);
+        let near = (by_ms + beside.map(|(.., by_ms)| by_ms).sum::<i64>()).unsigned_abs() <= CLOCK_MS_MAX;
+        if near {
+            kept.push((place, from, to, by_ms));
+        }
+        near
+    });
 }
 
 /// Nobody publishes a roster for a quarter of a year: what is submitted then is not carried.
