@@ -266,6 +266,8 @@ mutants! {
     DamageCutOff,
     /// an envelope that looks like a batch passes for one that was committed later
     AnyBatchFollows,
+    /// a whole batch whose number is wrong, or the one before it, is cut off
+    OutOfOrderCutOff,
     /// a store of another format is opened
     OtherFormatOpened,
 

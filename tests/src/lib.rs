@@ -19,6 +19,7 @@ pub mod draw;
 pub mod fed;
 pub mod fuzz;
 pub mod gauge;
+pub mod journals;
 pub mod keys;
 #[cfg(feature = "mutants")]
 pub mod mutants;

@@ -177,10 +177,10 @@ pub(super) fn removed_only_when_taken_or_told(model: &Model<'_>, at_ms: u64, ste
 fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool {
     let told = |fact: &Fact| matches!(fact, Fact::Told { id, index, .. } if (*id, *index) == part);
     let Some(end) = model.nodes[node].ended.get(&part) else {
-        // Withdrawn by its sender.
+        // Withdrawn by its sender, or what is in the recipient's inbox already: its receipt was faster.
         let cancelled = RefusalReason::Cancelled.code();
         let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
-        return facts.iter().any(withdrawn);
+        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains(&part);
     };
     match end.told {
         Told::Later => false,

@@ -75,13 +75,13 @@ pub(super) fn judge<R: Read + Seek>(
     Ok(Verdict::Sound { torn })
 }
 
-/// Whether a whole batch of ours begins anywhere behind the damage at `start`, whatever its number: the one before may
-/// be what is wrong. What is torn may hold an envelope, whose bytes others chose, and which looks like a batch.
+/// Whether a whole batch of ours begins at `start` or anywhere behind it, whatever its number: the number itself may be
+/// what is wrong, or the one before it. What is torn may hold an envelope, whose bytes others chose, and which looks like a batch.
 fn is_followed<R: Read + Seek>(journal: &mut R, start: u64, brand: Option<&Brand>) -> io::Result<bool> {
     if planted(Mutant::DamageCutOff) {
         return Ok(false);
     }
-    journal.seek(SeekFrom::Start(start + 1))?;
+    journal.seek(SeekFrom::Start(start + u64::from(planted(Mutant::OutOfOrderCutOff))))?;
     let mut bytes = Vec::new();
     journal.read_to_end(&mut bytes)?;
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -90,7 +90,7 @@ fn is_followed<R: Read + Seek>(journal: &mut R, start: u64, brand: Option<&Brand
     for (start, _) in starts {
         let rest = bytes.get(start..).unwrap_or_default();
         let mut reader = Reader { inner: rest, at: 0 };
-        if matches!(reader.batch(None)?, Step::Batch { .. }) {
+        if matches!(reader.batch()?, Step::Batch { .. }) {
             let batch = usize::try_from(reader.at).ok().and_then(|length| rest.get(..length)).unwrap_or_default();
             if planted(Mutant::AnyBatchFollows) || brand.is_none_or(|brand| brand.marks(batch)) {
                 return Ok(true);
@@ -116,16 +116,24 @@ fn scan(journal: impl Read, mut last: Option<Seqno>) -> io::Result<Scan> {
     let mut reader = Reader { inner: journal, at: 0 };
     let mut whole = 0;
     loop {
-        let damaged = match reader.batch(last)? {
-            Step::Batch { seqno } => {
+        let damaged = match reader.batch()? {
+            Step::Batch { seqno } if follows(seqno, last) => {
                 whole = reader.at;
                 last = Some(seqno);
                 continue;
             }
-            Step::Damage => true,
+            Step::Batch { .. } | Step::Damage => true,
             Step::End => false,
         };
         return Ok(Scan { whole, damaged, last });
+    }
+}
+
+/// Whether a batch of this number can come after the one of the `last`: the checksum does not cover it.
+fn follows(seqno: Seqno, last: Option<Seqno>) -> bool {
+    match last {
+        Some(last) => (last.saturating_add(1)..=last.saturating_add(SEQNO_AHEAD_MAX)).contains(&seqno),
+        None => seqno <= SEQNO_MAX,
     }
 }
 
@@ -148,26 +156,22 @@ struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// The next batch, whole and checked, with a number above `last`: the checksum does not cover the number.
-    fn batch(&mut self, last: Option<Seqno>) -> io::Result<Step> {
+    /// The next batch, whole and checked, whatever its number.
+    fn batch(&mut self) -> io::Result<Step> {
         let mut tag = [0];
         if !self.fill(&mut tag)? {
             return Ok(Step::End);
         }
         match tag {
-            [TAG_START] => self.rest_of_batch(last),
+            [TAG_START] => self.rest_of_batch(),
             [0] => self.zeros(),
             _ => Ok(Step::Damage),
         }
     }
 
-    fn rest_of_batch(&mut self, last: Option<Seqno>) -> io::Result<Step> {
+    fn rest_of_batch(&mut self) -> io::Result<Step> {
         let Some((items, seqno)) = self.start()? else { return Ok(Step::Damage) };
-        let plausible = match last {
-            Some(last) => (last.saturating_add(1)..=last.saturating_add(SEQNO_AHEAD_MAX)).contains(&seqno),
-            None => seqno <= SEQNO_MAX,
-        };
-        if !plausible || !(1..=ITEMS_MAX).contains(&items) {
+        if !(1..=ITEMS_MAX).contains(&items) {
             return Ok(Step::Damage);
         }
         let mut hasher = Xxh3::new();
@@ -266,7 +270,7 @@ pub(in crate::store) fn batch_ends(path: &std::path::Path) -> Vec<u64> {
     let file = std::fs::File::open(path).unwrap();
     let mut reader = Reader { inner: io::BufReader::new(file), at: 0 };
     let mut ends = Vec::new();
-    while let Step::Batch { .. } = reader.batch(None).unwrap() {
+    while let Step::Batch { .. } = reader.batch().unwrap() {
         ends.push(reader.at);
     }
     ends

@@ -5,7 +5,8 @@
 //! parse, and whatever was committed behind that is gone without a word; and where a torn batch parses and its checksum
 //! is wrong, it refuses to open for ever. So the journals are read here first:
 //!
-//! - damage with a whole batch behind it, in the same journal or in a later one, is corruption: a fault;
+//! - damage with a whole batch behind it, in the same journal or in a later one, is corruption: a fault; so is a whole
+//!   batch whose number is out of order;
 //! - damage behind all whole batches is a torn tail: it is kept aside in `torn`, cut off, and logged.
 //!
 //! A bit that flips in the very last batch cannot be told from a torn write, and costs that batch. The message comes

@@ -20,6 +20,12 @@ pub fn judge(journals: &[&[u8]], brand: &Brand) -> Option<Verdict> {
     super::recover::judge_bytes(journals, brand)
 }
 
+/// The brand of the store in `directory`, if it has one that can be read.
+#[must_use]
+pub fn brand_of(directory: &std::path::Path) -> Option<Brand> {
+    Brand::read(directory).ok().flatten()
+}
+
 /// How many bytes of a journal are whole batches, and whether anything but unused room is behind them; `None` if it
 /// cannot be read at all.
 #[must_use]

@@ -168,6 +168,24 @@ fn a_flipped_bit_in_the_journal_is_a_fault_or_costs_the_last_batch() {
     }
 }
 
+/// No checksum covers it. It stays in order, and nothing is lost; or it does not, and is seen.
+#[test]
+fn a_flipped_bit_in_a_batchs_number_never_costs_a_batch() {
+    let written = Written::new();
+    for batch in [BATCHES - 1, BATCHES] {
+        for bit in [0, 1, 3, 8, 20, 47, 63] {
+            let copy = written.copy();
+            // Behind its tag and the count of its items.
+            flip(&journal(&copy.directory()), written.end(batch - 1) + 5 + u64::from(bit / 8), bit);
+            match open(&copy.directory()) {
+                Err(OpenError::Fault(Fault::Journal { .. })) => {}
+                Err(other) => panic!("bit {bit} of number {batch}: {other}"),
+                Ok(store) => assert_eq!(verify(&store), BATCHES, "bit {bit} of number {batch}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_flipped_bit_in_a_table_is_a_fault_and_never_another_answer() {
     let place = OnDisk::in_memory();
