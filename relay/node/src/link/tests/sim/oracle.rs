@@ -13,6 +13,9 @@ use super::plan::{Fault, Plan};
 const HANDSHAKES_END: Duration = Duration::from_secs(12);
 /// So is a connection whose first packet was its last: QUIC keeps it for the idle timeout.
 const CONNECTIONS_END: Duration = Duration::from_secs(12 + 15);
+/// QUIC remembers a closed connection for three probe timeouts (RFC 9000 section 10.2), each of which is the smoothed round
+/// trip and four times its variation (RFC 9002 section 6.2.1). Neither is ever above the longest round trip there was.
+const CLOSED_ROUND_TRIPS: u32 = 3 * (1 + 4);
 
 /// A link, as one of its ends knows it: node, life, its number there.
 type End = (usize, u32, u64);
@@ -76,6 +79,11 @@ struct Oracle<'a> {
     /// Between which nodes nothing passes, and since when.
     silent: BTreeMap<(usize, usize), Duration>,
     dead: BTreeMap<usize, Duration>,
+    /// Between which nodes packets or their acknowledgements wait, and since when; and how long any did.
+    held_up: BTreeMap<(usize, usize), Duration>,
+    held_up_max: Duration,
+    /// When links went down, by node.
+    fallen: Vec<(usize, Duration)>,
     slow: BTreeMap<usize, Duration>,
     leaving: BTreeSet<usize>,
     removed: bool,
@@ -102,6 +110,9 @@ impl<'a> Oracle<'a> {
             stored: BTreeSet::new(),
             silent: BTreeMap::new(),
             dead: BTreeMap::new(),
+            held_up: BTreeMap::new(),
+            held_up_max: Duration::ZERO,
+            fallen: Vec::new(),
             slow: BTreeMap::new(),
             leaving: BTreeSet::new(),
             removed: false,
@@ -157,6 +168,7 @@ impl<'a> Oracle<'a> {
 
     fn start(&mut self, note: &Note) {
         self.up.retain(|(node, ..), _| *node != note.node);
+        self.fallen.retain(|(node, _)| *node != note.node);
         self.leaving.remove(&note.node);
         self.dead.remove(&note.node);
     }
@@ -175,6 +187,7 @@ impl<'a> Oracle<'a> {
         let Some((_, since)) = self.up.remove(&end) else {
             return self.fail(format!("{end:?} is down and was not up"));
         };
+        self.fallen.push((end.0, self.now));
         let label = reason.split([':', ' ']).next().unwrap_or_default();
         let known = ["draining", "duplicate-link", "reset", "shutdown", "timeout"];
         if !(known.contains(&label) || self.removed && ["roster-removed", "not-in-roster"].contains(&label)) {
@@ -263,6 +276,7 @@ impl<'a> Oracle<'a> {
 
     fn fault(&mut self, fault: Fault) {
         self.figures.faults += 1;
+        self.hold_up(fault);
         match fault {
             Fault::Cut { a, b } | Fault::Hold { a, b } => {
                 self.silent.entry((a.min(b), a.max(b))).or_insert(self.now);
@@ -278,6 +292,28 @@ impl<'a> Oracle<'a> {
             Fault::Remove { .. } => self.removed = true,
             _ => {}
         }
+    }
+
+    fn hold_up(&mut self, fault: Fault) {
+        let pair = |a: usize, b: usize| (a.min(b), a.max(b));
+        match fault {
+            Fault::Cut { a, b } | Fault::CutOneWay { from: a, to: b } | Fault::Hold { a, b } => {
+                self.held_up.entry(pair(a, b)).or_insert(self.now);
+            }
+            Fault::Mend { a, b } | Fault::Release { a, b } => {
+                if let Some(since) = self.held_up.remove(&pair(a, b)) {
+                    self.held_up_max = self.held_up_max.max(self.now - since);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Links of `node` that are down and that QUIC may still remember.
+    fn remembered(&self, node: usize) -> usize {
+        let round_trip_max = self.plan.rtt_max() + self.held_up_max.min(SILENCE_NOTICED);
+        let since = self.now.saturating_sub(round_trip_max * CLOSED_ROUND_TRIPS);
+        self.fallen.iter().filter(|(whose, at)| *whose == node && *at >= since).count()
     }
 
     /// Since when nothing can come from `peer`.
@@ -333,7 +369,7 @@ impl<'a> Oracle<'a> {
         if fair > HANDSHAKES_END && (tracked > 2 + dials + links || tasks > tracked + 1 + connections + links * 12) {
             self.fail(format!("node {} has too many tasks: {took:?}", note.node));
         }
-        if fair > CONNECTIONS_END && connections > links {
+        if fair > CONNECTIONS_END && connections > links + self.remembered(note.node) {
             self.fail(format!("node {} has too many connections: {took:?}", note.node));
         }
     }

@@ -120,6 +120,10 @@ impl<'a> World<'a> {
             let others = (node + 1..self.nodes.len()).filter(|_| self.plan.drowsy);
             others.for_each(|other| self.order(other, Order::Sleep(DROWSE)));
             self.until_gone(node)?;
+            if self.plan.drowsy {
+                // They read what came meanwhile before they doze off again: else they are behind for longer than that.
+                self.pass(DROWSE)?;
+            }
         }
         Ok(())
     }
