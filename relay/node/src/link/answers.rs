@@ -1,20 +1,31 @@
-//! How often a peer has acknowledged something new: the answers that [`super::liveness`] waits for.
+//! How often a peer has acknowledged something new, and how soon: the answers that [`super::liveness`] waits for.
 //!
 //! quinn counts frames. A peer that hears nothing repeats its last acknowledgement with whatever it sends, which is no
 //! answer. Congestion control alone is told what is acknowledged for the first time.
 
 use std::any::Any;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use quinn::Connection;
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, CubicConfig};
 use quinn_proto::RttEstimator;
 
+/// What the peer has answered on the path of the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Answers {
+    /// Packets of ours that it has acknowledged.
+    pub(super) count: u64,
+    /// How long the newest of them took there and back: not smoothed.
+    pub(super) round_trip: Option<Duration>,
+}
+
 /// The congestion control that quinn has by default, counting.
 struct Counting {
     inner: Box<dyn Controller>,
-    answers: u64,
+    answers: Answers,
+    /// When the newest packet was sent that has an answer.
+    newest: Option<Instant>,
 }
 
 /// Makes a congestion control for each path.
@@ -26,14 +37,16 @@ impl CountingFactory {
     }
 }
 
-/// Packets of ours that the peer has acknowledged, on the path of the moment.
-pub(super) fn count(connection: &Connection) -> u64 {
-    connection.congestion_state().into_any().downcast::<Counting>().map_or(0, |counting| counting.answers)
+/// What the peer has answered so far.
+pub(super) fn of(connection: &Connection) -> Answers {
+    let counting = connection.congestion_state().into_any().downcast::<Counting>();
+    counting.map_or_else(|_| Answers::default(), |counting| counting.answers)
 }
 
 impl ControllerFactory for CountingFactory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(Counting { inner: self.0.clone().build(now, current_mtu), answers: 0 })
+        let inner = self.0.clone().build(now, current_mtu);
+        Box::new(Counting { inner, answers: Answers::default(), newest: None })
     }
 }
 
@@ -43,7 +56,12 @@ impl Controller for Counting {
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
-        self.answers += 1;
+        self.answers.count += 1;
+        // One that was overtaken tells how late it is, not how long a packet takes.
+        if self.newest.is_none_or(|newest| newest <= sent) {
+            self.newest = Some(sent);
+            self.answers.round_trip = Some(now.saturating_duration_since(sent));
+        }
         self.inner.on_ack(now, sent, bytes, app_limited, rtt);
     }
 
@@ -68,7 +86,7 @@ impl Controller for Counting {
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
-        Box::new(Self { inner: self.inner.clone_box(), answers: self.answers })
+        Box::new(Self { inner: self.inner.clone_box(), ..*self })
     }
 
     fn initial_window(&self) -> u64 {

@@ -6,6 +6,8 @@ use liaison_protocol::mutant::{Mutant, planted};
 use quinn::ConnectionStats;
 use tokio::time::Instant;
 
+use super::answers::Answers;
+
 /// Watches whether packets that demand an acknowledgement get one.
 #[derive(Debug)]
 pub(super) struct Liveness {
@@ -20,10 +22,13 @@ impl Liveness {
         Self { patience, demands: 0, answers: 0, waiting_since: None }
     }
 
-    /// Takes a look; whether the link is to be doubted. `answers` is [`super::answers::count`]'s.
-    pub(super) fn observe(&mut self, stats: &ConnectionStats, answers: u64, now: Instant) -> bool {
-        let answers = if planted(Mutant::OldAnswersCount) { stats.frame_rx.acks } else { answers };
-        self.step(demands(stats), answers, stats.path.rtt, now)
+    /// Takes a look; whether the link is to be doubted.
+    pub(super) fn observe(&mut self, stats: &ConnectionStats, answers: Answers, now: Instant) -> bool {
+        let count = if planted(Mutant::OldAnswersCount) { stats.frame_rx.acks } else { answers.count };
+        // Smoothed, the round trip remembers for long what waited somewhere until a wire was back; and where the peer's
+        // acknowledgements were lost, the last one alone is too long. Both at once are not.
+        let round_trip = answers.round_trip.map_or(stats.path.rtt, |last| last.min(stats.path.rtt));
+        self.step(demands(stats), count, round_trip, now)
     }
 
     fn step(&mut self, demands: u64, answers: u64, rtt: Duration, now: Instant) -> bool {

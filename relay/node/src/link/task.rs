@@ -237,10 +237,13 @@ impl Watch {
         }
         // Also where the relay dialed: it may look for us where we are no more.
         if self.shared.role == Role::Relay {
-            let doubted = self.liveness.observe(&stats, answers::count(&self.shared.connection), now)
+            let doubted = self.liveness.observe(&stats, answers::of(&self.shared.connection), now)
                 && !planted(Mutant::DeafLinkTrusted);
             if doubted != self.doubted {
                 self.doubted = doubted;
+                let (link, peer) = (self.shared.id, &self.shared.peer);
+                let what = if doubted { "the link does not answer" } else { "the link answers again" };
+                tracing::info!(%link, %peer, "{what}");
                 inner.registry.set_doubted(&self.shared.peer, self.shared.id, doubted);
             }
         }

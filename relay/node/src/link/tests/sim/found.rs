@@ -1,7 +1,11 @@
 //! What seeds have found, as plans that go straight for it.
 
+use super::journal::What;
 use super::plan::{Draw, Fault, Traffic, Weather};
 use super::*;
+
+/// A link that does not answer is doubted after a second, and a look.
+const DOUBTED: Duration = Duration::from_millis(1750);
 
 /// Two nodes, quick and quiet.
 fn pair(seed: u64, nodes: [&'static str; 2]) -> Plan {
@@ -103,5 +107,30 @@ fn what_waits_on_lanes_never_keeps_the_control_stream_waiting() {
         plan.traffic = Traffic { burst_max: 12, envelope_bytes_max: 400_000, store: Duration::ZERO };
         plan.faults = vec![at(20_000, Fault::Weather(Weather::FAIR))];
         keeps_all_promises(&plan);
+    }
+}
+
+/// The handshake's packets had waited until the wire was back. How long an answer may take was four times what quinn
+/// made of that, and a link that went deaf soon afterwards was trusted for a quarter of a minute.
+#[test]
+fn a_link_that_came_up_late_is_doubted_as_soon_as_any() {
+    for seed in 0..4 {
+        let mut plan = pair(seed, ["ap-1", "eu-1"]);
+        plan.latency_max = Duration::from_millis(5);
+        let (deaf, late) = (at(3700, Fault::Cut { a: 1, b: 0 }), at(9700, Fault::Mend { a: 1, b: 0 }));
+        plan.faults = vec![
+            at(500, Fault::Stop { node: 0 }),
+            at(900, Fault::Hold { a: 1, b: 0 }),
+            at(1300, Fault::Start { node: 0 }),
+            at(3500, Fault::Release { a: 1, b: 0 }),
+            deaf,
+            late,
+        ];
+        let notes = world::run(&plan).unwrap();
+        assert_eq!(oracle::check(&plan, &notes).1, Vec::<String>::new());
+        let cut = notes.iter().find(|note| note.what == What::Fault(deaf.1)).unwrap().at;
+        let dialed_anew = notes.iter().find(|note| note.at > cut && matches!(note.what, What::DialFailed { .. }));
+        let waited = dialed_anew.expect("a try that fails").at - cut;
+        assert!(waited < DOUBTED + LinkTiming::default().attempt, "{waited:?}");
     }
 }
