@@ -76,19 +76,23 @@ fn heard(stats: &ConnectionStats) -> u64 {
     [rx.acks, rx.ping, rx.stream, rx.crypto, rx.path_challenge, rx.path_response].iter().sum()
 }
 
-/// Frames sent that demand an acknowledgement (RFC 9002 section 2). Probes for a larger MTU are pings that may get
-/// lost without meaning anything.
+/// Frames sent that demand an acknowledgement (RFC 9002 section 2). What QUIC repeats into silence may have no other frame than
+/// one that asks for it at once. Probes for a larger MTU, of two frames each, may get lost without meaning anything.
 fn demands(stats: &ConnectionStats) -> u64 {
-    let tx = &stats.frame_tx;
+    let (tx, mtu_probes) = (&stats.frame_tx, stats.path.sent_plpmtud_probes);
     let all = [
         tx.stream,
-        tx.ping,
+        tx.ping.saturating_sub(mtu_probes),
+        tx.immediate_ack.saturating_sub(mtu_probes),
         tx.crypto,
+        tx.handshake_done.into(),
         tx.max_data,
         tx.max_stream_data,
         tx.max_streams_bidi,
         tx.data_blocked,
         tx.stream_data_blocked,
+        tx.streams_blocked_bidi,
+        tx.new_token,
         tx.new_connection_id,
         tx.retire_connection_id,
         tx.reset_stream,
@@ -96,7 +100,7 @@ fn demands(stats: &ConnectionStats) -> u64 {
         tx.path_challenge,
         tx.path_response,
     ];
-    all.iter().sum::<u64>().saturating_sub(stats.path.sent_plpmtud_probes)
+    all.iter().sum()
 }
 
 #[cfg(test)]
@@ -116,6 +120,17 @@ mod tests {
         let steps = [(5, 0), (5, 4000), (6, 5000), (6, 20_000)];
         let spans = steps.map(|(heard, millis)| silence.step(heard, at(start, millis)).as_millis());
         assert_eq!(spans, [0, 4000, 0, 15_000]);
+    }
+
+    #[test]
+    fn what_quic_repeats_into_silence_is_a_demand_and_a_probe_for_a_larger_mtu_is_none() {
+        let mut stats = ConnectionStats::default();
+        (stats.frame_tx.stream, stats.frame_tx.acks) = (3, 7);
+        assert_eq!(demands(&stats), 3);
+        (stats.frame_tx.ping, stats.frame_tx.immediate_ack, stats.path.sent_plpmtud_probes) = (4, 4, 4);
+        assert_eq!(demands(&stats), 3);
+        stats.frame_tx.immediate_ack += 1;
+        assert_eq!(demands(&stats), 4);
     }
 
     #[test]
