@@ -85,12 +85,18 @@ impl Dialer {
     async fn keep_linked(&mut self) {
         let inner = self.inner.clone();
         let mut running: Option<Running> = None;
+        let mut linked_otherwise = false;
         loop {
             inner.registry.until(&self.peer, false).await;
             if let Some(running) = running.take() {
                 self.learn(running);
+            } else if linked_otherwise {
+                // Whoever dials us takes us, whatever it refused before.
+                self.schedule.hurry(0, Instant::now());
             }
-            if let Some((index, established, _turn)) = self.race().await {
+            let raced = self.race().await;
+            linked_otherwise = raced.is_none();
+            if let Some((index, established, _turn)) = raced {
                 self.reported = None;
                 let ended = inner.start(established);
                 running = ended.map(|ended| Running { ended, since: Instant::now(), index });

@@ -85,11 +85,14 @@ pub(super) fn dialing(timing: &LinkTiming) -> Arc<TransportConfig> {
     Arc::new(transport)
 }
 
-/// For links that peers dial.
+/// For links that peers dial. They probe, so that we need not, until two of their probes have not come: then we ask. It
+/// may be that we are no longer where they look for us, and that only we can dial.
 pub(super) fn listening(tls: quinn::crypto::rustls::QuicServerConfig, timing: &LinkTiming) -> ServerConfig {
+    let mut transport = transport(timing, LANES + 1, ACCEPTED_STREAM_WINDOW);
+    transport.keep_alive_interval(Some(timing.keep_alive.min(timing.probe * 2)));
     let mut server = ServerConfig::with_crypto(Arc::new(tls));
     server
-        .transport_config(Arc::new(transport(timing, LANES + 1, ACCEPTED_STREAM_WINDOW)))
+        .transport_config(Arc::new(transport))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_ALL)

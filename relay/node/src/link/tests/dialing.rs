@@ -187,6 +187,54 @@ async fn a_link_that_outlives_an_outage_moves_again_within_a_second() {
 }
 
 #[tokio::test]
+async fn who_was_dialed_notices_that_nothing_comes_and_dials_in_turn() {
+    let federation = Federation::of(&["ap-1", "eu-1"]);
+    let ms = Duration::from_millis;
+    let timing = LinkTiming {
+        keep_alive: ms(20_000),
+        idle: ms(60_000),
+        probe: ms(300),
+        doubt: ms(300),
+        ..LinkTiming::default()
+    };
+    let [mut dialing, mut dialed] =
+        ["eu-1", "ap-1"].map(|name| Node::start(EndpointConfig { timing, ..federation.config(name) }));
+    let wire = Wire::to(dialed.address()).await;
+    dialing.dial_at("ap-1", wire.address());
+    let _links = (dialing.up().await, dialed.up().await);
+    // It has a link, and its dialer sleeps.
+    dialed.dial(&dialing);
+    // Nobody has anything to say, nothing waits for an answer, and whoever dialed looks where nobody is.
+    tokio::time::sleep(ms(700)).await;
+    wire.cut(true);
+    let waited = time_until_up(&mut dialed).await;
+    assert!(waited < ms(3000), "{waited:?}");
+}
+
+#[tokio::test]
+async fn when_a_link_ends_that_the_peer_dialed_its_earlier_refusals_count_no_more() {
+    let federation = Federation::of(&["ap-1", "eu-1"]);
+    let everybody = federation.roster.borrow().clone();
+    let mut without = TestPeers::clone(&everybody);
+    without.nodes.retain(|_, (node, _)| *node != id("ap-1"));
+    let elsewhere = watch::Sender::new(Arc::new(without));
+    let mut config = federation.config("ap-1");
+    config.timing.backoff_min = Duration::from_secs(60);
+    let mut refused = Node::start(config);
+    let mut other = Node::start(EndpointConfig { roster: elsewhere.subscribe(), ..federation.config("eu-1") });
+    refused.dial(&other);
+    assert!(refused.dial_failed().await.contains("not-in-roster"));
+    // Only there: here nothing has changed.
+    elsewhere.send_replace(everybody);
+    other.dial(&refused);
+    let (_, handle) = (refused.up().await, other.up().await);
+    other.endpoint.undial(&id("ap-1"));
+    handle.close(CloseCode::Draining);
+    assert!(refused.down().await.starts_with("draining"));
+    assert!(time_until_up(&mut refused).await < BACK_WITHIN);
+}
+
+#[tokio::test]
 async fn the_second_address_works_when_the_first_is_dead() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);
     let (mut relay, mut agency) = (federation.node("eu-1"), federation.node("ncb.ee"));
