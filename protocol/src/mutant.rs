@@ -202,6 +202,8 @@ mutants! {
     BatchReordered,
     /// an acknowledgement that is repeated counts as an answer
     OldAnswersCount,
+    /// how soon a peer is to answer follows from packets of long ago, too
+    DoubtByOldRoundTrips,
     /// lanes share a window that two of them can use up
     LanesShareOneWindow,
 

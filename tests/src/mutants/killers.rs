@@ -61,20 +61,6 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::KeyTimeUnchecked => "signing_keys_hold_only_in_their_time",
         Mutant::LifetimeUnbounded => "a_lifetime_is_neither_negative_nor_longer_than_thirty_days",
         Mutant::ReceiptSignatureUnchecked => "a_delivery_receipt_of_anyone_but_the_recipient_is_refused",
-        Mutant::CrossingAbandoned | Mutant::UpBeforeDown => "two_relays_that_dial_each_other_at_once_keep_one_link",
-        Mutant::DeafLinkTrusted | Mutant::ProbesGiveUp => "what_was_cut_moves_again_in_time_however_long_it_was_cut",
-        Mutant::SilenceUncounted => "an_idle_peer_that_vanishes_is_noticed_after_fifteen_seconds",
-        Mutant::ResetIsEnd | Mutant::SequenceUnchecked | Mutant::StandstillEndless => {
-            "every_misdeed_ends_the_link_with_its_code_and_in_its_time"
-        }
-        Mutant::LaneMustOpenAtOnce => "bulk_that_waits_behind_all_else_does_not_end_its_link",
-        Mutant::BatchReordered | Mutant::LastWordsUnread | Mutant::PeaceCutsOff => {
-            "what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind"
-        }
-        Mutant::StreamsDroppedFirst => "links_keep_their_promises_through_whatever_a_seed_does",
-        Mutant::OldAnswersCount => "a_peer_that_is_heard_and_does_not_hear_is_dialed_anew",
-        Mutant::LanesShareOneWindow => "what_waits_on_lanes_never_keeps_the_control_stream_waiting",
-        Mutant::RoomUncounted => "envelopes_are_read_only_while_there_is_room_for_them",
         Mutant::ReceiptTimeUnchecked => "a_read_receipt_needs_its_delivery_and_times_follow_one_another",
         Mutant::FaultTriedAgain => "a_fault_ends_the_writer_and_reaches_its_owner_and_all_who_wait",
         Mutant::HandedOverIsDurable => "whichever_batch_is_torn_by_a_power_cut_nothing_is_lost",
@@ -103,6 +89,27 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::HandOverForgotten => "what_is_not_handed_over_is_offered_again_after_a_restart",
         Mutant::SpentPrekeyKept => "a_spent_key_opens_nothing_any_more_and_leaves_no_slot",
         Mutant::RecordOpensAnywhere => "a_record_opens_only_where_it_was_written_and_unaltered",
+        _ => return link_unit(mutant),
+    })
+}
+
+const fn link_unit(mutant: Mutant) -> Option<&'static str> {
+    Some(match mutant {
+        Mutant::CrossingAbandoned | Mutant::UpBeforeDown => "two_relays_that_dial_each_other_at_once_keep_one_link",
+        Mutant::DeafLinkTrusted | Mutant::ProbesGiveUp => "what_was_cut_moves_again_in_time_however_long_it_was_cut",
+        Mutant::SilenceUncounted => "an_idle_peer_that_vanishes_is_noticed_after_fifteen_seconds",
+        Mutant::ResetIsEnd | Mutant::SequenceUnchecked | Mutant::StandstillEndless => {
+            "every_misdeed_ends_the_link_with_its_code_and_in_its_time"
+        }
+        Mutant::LaneMustOpenAtOnce => "bulk_that_waits_behind_all_else_does_not_end_its_link",
+        Mutant::BatchReordered | Mutant::LastWordsUnread | Mutant::PeaceCutsOff => {
+            "what_is_said_before_a_peaceful_end_arrives_also_at_a_node_that_is_behind"
+        }
+        Mutant::StreamsDroppedFirst => "links_keep_their_promises_through_whatever_a_seed_does",
+        Mutant::OldAnswersCount => "a_peer_that_is_heard_and_does_not_hear_is_dialed_anew",
+        Mutant::DoubtByOldRoundTrips => "a_link_that_came_up_late_is_doubted_as_soon_as_any",
+        Mutant::LanesShareOneWindow => "what_waits_on_lanes_never_keeps_the_control_stream_waiting",
+        Mutant::RoomUncounted => "envelopes_are_read_only_while_there_is_room_for_them",
         _ => return None,
     })
 }

@@ -27,7 +27,8 @@ impl Liveness {
         let count = if planted(Mutant::OldAnswersCount) { stats.frame_rx.acks } else { answers.count };
         // Smoothed, the round trip remembers for long what waited somewhere until a wire was back; and where the peer's
         // acknowledgements were lost, the last one alone is too long. Both at once are not.
-        let round_trip = answers.round_trip.map_or(stats.path.rtt, |last| last.min(stats.path.rtt));
+        let last = answers.round_trip.filter(|_| !planted(Mutant::DoubtByOldRoundTrips));
+        let round_trip = last.map_or(stats.path.rtt, |last| last.min(stats.path.rtt));
         self.step(demands(stats), count, round_trip, now)
     }
 
