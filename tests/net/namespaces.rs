@@ -27,8 +27,8 @@ fn mail_goes_on_after_a_wire_is_pulled_and_after_a_machine_changes_its_address()
 
     wire.move_first();
     let moved = mail.send();
-    // The link's other end closes it; or, if that one dialed it, we notice that it is deaf, or dead.
-    mail.recovers("after a relay's machine has changed its address", &moved, DEAD + LOADED);
+    // The link's other end closes it; or, if that one dialed it, we notice that it is deaf, and dial in turn.
+    mail.recovers("after a relay's machine has changed its address", &moved, LOADED);
     mail.each_once();
 }
 
@@ -54,6 +54,6 @@ fn mail_goes_on_after_one_way_of_an_agencys_wire_was_lost_and_after_its_machine_
 
     wire.move_first();
     let moved = mail.send();
-    mail.recovers("after an agency's machine has changed its address", &moved, DEAD + LOADED);
+    mail.recovers("after an agency's machine has changed its address", &moved, LOADED);
     mail.each_once();
 }
