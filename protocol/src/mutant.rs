@@ -48,6 +48,8 @@ mutants! {
     DurableNotQueued,
 
     // Custody.
+    /// passes a proof of custody back as often as it comes
+    ProofsInACircle,
     /// a relay says that it has passed on what another relay brings back
     PassedBetweenRelays,
     /// tells another relay that it holds what it is just releasing

@@ -4,6 +4,7 @@
 
 mod cuts;
 mod failures;
+mod journals;
 mod kills;
 mod shared;
 mod starts;

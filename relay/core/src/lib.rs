@@ -17,6 +17,7 @@ mod lane;
 pub mod ledger;
 mod node;
 pub mod op;
+pub mod proofs;
 mod queue;
 pub mod quota;
 pub mod retry;

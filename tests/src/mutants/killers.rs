@@ -67,6 +67,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::DamageCutOff => "a_flipped_bit_in_the_journal_is_a_fault_or_costs_the_last_batch",
         Mutant::AnyBatchFollows => "an_envelope_that_looks_like_a_batch_never_stops_a_start_after_a_power_cut",
         Mutant::OutOfOrderCutOff => "a_flipped_bit_in_a_batchs_number_never_costs_a_batch",
+        Mutant::ProofsInACircle => "each_proof_goes_on_once_and_what_is_remembered_is_bounded",
         Mutant::OtherFormatOpened => "an_unknown_format_is_refused_in_words",
         Mutant::SubmissionKeyForgotten | Mutant::SubmissionContentIgnored => {
             "one_key_names_one_message_also_after_a_restart"

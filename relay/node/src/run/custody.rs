@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use liaison_core::action::{Passed, Taken};
 use liaison_core::op::DedupeKey;
+use liaison_core::proofs::PassedProofs;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{Acks, CUSTODY_PROOFS_MAX, ControlFrame, Custody as CustodyFrame, CustodyProof};
 use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, check_custody};
@@ -29,6 +30,7 @@ pub(super) struct Origins {
     outgoing: BTreeMap<NodeId, Vec<CustodyProof>>,
     /// For peers without a link, until they have one.
     kept: BTreeMap<NodeId, Vec<CustodyProof>>,
+    passed: PassedProofs,
     /// The acknowledgements that are being handled.
     acked: Option<(LinkKey, u8, Acks)>,
     /// The body of the last receipt that verified: one commit's proofs share it.
@@ -113,7 +115,9 @@ impl Turn {
         for proof in frame.proofs {
             if self.kind == NodeKind::Daemon {
                 self.handle_own_proof(&proof);
-            } else if let Some(from) = self.origin_of(&proof) {
+            } else if self.origins.passed.admit(&proof)
+                && let Some(from) = self.origin_of(&proof)
+            {
                 self.origins.outgoing.entry(from).or_default().push(proof);
             }
         }

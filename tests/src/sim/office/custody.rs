@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use liaison_core::action::{Passed, Taken};
 use liaison_core::op::DedupeKey;
+use liaison_core::proofs::PassedProofs;
 use liaison_core::{Event, LinkKey};
 use liaison_node::local::{Custody, OwnEvent};
 use liaison_protocol::frame::{Ack, CustodyProof};
@@ -26,6 +27,7 @@ pub(in crate::sim) struct Receipts {
     origins: BTreeMap<MessageId, NodeId>,
     /// For peers without a link, until they have one.
     kept: BTreeMap<NodeId, Vec<CustodyProof>>,
+    passed: PassedProofs,
     /// The acknowledgements that are being handled, with their receipt.
     acked: Option<(Vec<Ack>, Bytes)>,
 }
@@ -104,7 +106,9 @@ impl World<'_> {
                 if let Some(event) = self.own_proof(node, &proof) {
                     self.handle(node, event);
                 }
-            } else if let Some(from) = self.origin_of(node, &proof) {
+            } else if self.nodes[node].receipts.passed.admit(&proof)
+                && let Some(from) = self.origin_of(node, &proof)
+            {
                 self.send_proofs(node, &from, vec![proof]);
             }
         }
