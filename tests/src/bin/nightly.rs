@@ -25,7 +25,7 @@ struct Step {
 }
 
 /// Faults and mutants first. Add a step here, and its share.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 14] = [
     Step {
         name: "mutants",
         percent: 0,
@@ -55,15 +55,36 @@ const STEPS: [Step; 11] = [
         tells: &["seed", "simulated time", "real time", "faults", "deliveries"],
     },
     Step {
+        name: "journals",
+        percent: 10,
+        per_minute: 0,
+        line: "cargo run -q --release -p liaison-tests --bin journals -- --minutes {minutes} --from {seed}",
+        tells: &["history", "histories", "faults", "starts refused"],
+    },
+    Step {
         name: "power cuts",
-        percent: 15,
+        percent: 8,
         per_minute: 10,
         line: "LIAISON_POWER_CUTS={number} LIAISON_POWER_SEED={seed} cargo test -q -p liaison-tests --test disk cuts -- --nocapture",
         tells: &["power cuts", "test result"],
     },
     Step {
+        name: "cut starts",
+        percent: 8,
+        per_minute: 150,
+        line: "LIAISON_START_CUTS={number} LIAISON_POWER_SEED={seed} cargo test -q -p liaison-tests --test disk starts -- --nocapture",
+        tells: &["power cuts", "test result"],
+    },
+    Step {
+        name: "killed starts",
+        percent: 6,
+        per_minute: 350,
+        line: "LIAISON_RESTART_KILLS={number} cargo test -q -p liaison-tests --test net relays::mail_through -- --nocapture",
+        tells: &["kills", "test result"],
+    },
+    Step {
         name: "kill -9",
-        percent: 15,
+        percent: 8,
         per_minute: 250,
         line: "LIAISON_E2E_MESSAGES={number} LIAISON_E2E_SEED={seed} cargo test -q -p liaison-tests --test e2e chaos -- --nocapture",
         tells: &["kills", "test result"],
@@ -77,7 +98,7 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "soak",
-        percent: 10,
+        percent: 8,
         per_minute: 30_000,
         line: "cargo run -q --release -p liaison-tests --bin soak -- --messages {number}",
         tells: &["accepted", "MiB"],
@@ -98,7 +119,7 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "fuzzing",
-        percent: 20,
+        percent: 12,
         per_minute: 2,
         line: "tests/fuzz/run --seconds {number}",
         tells: &["in all", "FOUND"],
@@ -138,7 +159,7 @@ fn nightly(time: Duration) -> std::io::Result<bool> {
         let (ended_well, took) = run(step, minutes, &log)?;
         sound &= ended_well;
         let result = if ended_well { "sound" } else { "BROKEN" };
-        table.push_str(&format!("{:<12} {result:<7} {:>7} s\n", step.name, took.as_secs()));
+        table.push_str(&format!("{:<17} {result:<7} {:>7} s\n", step.name, took.as_secs()));
         for line in std::fs::read_to_string(&log)?.lines() {
             if step.tells.iter().any(|told| line.contains(told)) {
                 table.push_str(&format!("  {line}\n"));
