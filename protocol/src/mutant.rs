@@ -32,6 +32,8 @@ mutants! {
     AckBeforeSync,
     /// acknowledges the copy of an envelope whose first copy is not yet durable
     AckDuplicateOfUnsynced,
+    /// acknowledges the copy of an envelope whose first copy found the disk full meanwhile
+    LeaningAcknowledged,
     /// a commit acknowledges what the next one will cover
     AckNextCommit,
     /// says that a submission is done when its commit begins

@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use liaison_protocol::Timestamp;
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::refusal::RefusalReason;
 
 use super::Node;
 use crate::action::{Acknowledgement, Action, Outcome};
-use crate::batch::Batch;
+use crate::batch::{Batch, no_room};
 use crate::event::{CommitResult, Disk, LinkKey, Ticket};
-use liaison_protocol::frame::Refused;
 
 /// A full disk is tried again this much later.
 const FULL_RETRY: Duration = Duration::from_secs(1);
@@ -44,6 +42,7 @@ impl Node {
     }
 
     fn settle(&mut self, batch: Batch, actions: &mut Vec<Action>) {
+        self.open.leaning.clear();
         self.forget_undurable(&batch);
         for position in self.releasing_in(&batch) {
             self.releasing.remove(&position);
@@ -90,6 +89,9 @@ impl Node {
             refuse_taken(acknowledgement);
         }
         acknowledge(batch.acks, actions);
+        if !planted(Mutant::LeaningAcknowledged) {
+            self.open.refuse_leaning();
+        }
         if planted(Mutant::AnswerDoneOnFullDisk) {
             answer(std::mem::take(&mut batch.answers), actions);
         }
@@ -108,12 +110,7 @@ impl Node {
 fn refuse_taken(acknowledgement: &mut Acknowledgement) {
     let ack = &mut acknowledgement.ack;
     for index in std::mem::take(&mut ack.taken) {
-        ack.refused.push(Refused {
-            index,
-            reason: RefusalReason::DiskLow.code(),
-            detail: "the disk is full".into(),
-            retry_after_ms: 5_000,
-        });
+        ack.refused.push(no_room(index));
     }
     ack.refused.sort_by_key(|refused| refused.index);
     acknowledgement.custody = None;

@@ -40,7 +40,7 @@ impl Node {
             return refuse_all(lane, received.seq, &received.branch, &refusal, actions);
         }
         let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
-        let mut fresh = Vec::new();
+        let (mut fresh, mut leaning) = (Vec::new(), Vec::new());
         for (index, seen) in received.branch.iter().zip(&received.seen) {
             let pending = self.is_pending(&DedupeKey { id: received.envelope.id(), index: *index });
             match self.admit_recipient(&received, *index, seen.as_ref()) {
@@ -56,6 +56,9 @@ impl Node {
                     ack.refused.push(refused(*index, &refusal, actions));
                     continue;
                 }
+            }
+            if self.leans(&received, *index) {
+                leaning.push(*index);
             }
             if !pending {
                 self.count_accepted((&peer, kind), &received, *index, seen.as_ref(), now);
@@ -77,7 +80,19 @@ impl Node {
             let acks = vec![Acknowledgement { ack, custody: None }];
             return actions.push(Action::Acknowledge { link: lane.0, rank: lane.1, acks });
         }
+        let at = self.open.acks.len();
+        self.open.leaning.extend(leaning.into_iter().map(|index| (at, index)));
         self.acknowledge_after_commit(lane, ack, received.envelope.id(), peer);
+    }
+
+    /// Whether it is the copy, or the successor, of what is just being committed: known, and not yet durable.
+    fn leans(&self, received: &Received, index: u16) -> bool {
+        let chain = match &received.local {
+            Some(Local::Deliver { chain: Some((first, _)), .. }) => Some(DedupeKey { id: *first, index: CHAIN_INDEX }),
+            _ => None,
+        };
+        let mut keys = std::iter::once(DedupeKey { id: received.envelope.id(), index }).chain(chain);
+        self.flying.as_ref().is_some_and(|batch| keys.any(|key| batch.keys.contains(&key)))
     }
 
     /// Another relay's copy is taken for the one that is held here.
