@@ -54,8 +54,9 @@ pub(super) fn rates(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Foun
         return;
     }
     let before = model.taken_ms.get(&(node, arrival.from)).map_or(&[][..], Vec::as_slice);
-    let lately = before.iter().filter(|before_ms| **before_ms + 10_000 > at_ms).count();
-    // Acknowledgements of what was taken before may be late by a commit: as much again.
+    // By when they came: a slow commit brings the acknowledgements of many together.
+    let lately = before.iter().filter(|before_ms| **before_ms + 10_000 > arrival.at_ms).count();
+    // The burst, what comes meanwhile, and the burst after a restart in between.
     let most = 3 * 10 * usize::try_from(rate).expect("a small number");
     if lately >= most {
         found.add("I10", at_ms, format!("node {node} takes more than {most} envelopes from one agency in 10 s"));

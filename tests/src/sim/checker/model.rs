@@ -54,6 +54,7 @@ pub(super) struct Submitted {
 /// A transfer that has arrived, and how its receiver stood then.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
+    pub(super) at_ms: u64,
     pub(super) from: NodeNo,
     pub(super) transfer: Carried,
     /// For whom it can be opened.
@@ -116,7 +117,7 @@ pub(super) struct Model<'a> {
     pub(super) notices: BTreeSet<(NodeNo, Part, u16)>,
     /// Why senders were told of ends, other than that time was up.
     pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
-    /// When a node took something new from another.
+    /// When what a node took anew from another had come to it.
     pub(super) taken_ms: BTreeMap<(NodeNo, NodeNo), Vec<u64>>,
     /// States that a disk is set back to later.
     wanted: BTreeSet<(NodeNo, u64)>,
@@ -211,7 +212,7 @@ impl<'a> Model<'a> {
             }
             Step::Low { node, low } => self.nodes[*node].low = *low,
             Step::Received { node, from, link, rank, seq, transfer, wraps, clock, good } => {
-                let mut arrival = self.arrival(*node, *from, transfer, *clock, *good);
+                let mut arrival = self.arrival(at_ms, (*node, *from), transfer, *clock, *good);
                 arrival.wraps = wraps.iter().copied().collect();
                 self.arrivals.insert((*node, *link, *rank, *seq), arrival);
             }
@@ -238,8 +239,8 @@ impl<'a> Model<'a> {
             Step::Acknowledged { node, link, rank, seq, ack } => {
                 let arrival = self.arrivals.get(&(*node, *link, *rank, *seq));
                 let new = arrival.filter(|arrival| ack.taken.iter().any(|index| !arrival.had.contains(index)));
-                if let Some(from) = new.map(|arrival| arrival.from) {
-                    self.taken_ms.entry((*node, from)).or_default().push(at_ms);
+                if let Some((from, came_ms)) = new.map(|arrival| (arrival.from, arrival.at_ms)) {
+                    self.taken_ms.entry((*node, from)).or_default().push(came_ms);
                 }
             }
             // What follows from the others shows in commits and frames.
@@ -262,7 +263,14 @@ impl<'a> Model<'a> {
         }
     }
 
-    fn arrival(&self, node: NodeNo, from: NodeNo, transfer: &Carried, clock: Timestamp, good: bool) -> Arrival {
+    fn arrival(
+        &self,
+        at_ms: u64,
+        (node, from): (NodeNo, NodeNo),
+        transfer: &Carried,
+        clock: Timestamp,
+        good: bool,
+    ) -> Arrival {
         let state = &self.nodes[node];
         let id = transfer.id;
         let coming = |is: fn(&Fact) -> Option<Part>, index: u16| {
@@ -279,6 +287,7 @@ impl<'a> Model<'a> {
         let in_queue = |index: u16| state.disk.queued.values().any(|entry| entry.part == (id, index));
         let parts = |is: &dyn Fn(u16) -> bool| transfer.branch.iter().copied().filter(|index| is(*index)).collect();
         Arrival {
+            at_ms,
             from,
             transfer: transfer.clone(),
             wraps: BTreeSet::new(),
