@@ -1,12 +1,12 @@
 //! Everything that is worth hours: `cargo run --release -p liaison-tests --bin nightly -- --hours 8`.
 //!
-//! Each step is a command with a share of the time. Their output goes to `target/nightly/`; at the end one table says
-//! what each did. Exit 1 if one failed.
+//! Each step is a command with a share of the time. Their output goes to `target/nightly/`; a table says what each did,
+//! as soon as it ends, and what the night comes to beside the marks that are set for one. Exit 1 if a step failed.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,13 +24,57 @@ struct Step {
     tells: &'static [&'static str],
 }
 
+/// What a night is to reach: a sum over what steps print.
+struct Mark {
+    name: &'static str,
+    /// As much as eight hours on two cores are to bring.
+    goal: f64,
+    /// A step, and the word beside which its numbers stand.
+    of: &'static [(&'static str, &'static str)],
+}
+
+const MARKS: [Mark; 3] = [
+    Mark { name: "simulated years", goal: 10_000.0, of: &[("simulator", "years")] },
+    Mark {
+        name: "discrete faults",
+        goal: 1_000_000_000.0,
+        of: &[
+            ("simulator", "faults"),
+            ("simulator", "lost"),
+            ("simulator", "repeated"),
+            ("simulator", "overtaken"),
+            ("simulator", "held"),
+            ("journals", "faults"),
+        ],
+    },
+    Mark {
+        name: "kills and power cuts",
+        goal: 10_000.0,
+        of: &[
+            ("power cuts", "power"),
+            ("cut starts", "power"),
+            ("killed starts", "kills"),
+            ("kill -9", "kills"),
+            ("kills at each step", "kills"),
+            ("soak", "kills"),
+        ],
+    },
+];
+
 /// Faults and mutants first. Add a step here, and its share.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step {
-        name: "mutants",
+        name: "build",
         percent: 0,
         per_minute: 0,
-        line: "cargo run -q --release -p liaison-tests --features mutants --bin mutants -- --seeds 3000",
+        line: "cargo build -q --release -p liaison-tests --bins && cargo test -q --no-run --workspace",
+        tells: &[],
+    },
+    Step {
+        name: "mutants",
+        percent: 5,
+        per_minute: 24,
+        line: "cargo run -q --release -p liaison-tests --features mutants --bin mutants -- --seeds {number}",
         tells: &["SURVIVES", "mutants,"],
     },
     Step {
@@ -52,11 +96,11 @@ const STEPS: [Step; 14] = [
         percent: 40,
         per_minute: 0,
         line: "cargo run -q --release -p liaison-tests --bin sim -- --minutes {minutes} --from {seed}",
-        tells: &["seed", "simulated time", "real time", "faults", "deliveries"],
+        tells: &["seed", "simulated time", "real time", "faults", "held up", "deliveries"],
     },
     Step {
         name: "journals",
-        percent: 10,
+        percent: 5,
         per_minute: 0,
         line: "cargo run -q --release -p liaison-tests --bin journals -- --minutes {minutes} --from {seed}",
         tells: &["history", "histories", "faults", "starts refused"],
@@ -150,28 +194,49 @@ fn main() -> ExitCode {
 fn nightly(time: Duration) -> std::io::Result<bool> {
     let folder = Path::new("target/nightly");
     std::fs::create_dir_all(folder)?;
-    let mut table = String::new();
+    let (mut table, mut reached) = (String::new(), [0.0; MARKS.len()]);
     let mut sound = true;
     for step in &STEPS {
         let minutes = (time.as_secs() * step.percent / 100 / 60).max(1);
         let log = folder.join(format!("{}.txt", step.name.replace(' ', "-")));
-        println!("{}: {}", step.name, log.display());
         let (ended_well, took) = run(step, minutes, &log)?;
         sound &= ended_well;
-        let result = if ended_well { "sound" } else { "BROKEN" };
-        table.push_str(&format!("{:<17} {result:<7} {:>7} s\n", step.name, took.as_secs()));
-        for line in std::fs::read_to_string(&log)?.lines() {
-            if step.tells.iter().any(|told| line.contains(told)) {
-                table.push_str(&format!("  {line}\n"));
-            }
+        let output = std::fs::read_to_string(&log)?;
+        for (mark, reached) in MARKS.iter().zip(&mut reached) {
+            *reached +=
+                mark.of.iter().filter(|(of, _)| *of == step.name).map(|(_, word)| beside(word, &output)).sum::<f64>();
         }
+        let row = step.row(ended_well, took, &output);
+        print!("{row}");
+        table.push_str(&row);
+        // What has been run counts, whatever ends the night.
+        std::fs::write(folder.join("table.txt"), format!("{table}\n{}", summary(&reached)))?;
     }
-    std::fs::write(folder.join("table.txt"), &table)?;
-    print!("\n{table}");
+    print!("\n{}", summary(&reached));
     Ok(sound)
 }
 
-fn run(step: &Step, minutes: u64, log: &PathBuf) -> std::io::Result<(bool, Duration)> {
+fn summary(reached: &[f64]) -> String {
+    let line = |(mark, reached): (&Mark, &f64)| format!("{:<22} {reached:>14.0} of {:.0}\n", mark.name, mark.goal);
+    MARKS.iter().zip(reached).map(line).collect()
+}
+
+/// The sum of the numbers in `output` that stand just before this word, or just behind it where it begins a line.
+fn beside(word: &str, output: &str) -> f64 {
+    let bare = |text: &str| text.trim_matches(|edge: char| !edge.is_ascii_alphanumeric()).to_owned();
+    let number = |text: Option<&String>| text.and_then(|text| text.parse::<f64>().ok());
+    let mut sum = 0.0;
+    for line in output.lines() {
+        let words: Vec<String> = line.split_whitespace().map(bare).collect();
+        for (place, _) in words.iter().enumerate().filter(|(_, found)| *found == word) {
+            let before = place.checked_sub(1).and_then(|before| number(words.get(before)));
+            sum += before.or_else(|| number(words.get(1)).filter(|_| place == 0)).unwrap_or(0.0);
+        }
+    }
+    sum
+}
+
+fn run(step: &Step, minutes: u64, log: &Path) -> std::io::Result<(bool, Duration)> {
     let began = Instant::now();
     let output = File::create(log)?;
     let line = step.command(minutes, std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / 86_400));
@@ -185,5 +250,40 @@ impl Step {
     fn command(&self, minutes: u64, night: u64) -> String {
         let values = [("{minutes}", minutes), ("{number}", minutes * self.per_minute), ("{seed}", night * 100_000_000)];
         values.iter().fold(self.line.to_owned(), |line, (name, value)| line.replace(name, &value.to_string()))
+    }
+
+    /// What the table says about this step.
+    fn row(&self, ended_well: bool, took: Duration, output: &str) -> String {
+        let result = if ended_well { "sound" } else { "BROKEN" };
+        let told = |line: &&str| self.tells.iter().any(|told| line.contains(told));
+        let mut row = format!("{:<18} {result:<7} {:>7} s\n", self.name, took.as_secs());
+        output.lines().filter(told).for_each(|line| row.push_str(&format!("  {line}\n")));
+        row
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_counted_beside_their_word_alone() {
+        let output =
+            "faults            216763\n  of them         12 lost, 3 repeated\nsimulated time    9 days (24.7 years)\n";
+        assert_eq!(
+            (beside("faults", output), beside("lost", output), beside("repeated", output)),
+            (216_763.0, 12.0, 3.0)
+        );
+        assert_eq!((beside("years", output), beside("days", output), beside("kills", output)), (24.7, 9.0, 0.0));
+        let output = "a submission: 29 kills\na hand-over: 25 kills\ntest kills::each ... ok\n";
+        assert_eq!(beside("kills", output), 54.0);
+        assert_eq!(beside("power", "seed=3: 360 power cuts in starts, 12 of them at a change of the disk"), 360.0);
+    }
+
+    #[test]
+    fn every_mark_is_counted_in_a_step_that_there_is() {
+        for (of, _) in MARKS.iter().flat_map(|mark| mark.of) {
+            assert!(STEPS.iter().any(|step| step.name == *of), "{of}");
+        }
     }
 }

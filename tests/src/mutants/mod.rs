@@ -9,11 +9,14 @@ mod killers;
 mod units;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use liaison_protocol::mutant::{Mutant, plant};
 
 use crate::sim::{Plan, check, found, run};
+use killers::Known;
 pub use units::{UnitTests, UnitsError};
 
 /// What found a bug.
@@ -46,7 +49,7 @@ pub struct Hunt {
     pub mutant: Mutant,
     /// `None`: it survived.
     pub killer: Option<Killer>,
-    /// Seeds that were run.
+    /// Seeds that it took, or that were run in vain.
     pub seeds: u64,
     /// How long it took.
     pub took: Duration,
@@ -68,45 +71,69 @@ pub fn is_for_units(mutant: Mutant, limits: Limits) -> bool {
     limits.known_first && known.plan.is_none() && known.seed.is_none() && known.unit.is_some()
 }
 
-/// Looks for what finds `mutant`: the plan or the seed that is known to, other seeds, its unit test.
+/// Looks for what finds `mutant`: a plan, seeds, the unit test that is named for it.
 ///
 /// # Errors
 /// The unit tests cannot be run.
 pub fn hunt(mutant: Mutant, limits: Limits, units: &UnitTests) -> Result<Hunt, UnitsError> {
     let began = Instant::now();
     let known = killers::known(mutant);
-    let first = known.seed.filter(|_| limits.known_first);
-    if let (Some(test), true) = (known.unit, is_for_units(mutant, limits)) {
-        // What the simulator is known not to find is not looked for there when time is short.
-        let killer = units.fails(test, mutant)?.then_some(Killer::Unit { test });
-        return Ok(Hunt { mutant, killer, seeds: 0, took: began.elapsed() });
+    // What the simulator is known not to find is not looked for there when time is short.
+    let (mut killer, mut seeds) = (None, 0);
+    if !is_for_units(mutant, limits) {
+        plant(Some(mutant));
+        (killer, seeds) = simulated(&known, limits);
+        plant(None);
     }
-    let mut run_seeds = 0;
-    let mut killer = None;
-    plant(Some(mutant));
-    let wanted = |plan: &str| match known.plan {
-        Some(known) => known == plan,
-        None => first.is_none() && known.unit.is_none(),
-    };
-    for (plan, scenario) in found::scenarios().into_iter().filter(|(plan, _)| wanted(plan)) {
-        if let Some(invariant) = broken_by(&scenario) {
-            plant(None);
-            let killer = Some(Killer::Plan { plan, invariant });
-            return Ok(Hunt { mutant, killer, seeds: 0, took: began.elapsed() });
-        }
-    }
-    for seed in first.into_iter().chain(0..limits.seeds) {
-        run_seeds += 1;
-        if let Some(invariant) = broken_by(&Plan::draw(seed)) {
-            killer = Some(Killer::Sim { seed, invariant });
-            break;
-        }
-    }
-    plant(None);
     if let (None, Some(test)) = (&killer, known.unit) {
         killer = units.fails(test, mutant)?.then_some(Killer::Unit { test });
     }
-    Ok(Hunt { mutant, killer, seeds: run_seeds, took: began.elapsed() })
+    Ok(Hunt { mutant, killer, seeds, took: began.elapsed() })
+}
+
+/// What in the simulator finds the bug that is planted, and after how many seeds.
+fn simulated(known: &Known, limits: Limits) -> (Option<Killer>, u64) {
+    let first = known.seed.filter(|_| limits.known_first);
+    let wanted = |plan: &str| match known.plan {
+        Some(known) => known == plan,
+        None => known.seed.is_none() && known.unit.is_none(),
+    };
+    for (plan, scenario) in found::scenarios().into_iter().filter(|(plan, _)| wanted(plan)) {
+        if let Some(invariant) = broken_by(&scenario) {
+            return (Some(Killer::Plan { plan, invariant }), 0);
+        }
+    }
+    let by = |seed: u64| broken_by(&Plan::draw(seed)).map(|invariant| Killer::Sim { seed, invariant });
+    if let Some(killer) = first.and_then(by) {
+        return (Some(killer), 1);
+    }
+    match lowest(limits.seeds, by) {
+        Some((seed, killer)) => (Some(killer), seed + 1),
+        // One in millions, which a night's run once met.
+        None => (known.seed.and_then(by), limits.seeds + 1),
+    }
+}
+
+/// The lowest of the first `seeds` seeds that finds the bug, on all processors.
+fn lowest(seeds: u64, by: impl Fn(u64) -> Option<Killer> + Sync) -> Option<(u64, Killer)> {
+    let (next, found) = (AtomicU64::new(0), Mutex::new(None::<(u64, Killer)>));
+    let lock = || found.lock().unwrap_or_else(PoisonError::into_inner);
+    let worker = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        // What is lower than a seed that finds it is being run by another, or was.
+        if seed >= seeds || lock().is_some() {
+            return;
+        }
+        if let Some(killer) = by(seed) {
+            let mut found = lock();
+            if found.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
+                *found = Some((seed, killer));
+            }
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The first invariant that this plan breaks, with the bug that is planted.

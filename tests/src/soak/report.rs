@@ -151,7 +151,7 @@ impl fmt::Display for Report {
         let seconds = self.took.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
         let rate = messages as f64 / seconds;
-        writeln!(f, "{seconds:.0} s, {rate:.0} a second; relays killed {kills} times and stopped {stops} times\n")?;
+        writeln!(f, "{seconds:.0} s, {rate:.0} a second; {kills} kills and {stops} stops of relays\n")?;
         writeln!(f, "{:<30}          most in each quarter", "")?;
         self.checks.iter().try_for_each(|check| writeln!(f, "{check}"))
     }
