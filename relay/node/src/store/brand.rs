@@ -2,7 +2,7 @@
 //!
 //! Envelopes stand in the journal as they came, and a sender may write into one what looks like a whole batch. When a
 //! power cut tears the batch that it is in, that must not pass for something that was committed later, which would be
-//! damage that no node may start with ([`super::recover`]). So every batch holds a row that nobody outside can know.
+//! damage that no node may start with ([`super::recover`]). So every batch begins with a row that nobody outside can know.
 
 use std::fs;
 use std::io;
@@ -59,9 +59,9 @@ impl Brand {
         &self.0
     }
 
-    /// Whether these bytes of a batch hold it.
-    pub(super) fn marks(&self, batch: &[u8]) -> bool {
-        batch.windows(BYTES).any(|window| window == self.0)
+    /// Where it stands in these bytes of a journal.
+    pub(super) fn places<'a>(&'a self, journal: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+        journal.windows(BYTES).enumerate().filter(|(_, window)| *window == self.0).map(|(place, _)| place)
     }
 }
 

@@ -22,8 +22,8 @@ use liaison_protocol::{AgencyId, Hash, MessageId, Timestamp};
 pub(super) const HEARTBEAT: &[u8] = &[0];
 /// Tag of the store's own records: no table has it.
 const OWN: u8 = 0;
-/// In every batch: see [`crate::store::brand`].
-pub(super) const BRAND: &[u8] = &[OWN, b'b'];
+/// First in every batch: see [`crate::store::brand`].
+pub(in crate::store) const BRAND: &[u8] = &[OWN, b'b'];
 /// The highest sequence so far.
 pub(super) const LAST_SEQ: &[u8] = &[OWN, b'l'];
 /// One queue's totals: then queue, 0, rank.

@@ -3,7 +3,7 @@
 //! One commit is one batch in the engine's journal and one `fdatasync`; the rows go to memory tables after it, and to
 //! tables on disk in the background. Why this engine: docs/decisions.
 
-mod keys;
+pub(super) mod keys;
 mod plan;
 mod read;
 mod reclaim;

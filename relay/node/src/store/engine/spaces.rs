@@ -150,6 +150,7 @@ impl Spaces {
     pub(super) fn batch(&self, capacity: usize) -> OwnedWriteBatch {
         let batch = OwnedWriteBatch::with_capacity(self.db.clone(), capacity + 1);
         let mut batch = batch.durability(Some(PersistMode::SyncData));
+        // First, where a start looks for it.
         batch.insert(self.keyspace(Space::Records), keys::BRAND, self.brand.as_bytes());
         batch
     }

@@ -6,6 +6,7 @@ use liaison_protocol::mutant::{Mutant, planted};
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::store::brand::Brand;
+use crate::store::engine::keys;
 
 /// Ends each batch (fjall 3, `file::MAGIC_BYTES`).
 const TRAILER: [u8; 4] = [b'F', b'J', b'L', 3];
@@ -15,6 +16,9 @@ const TAG_START: u8 = 1;
 const TAG_ITEM: u8 = 2;
 const TAG_END: u8 = 3;
 const TAG_CLEAR: u8 = 4;
+/// From the beginning of a batch to the brand, which is the value of its first item: tag, number of items and the batch's
+/// number; tag, kinds and three lengths of the item, and its key.
+const BEFORE_BRAND: usize = (1 + 4 + 8) + (1 + 10 + 2 + 4 + 4) + keys::BRAND.len();
 /// Items in a batch: beyond every batch of ours, and short of what would take long to disprove.
 const ITEMS_MAX: u32 = 1 << 24;
 /// How far a batch's number may be ahead of the one before it: beyond a year of work.
@@ -86,18 +90,17 @@ fn is_followed<R: Read + Seek>(journal: &mut R, start: u64, brand: Option<&Brand
     journal.read_to_end(&mut bytes)?;
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     bytes.truncate(end);
-    let starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == TAG_START);
-    for (start, _) in starts {
-        let rest = bytes.get(start..).unwrap_or_default();
-        let mut reader = Reader { inner: rest, at: 0 };
-        if matches!(reader.batch()?, Step::Batch { .. }) {
-            let batch = usize::try_from(reader.at).ok().and_then(|length| rest.get(..length)).unwrap_or_default();
-            if planted(Mutant::AnyBatchFollows) || brand.is_none_or(|brand| brand.marks(batch)) {
-                return Ok(true);
-            }
+    let is_batch = |from: &usize| {
+        let inner = bytes.get(*from..).unwrap_or_default();
+        inner.first() == Some(&TAG_START) && matches!(Reader { inner, at: 0 }.batch(), Ok(Step::Batch { .. }))
+    };
+    Ok(match brand.filter(|_| !planted(Mutant::AnyBatchFollows)) {
+        // One look for each batch of ours, however many beginnings an envelope feigns.
+        Some(brand) => {
+            brand.places(&bytes).filter_map(|place| place.checked_sub(BEFORE_BRAND)).any(|from| is_batch(&from))
         }
-    }
-    Ok(false)
+        None => (0..bytes.len()).any(|from| is_batch(&from)),
+    })
 }
 
 struct Scan {
