@@ -27,6 +27,7 @@ use crate::prekeys::slots::SlotFile;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
 use crate::random::{Entropy, Random};
+use crate::receipts::reminders::Reminders;
 use crate::sequence::Sequence;
 use crate::shelf::{Place, ReadError, Shelf, last_u64};
 
@@ -103,8 +104,8 @@ pub struct Office {
     /// Marking a message read, and making its delivery receipt: each looks at what the other commits. Whoever marks
     /// holds it shared, whoever makes receipts alone.
     pub(crate) reading: tokio::sync::RwLock<()>,
-    /// Messages received here that were asked after of late.
-    pub(crate) asked_after: Mutex<BTreeMap<MessageId, Timestamp>>,
+    /// Messages received here that were asked after.
+    pub(crate) reminders: Mutex<Reminders>,
     /// As many as there are cores: sealing and hashing.
     workers: Arc<Semaphore>,
     /// Free bytes of the store's disk, as last looked up.
@@ -163,7 +164,7 @@ impl Office {
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
             reading: tokio::sync::RwLock::default(),
-            asked_after: Mutex::default(),
+            reminders: Mutex::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),

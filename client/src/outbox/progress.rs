@@ -23,10 +23,6 @@ const RESEALS_MAX: u8 = 8;
 
 /// So long after an envelope was sent the receipts of its first holders are written down.
 const SETTLED: Duration = Duration::from_secs(60);
-/// A receipt is not owed again within this.
-const ASKED_AFTER: Duration = Duration::from_secs(60);
-/// Messages whose receipts are owed again within that time.
-const ASKED_AFTER_MAX: usize = 4_096;
 
 /// That an envelope will not be delivered to one recipient.
 pub(crate) struct Refusal {
@@ -139,15 +135,9 @@ impl Office {
         Ok(vec![fact.put(first), Work::Announce(event).put(&self.shelf, now)])
     }
 
-    /// At most once a minute for each message, and for so many messages: asking costs whoever asks as much.
     fn asked_after(&self, id: MessageId, now: Timestamp) -> Vec<Op> {
-        let mut asked = self.asked_after.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.retain(|_, at| now.since(*at) < ASKED_AFTER);
-        if asked.contains_key(&id) || asked.len() >= ASKED_AFTER_MAX {
-            return Vec::new();
-        }
-        asked.insert(id, now);
-        vec![Work::Remind { id }.put(&self.shelf, now)]
+        let due = self.reminders.lock().unwrap_or_else(PoisonError::into_inner).is_due(id, now);
+        if due { vec![Work::Remind { id }.put(&self.shelf, now)] } else { Vec::new() }
     }
 
     /// A key of an agency has come: what waits for one is sealed.

@@ -2,6 +2,7 @@
 
 pub(crate) mod due;
 pub(crate) mod maker;
+pub(crate) mod reminders;
 mod take;
 
 pub(crate) use maker::make_receipts;

@@ -205,6 +205,8 @@ fn span(kind: FaultKind, horizon_ms: u64, rng: &mut SimRng) -> u64 {
         FaultKind::Roster(_) | FaultKind::Offer(..) => rng.range(1, 10 * SECOND),
         FaultKind::Flap(..) => rng.range(1, horizon_ms.min(600 * SECOND)),
         FaultKind::ClockJump(..) => rng.range(1, horizon_ms.min(2 * DAY)),
+        // Its links end each minute and are made again, with all that waits behind them.
+        FaultKind::Trick(_, Trick::Hold, _) => rng.range(1, horizon_ms.min(2 * DAY)),
         FaultKind::Cut(..) | FaultKind::Dark(_) | FaultKind::Stall(..) => rng.range(1, horizon_ms),
         FaultKind::Frames { .. } | FaultKind::Restored(_) | FaultKind::Trick(..) => rng.range(1, horizon_ms),
     }
