@@ -208,6 +208,10 @@ mutants! {
     OldAnswersCount,
     /// how soon a peer is to answer follows from packets of long ago, too
     DoubtByOldRoundTrips,
+    /// what QUIC repeats into silence asks for no answer
+    ProbesAskForNothing,
+    /// a peer that refused us is not dialed at once when the link that it dialed ends
+    OldRefusalsDelay,
     /// lanes share a window that two of them can use up
     LanesShareOneWindow,
 

@@ -108,6 +108,10 @@ const fn link_unit(mutant: Mutant) -> Option<&'static str> {
         }
         Mutant::StreamsDroppedFirst => "links_keep_their_promises_through_whatever_a_seed_does",
         Mutant::OldAnswersCount => "a_peer_that_is_heard_and_does_not_hear_is_dialed_anew",
+        Mutant::OldRefusalsDelay => "when_a_link_ends_that_the_peer_dialed_its_earlier_refusals_count_no_more",
+        Mutant::ProbesAskForNothing => {
+            "what_quic_repeats_into_silence_is_a_demand_and_a_probe_for_a_larger_mtu_is_none"
+        }
         Mutant::DoubtByOldRoundTrips => "a_link_that_came_up_late_is_doubted_as_soon_as_any",
         Mutant::LanesShareOneWindow => "what_waits_on_lanes_never_keeps_the_control_stream_waiting",
         Mutant::RoomUncounted => "envelopes_are_read_only_while_there_is_room_for_them",

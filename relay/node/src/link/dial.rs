@@ -90,7 +90,7 @@ impl Dialer {
             inner.registry.until(&self.peer, false).await;
             if let Some(running) = running.take() {
                 self.learn(running);
-            } else if linked_otherwise {
+            } else if linked_otherwise && !planted(Mutant::OldRefusalsDelay) {
                 // Whoever dials us takes us, whatever it refused before.
                 self.schedule.hurry(0, Instant::now());
             }

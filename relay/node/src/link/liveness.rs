@@ -84,7 +84,7 @@ fn demands(stats: &ConnectionStats) -> u64 {
     let all = [
         tx.stream,
         tx.ping.saturating_sub(mtu_probes),
-        tx.immediate_ack.saturating_sub(mtu_probes),
+        if planted(Mutant::ProbesAskForNothing) { 0 } else { tx.immediate_ack.saturating_sub(mtu_probes) },
         tx.crypto,
         tx.handshake_done.into(),
         tx.max_data,
