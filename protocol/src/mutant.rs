@@ -310,6 +310,14 @@ mutants! {
     AnyoneSupersedes,
     /// that an application has taken a message over is not remembered
     HandOverForgotten,
+    /// that a message was read is not remembered
+    ReadingForgotten,
+    /// a message counts as read when it is delivered
+    DeliveredIsRead,
+    /// what is read before its delivery receipt is made gets no read receipt
+    ReadWishForgotten,
+    /// of two receipts for one message the first is kept, whatever the others say
+    FirstReceiptKept,
     /// what is called back leaves the queue in one commit, and is written down in the next
     RecallInTwoCommits,
     /// messages that nobody answers for are neither asked after nor sent again

@@ -8,6 +8,9 @@ const SEEDS: u64 = 24;
 const BEYOND_THE_KEYS: u64 = 5010;
 /// Two relays have had copies of one message from each other: proofs went between them for ever.
 const PROOFS_IN_A_CIRCLE: u64 = 20_004_261;
+/// A sender asked after a message while its receipt was on its way, and another was made: the read receipt, which named
+/// the second one, counted for nothing.
+const SECOND_RECEIPT: u64 = 86;
 
 fn with_office(plan: Plan) -> Plan {
     Plan { office: true, ..plan }
@@ -49,13 +52,16 @@ fn an_application_that_asks_again_after_a_crash_has_sent_each_message_once() {
 // [CUST-12] [RCPT-1]
 #[test]
 fn seeds_are_sound_with_the_real_office() {
-    let seeds = (0..SEEDS).chain([BEYOND_THE_KEYS, PROOFS_IN_A_CIRCLE]);
+    let seeds = (0..SEEDS).chain([BEYOND_THE_KEYS, PROOFS_IN_A_CIRCLE, SECOND_RECEIPT]);
     let reports: Vec<Report> = seeds.map(|seed| sound(&with_office(Plan::draw(seed)))).collect();
     let all = |what: fn(&Step) -> bool| reports.iter().map(|report| count(report, what)).sum::<usize>();
     let shown = all(|step| matches!(step, Step::Shown { .. }));
     let receipted = all(|step| has_fact(step, |fact| matches!(fact, Fact::Receipted { .. })));
     let again = all(|step| matches!(step, Step::Submitted { kind: MailKind::Again, .. }));
+    let read = all(|step| has_fact(step, |fact| matches!(fact, Fact::Read { .. })));
+    let known = all(|step| has_fact(step, |fact| matches!(fact, Fact::ReadReceipted { .. })));
     assert!(shown > 100 && receipted > 100 && again > 0, "{shown} shown, {receipted} receipted, {again} sent again");
+    assert!(read > 50 && known > 50, "{read} read, {known} known to be");
 }
 
 #[test]

@@ -36,6 +36,9 @@ impl Office {
     /// A problem document.
     pub async fn mark_read(self: &Arc<Self>, id: MessageId) -> Answer<()> {
         let head = self.received_head(id).await?;
+        if planted(Mutant::ReadingForgotten) {
+            return Ok(());
+        }
         let office = Arc::clone(self);
         let reading = self.reading.read().await;
         let ops = crate::blocking(move || office.read_ops(id, &head)).await??;
@@ -55,7 +58,7 @@ impl Office {
         if let Some(delivery) = self.shelf.get_clear::<Hash>(&receipt_place(id))? {
             let kind = DueKind::Read { at: self.now(), delivery };
             ops.push(Due { kind, id, sender: head.from.clone(), precedence: head.precedence }.put());
-        } else {
+        } else if !planted(Mutant::ReadWishForgotten) {
             ops.push(crate::shelf::Shelf::put_clear(read_wish_place(id), &self.now()));
         }
         Ok(ops)

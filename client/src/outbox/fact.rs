@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::frame::CustodyState;
+use liaison_protocol::mutant::{Mutant, planted};
+use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,23 @@ pub(crate) struct Proven {
     pub(crate) receipt: Bytes,
     /// Leaf and path, where it is a batch's.
     pub(crate) proof: Bytes,
+}
+
+impl Proven {
+    /// A later receipt of one issuer has a higher number.
+    fn number(&self) -> Option<u64> {
+        Some(SignedReceipt::decode(&self.receipt).ok()?.decode_body().ok()?.seq)
+    }
+
+    /// Whether this receipt is to be kept instead of `held`, of the same kind. A recipient that is asked again signs
+    /// again, and its read receipt names the last delivery receipt that it has made: kept is the one that `fits` what
+    /// is held of the other kind, and the later one while none does.
+    pub(crate) fn is_better(&self, held: &Self, fits: impl Fn(&Self) -> bool) -> bool {
+        if fits(held) || planted(Mutant::FirstReceiptKept) {
+            return false;
+        }
+        fits(self) || self.number() > held.number()
+    }
 }
 
 impl Fact {

@@ -25,7 +25,7 @@ mod progress;
 pub(crate) mod reseal;
 pub(crate) mod sealing;
 mod settle;
-mod state;
+pub(crate) mod state;
 mod submit;
 mod withdraw;
 pub(crate) mod work;

@@ -141,7 +141,7 @@ fn settled(status: &mut RecipientStatus, index: u16, facts: &Facts) -> bool {
 }
 
 /// Whether a read receipt names the delivery receipt that is held.
-fn follows(read: &Proven, delivered: &Proven) -> bool {
+pub(crate) fn follows(read: &Proven, delivered: &Proven) -> bool {
     let body = SignedReceipt::decode(&read.receipt).ok().and_then(|receipt| receipt.decode_body().ok());
     let delivery = SignedReceipt::decode(&delivered.receipt).ok();
     match (body, delivery) {

@@ -369,6 +369,33 @@ async fn a_receipt_that_was_lost_is_made_again_when_its_sender_asks() {
     assert!(b.queued(&a.me()).is_empty());
 }
 
+// [RCPT-3]
+#[tokio::test]
+async fn a_read_receipt_counts_whichever_delivery_receipt_it_follows() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let (one, two) = (a.send(&[&b], "one").await, a.send(&[&b], "two").await);
+    a.deliver(&b).await;
+    until(|| b.queued(&a.me()).len() == 1).await;
+    // The first is asked after while its receipt is on its way: another follows.
+    b.tell(OwnEvent::AskedAfter { id: one }).await;
+    until(|| b.queued(&a.me()).len() == 2).await;
+    b.office.mark_read(one).await.unwrap();
+    a.exchange(&b, || a.is(one, MessageState::Read) && a.is(two, MessageState::Delivered)).await;
+
+    // The receipt of the third is lost, but for that it was read.
+    let three = a.send(&[&b], "three").await;
+    a.deliver(&b).await;
+    until(|| b.queued(&a.me()).len() == 1).await;
+    b.lose(&a).await;
+    b.office.mark_read(three).await.unwrap();
+    until(|| b.queued(&a.me()).len() == 1).await;
+    b.deliver(&a).await;
+    assert!(a.is(three, MessageState::Custody));
+    b.tell(OwnEvent::AskedAfter { id: three }).await;
+    a.exchange(&b, || a.is(three, MessageState::Read)).await;
+}
+
 #[tokio::test]
 async fn what_the_first_holder_has_forgotten_is_sent_again_though_another_may_hold_it() {
     let federation = Federation::new();

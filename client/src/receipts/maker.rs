@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
 use liaison_protocol::inner::{Content, SignedStatement};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::receipt::{
     DeliveryLeaf, Issuer, Proven, ReadFacts, ReceiptChain, RefusalFacts, UnsignedReceipt, plain_statement, statement,
 };
@@ -168,6 +169,10 @@ impl Office {
             return Ok(Vec::new());
         }
         let mut ops = vec![Shelf::put_clear(receipt_place(due.id), &receipt)];
+        if planted(Mutant::DeliveredIsRead) {
+            let kind = DueKind::Read { at: self.now(), delivery: receipt };
+            ops.push(Due { kind, ..due.clone() }.put());
+        }
         let wish = read_wish_place(due.id);
         if let Some(at) = self.shelf.get_clear::<Timestamp>(&wish)? {
             let kind = DueKind::Read { at, delivery: receipt };

@@ -14,6 +14,7 @@ use crate::events::{EventRecord, What};
 use crate::inbox::receive::taken;
 use crate::office::Office;
 use crate::outbox::fact::{Fact, FactKind, Proven};
+use crate::outbox::state::follows;
 use crate::outbox::work::Work;
 use crate::outbox::{EnvelopePart, Refusal};
 use crate::shelf::ReadError;
@@ -74,12 +75,18 @@ impl Office {
         let mut seen = BTreeSet::new();
         for (leaf, proof) in leaves.iter().zip(&statement.proofs) {
             let Some((first, index, _)) = self.own(leaf.id, &leaf.recipient)? else { continue };
-            let known = self.fact(first, index, FactKind::Delivered)?.is_some();
-            if known || !leaf.opened || !seen.insert((first, index)) {
+            if !leaf.opened || !seen.insert((first, index)) {
                 continue;
             }
             let (receipt, proof) = (statement.receipt.clone(), proof.clone());
-            ops.push(Fact::Delivered(Proven { envelope: leaf.id, at: leaf.time, receipt, proof }).put(first, index));
+            let proven = Proven { envelope: leaf.id, at: leaf.time, receipt, proof };
+            if let Some(held) = self.proven(first, index, FactKind::Delivered)? {
+                let read = self.proven(first, index, FactKind::Read)?;
+                let fits = |it: &Proven| read.as_ref().is_some_and(|read| follows(read, it));
+                ops.extend(proven.is_better(&held, fits).then(|| Fact::Delivered(proven).put(first, index)));
+                continue;
+            }
+            ops.push(Fact::Delivered(proven).put(first, index));
             let event = EventRecord::new(What::Delivered, now).about(first).with_agency(&leaf.recipient);
             ops.push(Work::Announce(event).put(&self.shelf, now));
             ops.push(Work::Settle { first }.put(&self.shelf, now));
@@ -95,10 +102,13 @@ impl Office {
         now: Timestamp,
     ) -> Result<Vec<Op>, ReadError> {
         let Some((first, index, _)) = self.own(facts.id, &facts.recipient)? else { return Ok(Vec::new()) };
-        if self.fact(first, index, FactKind::Read)?.is_some() {
-            return Ok(Vec::new());
-        }
         let proven = Proven { envelope: facts.id, at: body.time, receipt: receipt.clone(), proof: Bytes::new() };
+        if let Some(held) = self.proven(first, index, FactKind::Read)? {
+            let delivered = self.proven(first, index, FactKind::Delivered)?;
+            let fits = |it: &Proven| delivered.as_ref().is_some_and(|delivered| follows(it, delivered));
+            let better = proven.is_better(&held, fits).then(|| Fact::Read(proven).put(first, index));
+            return Ok(better.into_iter().collect());
+        }
         let event = EventRecord::new(What::Read, now).about(first).with_agency(&facts.recipient);
         Ok(vec![Fact::Read(proven).put(first, index), Work::Announce(event).put(&self.shelf, now)])
     }
@@ -125,6 +135,13 @@ impl Office {
             receipt: receipt.clone(),
         };
         self.refused(refusal, now)
+    }
+
+    fn proven(&self, first: MessageId, index: u16, kind: FactKind) -> Result<Option<Proven>, ReadError> {
+        Ok(self.fact(first, index, kind)?.and_then(|fact| match fact {
+            Fact::Delivered(proven) | Fact::Read(proven) => Some(proven),
+            _ => None,
+        }))
     }
 
     /// Which message of ours an envelope belongs to, and the place of `recipient` in it.

@@ -13,6 +13,8 @@ const DAY: u64 = 24 * HOUR;
 const LIFETIME_S_MAX: u64 = 7 * 86_400;
 /// The real office costs more than the rest of a run.
 const OFFICE_PERCENT: u64 = 25;
+/// What is read is drawn apart, so that what a seed meant before it still means.
+const READ: u64 = 0x7265_6164;
 /// A roster is in force for eighty days.
 const RENEWAL_MS: u64 = 50 * DAY;
 /// Clocks differ by less than half of what ids are remembered past expiry.
@@ -51,6 +53,7 @@ impl Plan {
         if !beyond && !office && shape.rate.is_none() && rng.percent(3) {
             over_months(horizon_ms, &mut mail, &mut faults, &mut rng);
         }
+        read(&mut mail, &mut SimRng::new(seed ^ READ));
         Self { seed, office, shape, pace, mail, faults }
     }
 }
@@ -100,6 +103,7 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
                 precedence: *rng.pick(&Precedence::DRAIN_ORDER),
                 lifetime_s: rng.range(1, lifetime_s_max + 1),
                 cancel_after_ms: (cancels && rng.percent(20)).then(|| rng.range(0, 2_000)),
+                read_after_ms: None,
             }
         })
         .collect()
@@ -118,6 +122,16 @@ fn keep_clocks_near(faults: &mut Vec<Fault>) {
         }
         near
     });
+}
+
+/// In half of the plans applications say what they have read: some at once, before the delivery receipt is made, and some
+/// when it has long been there.
+fn read(mail: &mut [Mail], rng: &mut SimRng) {
+    let read = rng.percent(50);
+    let slowest_ms = *rng.pick(&[2, 2 * SECOND, 120 * SECOND, HOUR]);
+    for message in mail.iter_mut().filter(|_| read) {
+        message.read_after_ms = rng.percent(60).then(|| rng.range(0, slowest_ms));
+    }
 }
 
 /// Nobody publishes a roster for a quarter of a year: what is submitted then is not carried.

@@ -259,6 +259,7 @@ pub fn a_message_to_oneself_whose_receipt_is_lost() -> Plan {
             precedence,
             lifetime_s,
             cancel_after_ms: None,
+            read_after_ms: None,
         })
         .collect();
     plan
@@ -282,6 +283,7 @@ fn plan(faults: Vec<Fault>) -> Plan {
         precedence: Precedence::Routine,
         lifetime_s: 7 * 86_400,
         cancel_after_ms: None,
+        read_after_ms: None,
     };
     Plan {
         seed: 1,

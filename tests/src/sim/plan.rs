@@ -64,6 +64,8 @@ pub struct Mail {
     pub lifetime_s: u64,
     /// When its sender withdraws it, after it was submitted.
     pub cancel_after_ms: Option<u64>,
+    /// When each recipient's application takes it over and marks it read, after it was shown. Only whole daemons know it.
+    pub read_after_ms: Option<u64>,
 }
 
 /// Who.

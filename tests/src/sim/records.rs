@@ -103,7 +103,7 @@ pub(super) fn fact(table: Table, key: &[u8], value: &[u8]) -> Option<Fact> {
     let (kind, rest) = key.split_first()?;
     let (id, index) = split(rest)?;
     match *kind {
-        RECEIPT => Some(Fact::Receipted { id, index }),
+        RECEIPT => Some(Fact::Receipted { id, index, receipt: None }),
         END => {
             let (reason, by) = value.split_at_checked(2)?;
             let number = |bytes: &[u8]| bytes.try_into().ok().map(u16::from_be_bytes);

@@ -19,6 +19,7 @@ pub fn shrink(plan: &Plan, invariant: &str, runs_max: usize) -> (Plan, usize) {
         reduce(&mut smallest, |plan| &mut plan.faults, &mut breaks);
         reduce(&mut smallest, |plan| &mut plan.mail, &mut breaks);
         reduce_recipients(&mut smallest, &mut breaks);
+        reduce_reading(&mut smallest, &mut breaks);
         reduce_shape(&mut smallest, &mut breaks);
         if size(&smallest) == before {
             return (smallest, runs.min(runs_max));
@@ -28,7 +29,8 @@ pub fn shrink(plan: &Plan, invariant: &str, runs_max: usize) -> (Plan, usize) {
 
 fn size(plan: &Plan) -> usize {
     let recipients: usize = plan.mail.iter().map(|mail| mail.to.len()).sum();
-    plan.faults.len() + plan.mail.len() + recipients + plan.shape.agencies + plan.shape.relays()
+    let read = plan.mail.iter().filter(|mail| mail.read_after_ms.is_some()).count();
+    plan.faults.len() + plan.mail.len() + recipients + read + plan.shape.agencies + plan.shape.relays()
 }
 
 /// Leaves out halves, then quarters, and so on, as long as it still breaks.
@@ -62,6 +64,15 @@ fn reduce_recipients(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
             } else {
                 at += 1;
             }
+        }
+    }
+}
+
+fn reduce_reading(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
+    for mail in 0..plan.mail.len() {
+        let mut candidate = plan.clone();
+        if candidate.mail[mail].read_after_ms.take().is_some() && breaks(&candidate) {
+            *plan = candidate;
         }
     }
 }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use liaison_core::LinkKey;
 use liaison_core::op::{Held, Op, Table};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{MessageId, Timestamp};
+use liaison_protocol::{Hash as Digest, MessageId, Timestamp};
 
 use super::records;
 
@@ -49,6 +49,10 @@ pub enum Step {
     Low { node: NodeNo, low: bool },
     /// A drain begins or ends.
     Drained { node: NodeNo, draining: bool },
+    /// An application takes over a message that it was shown, and says that it is read.
+    Marking { node: NodeNo, id: MessageId },
+    /// It is answered: both marks are kept (`done`), or they cannot be.
+    Marked { node: NodeNo, id: MessageId, done: bool },
     /// A comparison has found parts that `peer` does not know, though it had taken them.
     Missing { node: NodeNo, peer: NodeNo, parts: Vec<(MessageId, u16)> },
     /// A transfer has arrived, and is what its sender signed (`good`) or not. `wraps`: for whom it can be opened.
@@ -144,6 +148,8 @@ pub enum Fact {
     Closed { id: MessageId, index: u16 },
     /// An id is forgotten.
     Forgot { id: MessageId, index: u16 },
+    /// An application has taken a message over.
+    HandedOver { id: MessageId },
     /// A message is in the inbox, and announced. Without its text, its application says what that is ([`Step::Shown`]).
     Inbox { id: MessageId, sender: NodeNo, text: Option<String> },
     /// An id is remembered.
@@ -152,8 +158,12 @@ pub enum Fact {
     Listed { id: MessageId },
     /// The sender keeps a message for this recipient.
     Open { id: MessageId, index: u16, attempt: u8 },
-    /// The sender has a delivery receipt.
-    Receipted { id: MessageId, index: u16 },
+    /// A message in an inbox is read.
+    Read { id: MessageId },
+    /// The sender has a read receipt, which follows this delivery receipt.
+    ReadReceipted { id: MessageId, index: u16, delivery: Digest },
+    /// The sender has a delivery receipt; this one, where its daemon is whole.
+    Receipted { id: MessageId, index: u16, receipt: Option<Digest> },
     /// An entry is in a queue.
     Queued { place: QueuePlace, id: MessageId, index: u16, bytes: u32, expires: Timestamp },
     /// The sender knows that its message will not arrive, from whom, and why.

@@ -36,6 +36,7 @@ pub(super) enum What {
     Flap { pair: usize, until_ms: u64 },
     Frame { link: LinkKey, to: usize, frame: Frame },
     Housekeep { node: NodeNo, life: u64 },
+    Mark { node: NodeNo, id: MessageId },
     Offer { node: NodeNo, roster: Bytes },
     PayReceipts { node: NodeNo, life: u64 },
     Round { node: NodeNo, at_ms: u64 },
@@ -61,7 +62,7 @@ pub(super) struct World<'a> {
     pub(super) trace: Trace,
     /// Offices that have something to do now.
     pub(super) stirred: BTreeSet<NodeNo>,
-    /// What offices have put into their outboxes, and for how many recipients.
+    /// What offices have put into their outboxes, and which message of the plan it is.
     pub(super) sent: BTreeMap<MessageId, usize>,
     pub(super) keys: Keys,
     /// Ids of the plan's messages, once they are submitted.
@@ -202,6 +203,7 @@ impl<'a> World<'a> {
             What::Flap { pair, until_ms } => self.flap(pair, until_ms),
             What::Frame { link, to, frame } => self.arrive(link, to, frame),
             What::Housekeep { node, life } => self.housekeep(node, life),
+            What::Mark { node, id } => self.mark(node, id),
             What::Offer { node, roster } => self.offered(node, &roster),
             What::PayReceipts { node, life } => self.pay_receipts(node, life),
             What::Round { node, at_ms } => self.round(node, at_ms),

@@ -116,6 +116,9 @@ pub(super) fn acknowledged_is_durable(model: &Model<'_>, at_ms: u64, step: &Step
     if let Step::Answered { node, id, done: true } = step {
         return answered_is_durable(model, at_ms, *node, *id, found);
     }
+    if let Step::Marked { node, id, done } = step {
+        return marked_is_durable(model, at_ms, (*node, *id, *done), found);
+    }
     let Step::Acknowledged { node, link, rank, seq, ack } = step else { return };
     if model.nodes[*node].hostile {
         return;
@@ -139,9 +142,18 @@ fn answered_is_durable(model: &Model<'_>, at_ms: u64, node: NodeNo, id: MessageI
     let (disk, submitted) = (&model.nodes[node].disk, model.submitted.get(&id));
     for (index, _) in (0..).zip(submitted.iter().flat_map(|submitted| &submitted.recipients)) {
         let part = (id, index);
-        if !disk.open.contains(&part) && !disk.told.contains_key(&part) && !disk.receipted.contains(&part) {
+        if !disk.open.contains(&part) && !disk.told.contains_key(&part) && !disk.receipted.contains_key(&part) {
             found.add("I4", at_ms, format!("node {node} says that {id:?}/{index} is submitted: not on its disk"));
         }
+    }
+}
+
+/// What an application was told is marked, stays marked. It may mark whatever it was shown.
+fn marked_is_durable(model: &Model<'_>, at_ms: u64, (node, id, done): (NodeNo, MessageId, bool), found: &mut Found) {
+    let disk = &model.nodes[node].disk;
+    if !done || !disk.handed_over.contains(&id) || !disk.read.contains(&id) {
+        let detail = format!("node {node} answers that {id:?} is marked ({done}): not on its disk");
+        found.add("I4", at_ms, detail);
     }
 }
 
@@ -159,7 +171,9 @@ pub(super) fn removed_only_when_taken_or_told(model: &Model<'_>, at_ms: u64, ste
         }
         if let Fact::Closed { id, index } = fact {
             let known = |fact: &Fact| match fact {
-                Fact::Receipted { id: of, index: at } | Fact::Told { id: of, index: at, .. } => (of, at) == (id, index),
+                Fact::Receipted { id: of, index: at, .. } | Fact::Told { id: of, index: at, .. } => {
+                    (of, at) == (id, index)
+                }
                 _ => false,
             };
             if !facts.iter().any(known) {
@@ -180,7 +194,7 @@ fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool 
         // Withdrawn by its sender, or what is in the recipient's inbox already: its receipt was faster.
         let cancelled = RefusalReason::Cancelled.code();
         let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
-        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains(&part);
+        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&part);
     };
     match end.told {
         Told::Later => false,

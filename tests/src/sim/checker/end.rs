@@ -18,6 +18,11 @@ const HOUR_MS: u64 = 3_600 * SECOND_MS;
 /// retried ends, and as much again for each of three hops.
 const DRAIN_MS: u64 = 15 * 60 * SECOND_MS;
 
+/// Nobody makes prekeys in a run: by then those from before it are over.
+const KEYS_END_MS: u64 = (PREKEY_DAYS_AHEAD as u64 - 1) * 24 * HOUR_MS;
+/// Receipts are mail, and live as long as any.
+const RECEIPT_LIFE_MS: u64 = 6 * 24 * HOUR_MS;
+
 /// I1: what was accepted is delivered, or its sender knows that it is not.
 pub(super) fn custody(model: &Model<'_>, found: &mut Found) {
     for (part, submitted) in parts(model) {
@@ -64,6 +69,27 @@ pub(super) fn shown(model: &Model<'_>, found: &mut Found) {
     }
 }
 
+/// I6: the sender learns in time what was read. As far as that is promised: a receipt that is lost with a relay is asked
+/// for again only where it is the delivery's.
+pub(super) fn read(model: &Model<'_>, found: &mut Found) {
+    let gone = |kind: &FaultKind| may_lose(kind) || matches!(kind, FaultKind::ClockJump(..));
+    if model.has(gone) {
+        return;
+    }
+    for (part, read_ms) in &model.read_ms {
+        let (Some(submitted), Some(to)) = (model.submitted.get(&part.0), model.recipient(*part)) else { continue };
+        let relays = model.report.relays;
+        let answers = model.plan.shape.may_write(to - relays, submitted.node - relays).is_some();
+        let lives = read_ms + RECEIPT_LIFE_MS > model.plan.quiet_ms() + DRAIN_MS && *read_ms < KEYS_END_MS;
+        let bound_ms = model.plan.quiet_ms().max(*read_ms) + DRAIN_MS;
+        let in_time = model.known_read_ms.get(part).is_some_and(|known_ms| *known_ms <= bound_ms);
+        if answers && lives && !in_time {
+            let (id, index) = part;
+            found.add("I6", model.now_ms, format!("{id:?}/{index} is read, its sender does not know by {bound_ms} ms"));
+        }
+    }
+}
+
 /// I1, where a disk was lost: the sender finds out and sends again, long before it gives up. An inquiry goes out every
 /// hour, and a day of silence is enough.
 pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
@@ -94,25 +120,25 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
 /// When a message must have ended. Where custody may be lost, its sender has to find out: by the expiry at the latest.
 fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
     let soon = model.plan.quiet_ms().max(submitted.at_ms) + DRAIN_MS;
-    let amnesia = |kind: &FaultKind| {
-        matches!(
-            kind,
-            FaultKind::DiskLost(_)
-                | FaultKind::Restored(_)
-                | FaultKind::Rot(_)
-                | FaultKind::Trick(..)
-                | FaultKind::Roster(Change::Removed(_) | Change::Suspended(_))
-        )
-    };
     let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
     // A notice may be refused for its clock: then a day of silence, and the hourly look that finds it.
     let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 26 * HOUR_MS } else { 0 };
-    // Nobody makes prekeys in a run. Once those from before it are over, a whole daemon waits for new ones until the
-    // expiry, and an hour more for receipts.
-    let keys_end_ms = u64::from(PREKEY_DAYS_AHEAD - 1) * 24 * HOUR_MS;
-    let unkeyed = model.plan.office && submitted.at_ms > keys_end_ms;
-    let late = if unkeyed || model.has(amnesia) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
+    // A whole daemon waits for new prekeys until the expiry, and an hour more for receipts.
+    let unkeyed = model.plan.office && submitted.at_ms > KEYS_END_MS;
+    let late = if unkeyed || model.has(may_lose) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
     late + clocks
+}
+
+/// Faults with which custody may be lost, or its sender be no member any more.
+const fn may_lose(kind: &FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::DiskLost(_)
+            | FaultKind::Restored(_)
+            | FaultKind::Rot(_)
+            | FaultKind::Trick(..)
+            | FaultKind::Roster(Change::Removed(_) | Change::Suspended(_))
+    )
 }
 
 /// I14: agencies and relays that no fault touches exchange mail as if there were none.

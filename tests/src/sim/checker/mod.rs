@@ -39,7 +39,7 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 19] = [
+const AT_STEP: [AtStep; 20] = [
     custody::sent_is_held,
     custody::once,
     custody::shown_once,
@@ -58,11 +58,12 @@ const AT_STEP: [AtStep; 19] = [
     admission::links,
     truth::truthful_ends,
     truth::truthful_receipts,
+    truth::truthful_reading,
     truth::accused_for_cause,
 ];
 
-const AT_END: [AtEnd; 6] =
-    [end::custody, end::sent_again, end::drains, end::shown, end::isolation, truth::refused_for_cause];
+const AT_END: [AtEnd; 7] =
+    [end::custody, end::sent_again, end::drains, end::shown, end::read, end::isolation, truth::refused_for_cause];
 
 /// Every violation of the run, in order of time; the end's come last.
 #[must_use]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use liaison_core::LinkKey;
-use liaison_protocol::{MessageId, Timestamp};
+use liaison_protocol::{Hash, MessageId, Timestamp};
 
 use crate::sim::fixture::{ROSTER_LIFE, START};
 use crate::sim::plan::{Change, FaultKind, Plan};
@@ -35,7 +35,12 @@ pub(super) struct Disk {
     /// Messages that are kept so that they can be sent again.
     pub(super) unsettled: BTreeSet<MessageId>,
     pub(super) told: BTreeMap<Part, u16>,
-    pub(super) receipted: BTreeSet<Part>,
+    /// Delivery receipts, by what read receipts name.
+    pub(super) receipted: BTreeMap<Part, Option<Hash>>,
+    /// Delivery receipts that read receipts name.
+    pub(super) read_receipted: BTreeMap<Part, Hash>,
+    pub(super) handed_over: BTreeSet<MessageId>,
+    pub(super) read: BTreeSet<MessageId>,
 }
 
 #[derive(Clone, Debug)]
@@ -96,6 +101,8 @@ pub(super) struct NodeState {
     pub(super) refused: BTreeSet<(Part, u16)>,
     /// What the application has read, by its text.
     pub(super) shown: BTreeMap<String, MessageId>,
+    /// What the application has said that it has read.
+    pub(super) marking: BTreeSet<MessageId>,
     /// Until when a refused part's queue waits.
     pub(super) waits: BTreeMap<(Part, LinkKey), u64>,
     snapshots: BTreeMap<u64, Disk>,
@@ -113,6 +120,9 @@ pub(super) struct Model<'a> {
     /// When each part was first in its recipient's inbox, and when its sender first knew that it would not be.
     pub(super) delivered_ms: BTreeMap<Part, u64>,
     pub(super) told_ms: BTreeMap<Part, u64>,
+    /// When each part was marked read, and when its sender first had both receipts that prove it.
+    pub(super) read_ms: BTreeMap<Part, u64>,
+    pub(super) known_read_ms: BTreeMap<Part, u64>,
     /// Every end that a node has made: by whom, of what, why.
     pub(super) notices: BTreeSet<(NodeNo, Part, u16)>,
     /// Why senders were told of ends, other than that time was up.
@@ -141,6 +151,8 @@ impl<'a> Model<'a> {
             arrivals: BTreeMap::new(),
             delivered_ms: BTreeMap::new(),
             told_ms: BTreeMap::new(),
+            read_ms: BTreeMap::new(),
+            known_read_ms: BTreeMap::new(),
             notices: BTreeSet::new(),
             reasons: Vec::new(),
             taken_ms: BTreeMap::new(),
@@ -211,6 +223,7 @@ impl<'a> Model<'a> {
                 self.in_flight.retain(|(of, by, ..), _| (of, by) != (node, link));
             }
             Step::Low { node, low } => self.nodes[*node].low = *low,
+            Step::Marking { node, id } => drop(self.nodes[*node].marking.insert(*id)),
             Step::Received { node, from, link, rank, seq, transfer, wraps, clock, good } => {
                 let mut arrival = self.arrival(at_ms, (*node, *from), transfer, *clock, *good);
                 arrival.wraps = wraps.iter().copied().collect();
@@ -314,6 +327,21 @@ impl<'a> Model<'a> {
         held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > limit
     }
 
+    /// Which part of a message comes to this node.
+    fn part_of(&self, id: MessageId, node: NodeNo) -> Option<Part> {
+        let index = self.submitted.get(&id)?.recipients.iter().position(|recipient| *recipient == node)?;
+        Some((id, u16::try_from(index).ok()?))
+    }
+
+    /// A read receipt counts beside the delivery receipt that it names.
+    fn compare_receipts(&mut self, node: NodeNo, part: Part, at_ms: u64) {
+        let disk = &self.nodes[node].disk;
+        let read = disk.read_receipted.get(&part);
+        if read.is_some() && disk.receipted.get(&part).and_then(Option::as_ref) == read {
+            self.known_read_ms.entry(part).or_insert(at_ms);
+        }
+    }
+
     fn stop(&mut self, node: NodeNo, kept: bool, at_ms: u64) {
         if kept {
             self.durable(node, at_ms);
@@ -345,9 +373,8 @@ impl<'a> Model<'a> {
             Fact::Forgot { id, index } => drop(disk.known.remove(&(id, index))),
             Fact::Inbox { id, .. } => {
                 *disk.inbox.entry(id).or_default() += 1;
-                let index = self.submitted.get(&id).and_then(|s| s.recipients.iter().position(|r| *r == node));
-                if let Some(index) = index.and_then(|index| u16::try_from(index).ok()) {
-                    self.delivered_ms.entry((id, index)).or_insert(at_ms);
+                if let Some(part) = self.part_of(id, node) {
+                    self.delivered_ms.entry(part).or_insert(at_ms);
                 }
             }
             Fact::Known { id, index, until, attempt, .. } => drop(disk.known.insert((id, index), (until, attempt))),
@@ -360,7 +387,21 @@ impl<'a> Model<'a> {
             Fact::Listed { .. } => {}
             Fact::Settled { id } => drop(disk.unsettled.remove(&id)),
             Fact::Unsettled { id } => drop(disk.unsettled.insert(id)),
-            Fact::Receipted { id, index } => drop(disk.receipted.insert((id, index))),
+            Fact::HandedOver { id } => drop(disk.handed_over.insert(id)),
+            Fact::Read { id } => {
+                disk.read.insert(id);
+                if let Some(part) = self.part_of(id, node) {
+                    self.read_ms.entry(part).or_insert(at_ms);
+                }
+            }
+            Fact::Receipted { id, index, receipt } => {
+                disk.receipted.insert((id, index), receipt);
+                self.compare_receipts(node, (id, index), at_ms);
+            }
+            Fact::ReadReceipted { id, index, delivery } => {
+                disk.read_receipted.insert((id, index), delivery);
+                self.compare_receipts(node, (id, index), at_ms);
+            }
             Fact::Told { id, index, by, reason } => {
                 disk.told.insert((id, index), reason);
                 self.told_ms.entry((id, index)).or_insert(at_ms);

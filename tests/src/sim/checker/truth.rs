@@ -39,10 +39,29 @@ pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, foun
             {
                 found.add("I13", at_ms, format!("node {node} was told of an end that node {by} did not make"));
             }
-            Fact::Receipted { id, index } => {
+            Fact::Receipted { id, index, .. } => {
                 let inbox = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk.inbox);
                 if !inbox.is_some_and(|inbox| inbox.contains_key(id)) {
                     found.add("I13", at_ms, format!("{id:?}/{index} is receipted, and not in the recipient's inbox"));
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What its application has not marked is not read, and of what is not read, durably, no receipt says so.
+pub(super) fn truthful_reading(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Commit { node, facts, .. } = step else { return };
+    for fact in facts {
+        match fact {
+            Fact::Read { id } | Fact::HandedOver { id } if !model.nodes[*node].marking.contains(id) => {
+                found.add("I13", at_ms, format!("node {node} marks {id:?}, which its application has not"));
+            }
+            Fact::ReadReceipted { id, index, .. } => {
+                let disk = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk);
+                if !disk.is_some_and(|disk| disk.inbox.contains_key(id) && disk.read.contains(id)) {
+                    found.add("I13", at_ms, format!("{id:?}/{index} is said to be read, and its recipient has not"));
                 }
             }
             _ => {}

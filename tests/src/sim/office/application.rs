@@ -1,9 +1,10 @@
-//! The application behind a daemon: submits under a key until it is answered, calls back, and follows the inbox.
+//! The application behind a daemon: submits under a key until it is answered, calls back, follows the inbox, and says what
+//! it has read.
 
 use std::time::Duration;
 
 use liaison_client::api::model::{Direction, ListQuery, Problem, ProblemCode, Submission, Submitted, Tlp};
-use liaison_protocol::{AgencyId, NodeId};
+use liaison_protocol::{AgencyId, MessageId, NodeId};
 
 use super::{Ended, Errand};
 use crate::sim::plan::Mail;
@@ -81,9 +82,33 @@ impl World<'_> {
 
     /// Its calls died with the daemon: it makes them again.
     pub(in crate::sim) fn call_again(&mut self, node: NodeNo) {
-        let unanswered = self.nodes[node].desk.take().map(|desk| desk.unanswered());
-        for mail in unanswered.into_iter().flatten() {
-            self.after(AGAIN_MS, What::Submit { mail });
+        let unanswered = self.nodes[node].desk.take().map(|desk| desk.unanswered(node));
+        for call in unanswered.into_iter().flatten() {
+            self.after(AGAIN_MS, call);
+        }
+    }
+
+    /// Takes a message over, and marks it read.
+    pub(in crate::sim) fn mark(&mut self, node: NodeNo, id: MessageId) {
+        let Some(office) = self.office(node) else { return self.after(AGAIN_MS, What::Mark { node, id }) };
+        self.note(Step::Marking { node, id });
+        let marks = async move {
+            office.ack(id).await?;
+            office.mark_read(id).await
+        };
+        let Some(desk) = self.nodes[node].desk.as_mut() else { return };
+        desk.errands.start(Errand::Mark { id }, async move { Ended::Marked(marks.await) });
+    }
+
+    pub(super) fn mark_answered(&mut self, node: NodeNo, id: MessageId, result: Result<(), Problem>) {
+        match result {
+            Err(problem) if problem.code == ProblemCode::DiskFull.as_str() => {
+                self.after(AGAIN_MS, What::Mark { node, id });
+            }
+            Err(problem) if problem.code == ProblemCode::StoreFault.as_str() => {
+                self.die(node, "its office cannot read", false, 1_000);
+            }
+            result => self.note(Step::Marked { node, id, done: result.is_ok() }),
         }
     }
 
@@ -104,7 +129,12 @@ impl World<'_> {
                     return self.die(node, "its office cannot read", false, 1_000);
                 };
                 let sender = self.federation.number(&NodeId::from(&message.from)).expect("a name of the plan");
-                self.note(Step::Shown { node, id: message.id.0, sender, text: message.text });
+                let id = message.id.0;
+                self.note(Step::Shown { node, id, sender, text: message.text });
+                let planned = self.sent.get(&id).map(|mail| &self.plan.mail[*mail]);
+                if let Some(ms) = planned.and_then(|planned| planned.read_after_ms) {
+                    self.after(ms, What::Mark { node, id });
+                }
             }
             if page.next.is_none() {
                 return;

@@ -44,6 +44,7 @@ use super::fixture::Federation;
 use super::node::SimNode;
 use super::rng::SimRng;
 use super::trace::NodeNo;
+use super::world::What;
 
 pub(super) use self::custody::Receipts;
 pub(super) use self::provide::Keys;
@@ -72,6 +73,8 @@ pub(super) struct Desk {
 enum Errand {
     /// The application calls a message back.
     Cancel { id: MessageId },
+    /// The application takes a message over, and marks it read.
+    Mark { id: MessageId },
     /// The application submits a message of the plan.
     Submit { mail: usize },
     /// One of the daemon's loops.
@@ -80,6 +83,7 @@ enum Errand {
 
 enum Ended {
     Cancelled(Result<CustodyTrace, Problem>),
+    Marked(Result<(), Problem>),
     Submitted(Result<Submitted, Problem>),
     Task,
 }
@@ -142,13 +146,14 @@ impl Desk {
         Self { office, clock, requests, roster, errands, waiting, low, offered, wake_ms: None }
     }
 
-    /// Messages whose submission was not answered.
-    pub(super) fn unanswered(&self) -> Vec<usize> {
-        let submits = self.errands.kinds().filter_map(|errand| match errand {
-            Errand::Submit { mail } => Some(mail),
-            _ => None,
+    /// What the application is to ask for again at `node`.
+    fn unanswered(&self, node: NodeNo) -> Vec<What> {
+        let asked = self.errands.kinds().filter_map(|errand| match errand {
+            Errand::Submit { mail } => Some(What::Submit { mail }),
+            Errand::Mark { id } => Some(What::Mark { node, id }),
+            Errand::Cancel { .. } | Errand::Task { .. } => None,
         });
-        submits.collect()
+        asked.collect()
     }
 
     fn set_clock(&self, shown: Timestamp, true_ms: u64) {

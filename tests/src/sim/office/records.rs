@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::inner::Tlp;
+use liaison_protocol::receipt::{Payload, SignedReceipt};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Precedence, Timestamp, codec};
 use serde::de::DeserializeOwned;
@@ -48,13 +49,23 @@ enum What {
 /// What became of a message for one recipient, as far as anything but its kind is read of it.
 #[derive(Serialize, Deserialize)]
 enum Became {
-    Delivered,
-    Read,
+    Delivered(Proven),
+    Read(Proven),
     Refused { envelope: MessageId, by: NodeId, reason: RefusalReason, detail: String, at: Timestamp, receipt: Bytes },
+}
+
+/// A receipt of the recipient's.
+#[derive(Serialize, Deserialize)]
+struct Proven {
+    envelope: MessageId,
+    at: Timestamp,
+    receipt: Bytes,
+    proof: Bytes,
 }
 
 /// Kinds of what became of a message, at the end of its key.
 const DELIVERED: u8 = 1;
+const READ: u8 = 2;
 const REFUSED: u8 = 3;
 const CANCELLED: u8 = 4;
 
@@ -84,6 +95,7 @@ impl World<'_> {
                 Op::Delete { table: Table::Outbox, key } => {
                     facts.extend(key.strip_prefix(b"o").and_then(id).map(|id| Fact::Settled { id }));
                 }
+                Op::Delete { table: Table::Inbox, key } => facts.extend(self.mark_gone(node, key)),
                 Op::Delete { .. } => {}
                 other => facts.extend(Fact::of(other)),
             }
@@ -99,7 +111,10 @@ impl World<'_> {
                 let Some((id, index, kind)) = part(key) else { return };
                 let by_itself = |reason: RefusalReason| Fact::Told { id, index, by: node, reason: reason.code() };
                 facts.push(match kind {
-                    DELIVERED => Fact::Receipted { id, index },
+                    DELIVERED => Fact::Receipted { id, index, receipt: Some(signed(value).hash()) },
+                    READ => {
+                        return facts.extend(followed(value).map(|to| Fact::ReadReceipted { id, index, delivery: to }));
+                    }
                     CANCELLED => by_itself(RefusalReason::Cancelled),
                     REFUSED => {
                         let Became::Refused { by, reason, .. } = read(value) else { return };
@@ -114,6 +129,17 @@ impl World<'_> {
         }
     }
 
+    /// Which message's mark a deleted record of an inbox was: marks go by the number of the message.
+    fn mark_gone(&self, node: NodeNo, key: &[u8]) -> Option<Fact> {
+        let fact = match key.first()? {
+            b'a' => |id| Fact::HandedOver { id },
+            b'u' => |id| Fact::Read { id },
+            _ => return None,
+        };
+        let disk = self.nodes[node].disk();
+        disk.record(&(Table::Inbox, key.to_vec())).map(|marked| fact(read(marked)))
+    }
+
     fn event_facts(&self, event: &EventRecord, facts: &mut Vec<Fact>) {
         match (event.what, event.id, &event.agency) {
             (What::Received, Some(id), Some(sender)) => {
@@ -121,12 +147,30 @@ impl World<'_> {
                 facts.push(Fact::Inbox { id, sender, text: None });
             }
             (What::Stored, Some(id), _) => {
-                let recipients = u16::try_from(self.sent.get(&id).copied().unwrap_or(0)).expect("few recipients");
-                facts.extend((0..recipients).map(|index| Fact::Open { id, index, attempt: 1 }));
+                let recipients = self.sent.get(&id).map_or(0, |mail| self.plan.mail[*mail].to.len());
+                facts.extend((0..u16::try_from(recipients).expect("few recipients")).map(|index| Fact::Open {
+                    id,
+                    index,
+                    attempt: 1,
+                }));
                 facts.push(Fact::Unsettled { id });
             }
             _ => {}
         }
+    }
+}
+
+/// The receipt in what became of a message.
+fn signed(value: &[u8]) -> SignedReceipt {
+    let (Became::Delivered(proven) | Became::Read(proven)) = read(value) else { unreachable!("its key says so") };
+    SignedReceipt::decode(&proven.receipt).expect("what is kept decodes")
+}
+
+/// The delivery receipt that a read receipt names.
+fn followed(value: &[u8]) -> Option<Hash> {
+    match signed(value).decode_body().expect("what is kept decodes").payload {
+        Payload::Read(facts) => Some(facts.delivery),
+        _ => None,
     }
 }
 

@@ -160,6 +160,7 @@ impl World<'_> {
                     result => self.note(Step::Answered { node, id, done: result.is_ok() }),
                 }
             }
+            (Errand::Mark { id }, Ended::Marked(result)) => self.mark_answered(node, id, result),
             // A loop that ends ends the daemon.
             _ => self.die(node, "its office gave up", false, 1_000),
         }
@@ -185,8 +186,8 @@ impl World<'_> {
             Errand::Submit { mail } => self.text_of(mail),
             _ => String::new(),
         };
-        if kind == MailKind::Message {
-            self.sent.insert(id, recipients.len());
+        if let Errand::Submit { mail } = errand {
+            self.sent.insert(id, mail);
         }
         self.note(Step::Submitted { node, id, recipients, rank, kind, text, expires });
     }
@@ -295,7 +296,7 @@ impl World<'_> {
         let recipients: Vec<NodeNo> = planned.to.iter().map(|agency| self.plan.shape.relays() + agency).collect();
         let (rank, expires) =
             (planned.precedence.rank(), self.clock(node).after(super::application::lifetime(planned)));
-        self.sent.insert(id, recipients.len());
+        self.sent.insert(id, mail);
         let (kind, text) = (MailKind::Message, self.text_of(mail));
         self.note(Step::Submitted { node, id, recipients, rank, kind, text, expires });
     }
