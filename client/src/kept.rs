@@ -19,9 +19,9 @@ use crate::shelf::ReadError;
 /// One envelope, and what was known when it was taken or made.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
-    envelope: Bytes,
-    content_key: Secret32,
-    signer: [u8; 32],
+    pub(crate) envelope: Bytes,
+    pub(crate) content_key: Secret32,
+    pub(crate) signer: [u8; 32],
     pub(crate) roster_version: RosterVersion,
 }
 

@@ -50,6 +50,7 @@ pub mod prekeys;
 mod problem;
 pub mod random;
 mod receipts;
+pub mod records;
 pub mod sequence;
 pub mod shelf;
 #[cfg(test)]

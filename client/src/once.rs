@@ -48,11 +48,11 @@ pub(crate) struct NewKey {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
-    content: Hash,
+pub(crate) struct Record {
+    pub(crate) content: Hash,
     /// JSON: the answer's fields may be left out, which the records' own form does not allow.
-    answer: String,
-    until: Timestamp,
+    pub(crate) answer: String,
+    pub(crate) until: Timestamp,
 }
 
 impl Recall {

@@ -106,7 +106,7 @@ impl Shelf {
         Op::Put { table: place.table, key: place.key, value: codec::encode(value).into() }
     }
 
-    pub(crate) fn get<T: DeserializeOwned>(&self, place: &Place) -> Result<Option<T>, ReadError> {
+    pub(crate) fn get<T: Serialize + DeserializeOwned>(&self, place: &Place) -> Result<Option<T>, ReadError> {
         self.get_bytes(place)?.map(|plain| decode(place.table, &plain)).transpose()
     }
 
@@ -115,7 +115,7 @@ impl Shelf {
         sealed.map(|sealed| self.open(place, &sealed)).transpose()
     }
 
-    pub(crate) fn get_clear<T: DeserializeOwned>(&self, place: &Place) -> Result<Option<T>, ReadError> {
+    pub(crate) fn get_clear<T: Serialize + DeserializeOwned>(&self, place: &Place) -> Result<Option<T>, ReadError> {
         let value = self.store.get(place.table, &place.key)?;
         value.map(|value| decode(place.table, &value)).transpose()
     }
@@ -125,7 +125,7 @@ impl Shelf {
     }
 
     /// Decrypts a record that a scan gave.
-    pub(crate) fn open_record<T: DeserializeOwned>(
+    pub(crate) fn open_record<T: Serialize + DeserializeOwned>(
         &self,
         table: Table,
         key: Vec<u8>,
@@ -147,8 +147,13 @@ impl Shelf {
 }
 
 /// Decodes a record in clear.
-pub(crate) fn decode<T: DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, ReadError> {
-    postcard::from_bytes(bytes).map_err(|_| ReadError::Malformed { table })
+pub(crate) fn decode<T: Serialize + DeserializeOwned>(table: Table, bytes: &[u8]) -> Result<T, ReadError> {
+    decoded(bytes).ok_or(ReadError::Malformed { table })
+}
+
+/// Only what [`codec::encode`] gives is a record: what has more to say than this version reads is not of this version.
+pub(crate) fn decoded<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    codec::decode("record", bytes, usize::MAX).ok()
 }
 
 /// Records under a prefix, in order. Holds one page in memory, and sees what is committed meanwhile or not.

@@ -20,17 +20,17 @@ use crate::shelf::{Place, ReadError, Shelf, decode};
 
 /// A chunk that is here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Arrived {
-    sender: AgencyId,
-    expires: Timestamp,
+pub(crate) struct Arrived {
+    pub(crate) sender: AgencyId,
+    pub(crate) expires: Timestamp,
 }
 
 /// That a message announces a chunk.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Claim {
-    sender: AgencyId,
-    attachment: u32,
-    index: u32,
+pub(crate) struct Claim {
+    pub(crate) sender: AgencyId,
+    pub(crate) attachment: u32,
+    pub(crate) index: u32,
 }
 
 /// What has arrived, from the moment it is opened until it is matched.

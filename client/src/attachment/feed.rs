@@ -18,9 +18,9 @@ const FEEDS_MAX: usize = 1000;
 
 /// The next chunk to send of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Next {
-    attachment: u32,
-    index: u32,
+pub(crate) struct Next {
+    pub(crate) attachment: u32,
+    pub(crate) index: u32,
 }
 
 /// A message whose chunks are being sent.

@@ -26,13 +26,13 @@ pub(crate) const PIECE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(super) const UPLOADS_MAX: usize = 256;
 
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct UploadRecord {
-    name: String,
-    pub(super) total_len: u64,
-    pub(super) offset: u64,
-    key: AttachmentKey,
-    hashes: Vec<Hash>,
-    pub(super) touched: Timestamp,
+pub(crate) struct UploadRecord {
+    pub(crate) name: String,
+    pub(crate) total_len: u64,
+    pub(crate) offset: u64,
+    pub(crate) key: AttachmentKey,
+    pub(crate) hashes: Vec<Hash>,
+    pub(crate) touched: Timestamp,
 }
 
 impl UploadRecord {

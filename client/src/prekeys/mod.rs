@@ -9,7 +9,7 @@
 //! with the identity key file; a slot is erased before its record goes, so that no record outlives its erasure.
 
 pub mod calendar;
-mod record;
+pub(crate) mod record;
 pub mod slots;
 
 use std::collections::HashMap;

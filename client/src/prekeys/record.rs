@@ -18,11 +18,11 @@ const KIND: u8 = b'k';
 
 /// One private half, under the key of its slot.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct KeyRecord {
-    pub(super) window: Window,
-    pub(super) id: PrekeyId,
-    lifetime_s: u32,
-    sealed_seed: Vec<u8>,
+pub(crate) struct KeyRecord {
+    pub(crate) window: Window,
+    pub(crate) id: PrekeyId,
+    pub(crate) lifetime_s: u32,
+    pub(crate) sealed_seed: Vec<u8>,
 }
 
 impl Serialize for Window {
@@ -85,12 +85,12 @@ fn place(window: Window) -> Place {
 
 /// The bundle that stands.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct BundleRecord {
-    pub(super) epoch: u32,
-    pub(super) seq: u64,
-    pub(super) until: Timestamp,
-    pub(super) lifetime_s: u32,
-    pub(super) frame: Bundle,
+pub(crate) struct BundleRecord {
+    pub(crate) epoch: u32,
+    pub(crate) seq: u64,
+    pub(crate) until: Timestamp,
+    pub(crate) lifetime_s: u32,
+    pub(crate) frame: Bundle,
 }
 
 impl BundleRecord {

@@ -1,6 +1,7 @@
 //! Where fuzzers start: small valid inputs, and the vectors' instructive invalid ones. The same every time.
 
 use bytes::Bytes;
+use liaison_client::records::KINDS;
 use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
@@ -31,7 +32,7 @@ fn seed(target: &'static str, name: &str, bytes: impl Into<Vec<u8>>) -> Seed {
 /// Every corpus, by target. `vectors` gives the protocol's test vectors by file name.
 #[must_use]
 pub fn seeds(vectors: &dyn Fn(&str) -> Value) -> Vec<Seed> {
-    let mut all = [frames(), vector_seeds(vectors), signed(), disk(), text()].concat();
+    let mut all = [frames(), vector_seeds(vectors), signed(), disk(), records(), text()].concat();
     all.extend(scripts());
     all.sort_by(|a, b| (a.target, &a.name).cmp(&(b.target, &b.name)));
     all
@@ -201,6 +202,17 @@ fn disk() -> Vec<Seed> {
         seeds.push(seed("rows", &format!("{row:?}"), [&[which], bytes.as_slice()].concat()));
     }
     seeds
+}
+
+/// One record of each kind and case, as the fixture of their form has them.
+fn records() -> Vec<Seed> {
+    let lines = include_str!("../../../client/src/records/format-1").lines().filter_map(|line| line.split_once(' '));
+    let seeds = lines.enumerate().map(|(number, (name, digits))| {
+        let which = KINDS.iter().position(|kind| kind.name == name).expect("a kind of record") as u8;
+        let bytes = hex(&Value::from(digits));
+        seed("records", &format!("{name} {number}"), [&[which], bytes.as_slice()].concat())
+    });
+    seeds.collect()
 }
 
 fn text() -> Vec<Seed> {

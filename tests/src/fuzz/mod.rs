@@ -59,6 +59,7 @@ pub const TARGETS: &[Target] = &[
     target("names", text::names, Some("names"), 128),
     target("payloads", wire::payloads, None, 8192),
     target("prekey", wire::prekey, None, 1216),
+    target("records", disk::records, None, 4096),
     target("relay-config", text::relay_config, Some("toml"), 4096),
     target("requests", text::requests, Some("json"), 4096),
     target("roster", signed::roster, Some("json"), 16_384),
