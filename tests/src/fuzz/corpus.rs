@@ -258,6 +258,13 @@ fn scripts() -> Vec<Seed> {
             seeds.push(seed(target, &format!("flip {which}"), [which, 1, 0, 40, 1]));
         }
     }
+    // In the header, in each part of a slot, and past its end.
+    for (name, at) in [("header", 2), ("start", 71), ("key", 80), ("check", 105), ("rest", 120)] {
+        seeds.push(seed("altered-slots", name, [1, 0, at, 1]));
+    }
+    seeds.push(seed("altered-slots", "none", []));
+    seeds.push(seed("altered-slots", "short", [4, 0, 200, 0]));
+    seeds.push(seed("altered-slots", "a slot twice", [5, 0, 64, 63, 4, 40, 64, 0]));
     seeds.push(seed("roster-state", "forward", [1, 3, 5, 21]));
     seeds.push(seed("roster-state", "fork and settle", [1, 2, 3, 8, 4, 3, 9]));
     seeds.push(seed("roster-state", "time passes", [0x5a, 0xff, 1, 0xff, 0xff]));

@@ -15,6 +15,7 @@ mod disk;
 mod edit;
 mod roster_state;
 mod signed;
+mod slots;
 mod text;
 mod wire;
 mod world;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     target("altered-envelope", signed::altered_envelope, None, 64),
     target("altered-evidence", signed::altered_evidence, None, 64),
     target("altered-roster", signed::altered_roster, None, 64),
+    target("altered-slots", slots::altered_slots, None, 64),
     target("altered-statement", signed::altered_statement, None, 64),
     target("bundle", signed::bundle, None, 8192),
     target("daemon-config", text::daemon_config, Some("toml"), 4096),
