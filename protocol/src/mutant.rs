@@ -310,6 +310,12 @@ mutants! {
     AnyoneSupersedes,
     /// that an application has taken a message over is not remembered
     HandOverForgotten,
+    /// a message counts as whole while chunks of it are missing
+    WholeTooSoon,
+    /// chunks that have been delivered stay in the outbox
+    ChunksLeftBehind,
+    /// whichever attachment is asked for, the first one is read
+    FirstAttachmentRead,
     /// that a message was read is not remembered
     ReadingForgotten,
     /// a message counts as read when it is delivered

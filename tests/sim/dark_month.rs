@@ -25,6 +25,7 @@ fn plan() -> Plan {
         lifetime_s: 30 * 86_400,
         cancel_after_ms: None,
         read_after_ms: None,
+        attached: Vec::new(),
     };
     let gathered = (0..GATHERED).zip(precedences.into_iter().cycle()).map(|(number, precedence)| {
         let (from, to) = if number / 4 % 2 == 0 { (0, 4) } else { (1, 2) };

@@ -62,6 +62,8 @@ fn seeds_are_sound_with_the_real_office() {
     let known = all(|step| has_fact(step, |fact| matches!(fact, Fact::ReadReceipted { .. })));
     assert!(shown > 100 && receipted > 100 && again > 0, "{shown} shown, {receipted} receipted, {again} sent again");
     assert!(read > 50 && known > 50, "{read} read, {known} known to be");
+    let parts = all(|step| matches!(step, Step::ShownPart { digest: Some(_), .. }));
+    assert!(parts > 20, "{parts} attachments read");
 }
 
 #[test]

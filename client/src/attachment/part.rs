@@ -3,6 +3,7 @@
 use liaison_core::op::Table;
 use liaison_protocol::chunk::open_chunk;
 use liaison_protocol::inner::Attachment;
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -105,7 +106,7 @@ impl Office {
         let mut attachments = letter.message.attachments;
         let count = attachments.len();
         let at = at.filter(|at| *at < count).ok_or_else(|| no_part(count))?;
-        let attachment = attachments.swap_remove(at);
+        let attachment = attachments.swap_remove(if planted(Mutant::FirstAttachmentRead) { 0 } else { at });
         if way == Direction::Out {
             let uploads = self.sent_head(id)?.map(|head| head.uploads).unwrap_or_default();
             let kept = self.is_open(id)?;

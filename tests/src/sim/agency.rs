@@ -139,7 +139,9 @@ impl World<'_> {
         let waits = self.has_open(node).then(|| self.now_ms + to_ms(INQUIRY));
         let (old, next) = state.disk().forgettable(self.clock(node));
         let forget = if old.is_empty() { next.map(|next| state.true_ms(next)) } else { Some(self.now_ms + 1_000) };
-        let Some(at_ms) = waits.into_iter().chain(forget).min().map(|at| at.max(self.now_ms + 1_000)) else { return };
+        let chunks = state.desk.is_some().then(|| self.chunks_due_ms(node)).flatten();
+        let next = waits.into_iter().chain(forget).chain(chunks).min();
+        let Some(at_ms) = next.map(|at| at.max(self.now_ms + 1_000)) else { return };
         if self.nodes[node].round_ms.is_none_or(|round_ms| at_ms < round_ms) {
             self.nodes[node].round_ms = Some(at_ms);
             self.at(at_ms, What::Round { node, at_ms });

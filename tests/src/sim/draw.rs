@@ -2,6 +2,7 @@
 //! some runs have faults that others leave out.
 
 use liaison_protocol::Precedence;
+use liaison_protocol::limits::CHUNK_BYTES;
 
 use super::plan::{Change, Fault, FaultKind, Mail, Offer, Pace, Place, Plan, Shape, Trick};
 use super::rng::{SimRng, to_usize};
@@ -13,8 +14,11 @@ const DAY: u64 = 24 * HOUR;
 const LIFETIME_S_MAX: u64 = 7 * 86_400;
 /// The real office costs more than the rest of a run.
 const OFFICE_PERCENT: u64 = 25;
-/// What is read is drawn apart, so that what a seed meant before it still means.
+/// What is read, and what is attached, are drawn apart, so that what a seed meant before it still means.
 const READ: u64 = 0x7265_6164;
+const ATTACHED: u64 = 0x6174_7461;
+/// A deep queue is deep enough without chunks.
+const ATTACHING_MAX: usize = 60;
 /// A roster is in force for eighty days.
 const RENEWAL_MS: u64 = 50 * DAY;
 /// Clocks differ by less than half of what ids are remembered past expiry.
@@ -54,6 +58,7 @@ impl Plan {
             over_months(horizon_ms, &mut mail, &mut faults, &mut rng);
         }
         read(&mut mail, &mut SimRng::new(seed ^ READ));
+        attach(&shape, &mut mail, &mut SimRng::new(seed ^ ATTACHED));
         Self { seed, office, shape, pace, mail, faults }
     }
 }
@@ -104,6 +109,7 @@ fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
                 lifetime_s: rng.range(1, lifetime_s_max + 1),
                 cancel_after_ms: (cancels && rng.percent(20)).then(|| rng.range(0, 2_000)),
                 read_after_ms: None,
+                attached: Vec::new(),
             }
         })
         .collect()
@@ -131,6 +137,19 @@ fn read(mail: &mut [Mail], rng: &mut SimRng) {
     let slowest_ms = *rng.pick(&[2, 2 * SECOND, 120 * SECOND, HOUR]);
     for message in mail.iter_mut().filter(|_| read) {
         message.read_after_ms = rng.percent(60).then(|| rng.range(0, slowest_ms));
+    }
+}
+
+/// In a third of the plans some messages have attachments, of a chunk or two each. Quotas have no room for a chunk.
+fn attach(shape: &Shape, mail: &mut [Mail], rng: &mut SimRng) {
+    let room = shape.quota_bytes.is_none() && shape.rate.is_none() && mail.len() <= ATTACHING_MAX;
+    let some = rng.percent(33) && room;
+    for message in mail.iter_mut().filter(|_| some) {
+        let files = if rng.percent(25) { rng.range(1, 3) } else { 0 };
+        for _ in 0..files {
+            let whole = if rng.percent(40) { CHUNK_BYTES } else { 0 };
+            message.attached.push(whole + to_usize(rng.range(1, 4_000)));
+        }
     }
 }
 

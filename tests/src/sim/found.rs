@@ -260,6 +260,7 @@ pub fn a_message_to_oneself_whose_receipt_is_lost() -> Plan {
             lifetime_s,
             cancel_after_ms: None,
             read_after_ms: None,
+            attached: Vec::new(),
         })
         .collect();
     plan
@@ -284,6 +285,7 @@ fn plan(faults: Vec<Fault>) -> Plan {
         lifetime_s: 7 * 86_400,
         cancel_after_ms: None,
         read_after_ms: None,
+        attached: Vec::new(),
     };
     Plan {
         seed: 1,

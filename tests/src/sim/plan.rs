@@ -66,6 +66,8 @@ pub struct Mail {
     pub cancel_after_ms: Option<u64>,
     /// When each recipient's application takes it over and marks it read, after it was shown. Only whole daemons know it.
     pub read_after_ms: Option<u64>,
+    /// Bytes of each attachment. Only whole daemons attach anything.
+    pub attached: Vec<usize>,
 }
 
 /// Who.

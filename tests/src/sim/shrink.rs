@@ -30,7 +30,8 @@ pub fn shrink(plan: &Plan, invariant: &str, runs_max: usize) -> (Plan, usize) {
 fn size(plan: &Plan) -> usize {
     let recipients: usize = plan.mail.iter().map(|mail| mail.to.len()).sum();
     let read = plan.mail.iter().filter(|mail| mail.read_after_ms.is_some()).count();
-    plan.faults.len() + plan.mail.len() + recipients + read + plan.shape.agencies + plan.shape.relays()
+    let files: usize = plan.mail.iter().map(|mail| mail.attached.len()).sum();
+    plan.faults.len() + plan.mail.len() + recipients + read + files + plan.shape.agencies + plan.shape.relays()
 }
 
 /// Leaves out halves, then quarters, and so on, as long as it still breaks.
@@ -72,6 +73,10 @@ fn reduce_reading(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
     for mail in 0..plan.mail.len() {
         let mut candidate = plan.clone();
         if candidate.mail[mail].read_after_ms.take().is_some() && breaks(&candidate) {
+            *plan = candidate;
+        }
+        let mut candidate = plan.clone();
+        if candidate.mail[mail].attached.pop().is_some() && breaks(&candidate) {
             *plan = candidate;
         }
     }

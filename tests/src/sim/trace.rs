@@ -21,6 +21,10 @@ pub enum Step {
     AckReceived { node: NodeNo, link: LinkKey, rank: u8, seq: u64, ack: AckFacts },
     /// A local request about `id` is answered: done, or nothing was written.
     Answered { node: NodeNo, id: MessageId, done: bool },
+    /// Files are attached to a message: their hashes and sizes.
+    Attached { node: NodeNo, id: MessageId, files: Vec<(Digest, usize)> },
+    /// An envelope is a chunk of an attachment of the message `of`.
+    Chunk { node: NodeNo, id: MessageId, of: MessageId, attachment: u32, index: u32 },
     /// A clock jumps.
     ClockJumped { node: NodeNo, by_ms: i64 },
     /// A node closes a link for what its peer did.
@@ -41,6 +45,8 @@ pub enum Step {
     Fault { name: &'static str },
     /// A commit found the disk full: nothing was written.
     Full { node: NodeNo, batch: u64 },
+    /// Records that should have gone are on a disk when all is over.
+    Left { node: NodeNo, what: &'static str, count: usize },
     /// A link is up at this end.
     LinkUp { node: NodeNo, peer: NodeNo, link: LinkKey },
     /// A link is gone at this end.
@@ -73,6 +79,8 @@ pub enum Step {
     Sent { node: NodeNo, peer: NodeNo, link: LinkKey, rank: u8, seq: u64, transfer: Carried },
     /// An application reads a message that has come.
     Shown { node: NodeNo, id: MessageId, sender: NodeNo, text: String },
+    /// An application reads an attachment, if it can.
+    ShownPart { node: NodeNo, id: MessageId, n: u32, digest: Option<Digest> },
     /// A node starts from its disk.
     Started { node: NodeNo },
     /// An agency submits a message of its own, for the first time or again.
@@ -98,6 +106,8 @@ pub enum MailKind {
     Receipts,
     /// A message, submitted again.
     Again,
+    /// A chunk of an attachment.
+    Chunk,
 }
 
 /// What one transfer carries.
@@ -146,6 +156,8 @@ pub enum Fact {
     Body(MessageId),
     /// The sender's own copy of a message is waited for no more, for this recipient.
     Closed { id: MessageId, index: u16 },
+    /// All that is attached to a message is there, and announced.
+    Complete { id: MessageId },
     /// An id is forgotten.
     Forgot { id: MessageId, index: u16 },
     /// An application has taken a message over.

@@ -116,6 +116,7 @@ pub fn run(plan: &Plan) -> Report {
         world.step(what);
         world.run_offices();
     };
+    world.note_left();
     Report {
         plan: plan.clone(),
         names: world.federation.names.iter().map(ToString::to_string).collect(),

@@ -5,7 +5,7 @@ use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
 use super::Found;
 use super::model::{Arrival, Model, Submitted};
 use crate::sim::plan::FaultKind;
-use crate::sim::trace::{NodeNo, Step};
+use crate::sim::trace::{MailKind, NodeNo, Step};
 
 /// I6, the retry storm: what was refused for now is not sent again by that link before the time that was asked for.
 pub(super) fn patience(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
@@ -90,7 +90,8 @@ pub(super) fn rules(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Foun
         if model.is_relay(node) && !may_write(model, submitted, *to, arrival) {
             broken("no agreement");
         }
-        if !arrival.wraps.contains(&index) {
+        // A chunk has none: its key is in the message.
+        if submitted.kind != MailKind::Chunk && !arrival.wraps.contains(&index) {
             broken("the recipient's wrap is missing");
         }
         if arrival.transfer.path.contains(&node) {

@@ -93,6 +93,36 @@ pub(super) fn shown_once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut
     }
 }
 
+/// A message is said to be whole when every chunk of it has come, durably, and once; so is it read.
+pub(super) fn whole(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    match step {
+        Step::Commit { node, facts, .. } => {
+            for fact in facts {
+                let Fact::Complete { id } = fact else { continue };
+                if !model.is_whole(*node, *id) {
+                    found.add("I4", at_ms, format!("node {node} says that {id:?} is whole, and chunks are missing"));
+                }
+                if model.nodes[*node].disk.complete.contains(id) {
+                    found.add("I2", at_ms, format!("node {node} says again that {id:?} is whole"));
+                }
+            }
+        }
+        Step::ShownPart { node, id, n, digest } => {
+            let at = usize::try_from(*n).ok().and_then(|n| n.checked_sub(1));
+            let files = model.attached.get(id);
+            let file = at.and_then(|at| files?.get(at)).map(|(hash, _)| *hash);
+            if file.is_none() || file != *digest {
+                found.add("I3", at_ms, format!("attachment {n} of {id:?} at node {node} is not what was attached"));
+            }
+            let state = &model.nodes[*node];
+            if !state.disk.complete.contains(id) || state.shown_parts.contains(&(*id, *n)) {
+                found.add("I2", at_ms, format!("node {node} hands attachment {n} of {id:?} out again, or too soon"));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// What comes into an inbox is announced in the same commit, and what is announced is there.
 pub(super) fn announced(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Step::Commit { node, facts, .. } = step else { return };
@@ -189,12 +219,13 @@ pub(super) fn removed_only_when_taken_or_told(model: &Model<'_>, at_ms: u64, ste
 }
 
 fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool {
-    let told = |fact: &Fact| matches!(fact, Fact::Told { id, index, .. } if (*id, *index) == part);
+    let message = model.message_of(part);
+    let told = |fact: &Fact| matches!(fact, Fact::Told { id, index, .. } if (*id, *index) == message);
     let Some(end) = model.nodes[node].ended.get(&part) else {
         // Withdrawn by its sender, or what is in the recipient's inbox already: its receipt was faster.
         let cancelled = RefusalReason::Cancelled.code();
         let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
-        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&part);
+        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&message);
     };
     match end.told {
         Told::Later => false,

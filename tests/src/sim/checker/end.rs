@@ -10,7 +10,7 @@ use liaison_protocol::refusal::RefusalReason;
 
 use crate::sim::fixture::START;
 use crate::sim::plan::{Change, FaultKind, Place};
-use crate::sim::trace::{MailKind, NodeNo};
+use crate::sim::trace::{MailKind, NodeNo, Step};
 
 const SECOND_MS: u64 = 1_000;
 const HOUR_MS: u64 = 3_600 * SECOND_MS;
@@ -66,6 +66,19 @@ pub(super) fn shown(model: &Model<'_>, found: &mut Found) {
         for id in state.disk.inbox.keys().filter(|id| !state.shown.values().any(|shown| shown == *id)) {
             found.add("I1", model.now_ms, format!("{id:?} is in the inbox of node {node}, and was never shown"));
         }
+        for id in &state.disk.complete {
+            let files = model.attached.get(id).map_or(0, Vec::len);
+            if state.shown_parts.range((*id, 0)..=(*id, u32::MAX)).count() != files {
+                found.add("I1", model.now_ms, format!("what is attached to {id:?} was not shown to node {node}"));
+            }
+        }
+    }
+}
+
+/// I6: what passes through leaves nothing behind.
+pub(super) fn nothing_left(_: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    if let Step::Left { node, what, count } = step {
+        found.add("I6", at_ms, format!("{what} ({count}) is left on the disk of node {node}"));
     }
 }
 
@@ -153,6 +166,8 @@ pub(super) fn isolation(model: &Model<'_>, found: &mut Found) {
     for (part, submitted) in parts(model) {
         let Some(to) = model.recipient(part) else { continue };
         let spared = [submitted.node, to].iter().all(|node| is_spared(model, *node, &touched));
+        // Chunks go after everything else.
+        let spared = spared && !model.attached.contains_key(&part.0);
         if !spared || !direct(model, submitted.node, to) || !submitted.accepted || model.told_ms.contains_key(&part) {
             continue;
         }

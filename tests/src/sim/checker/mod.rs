@@ -39,10 +39,11 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 20] = [
+const AT_STEP: [AtStep; 22] = [
     custody::sent_is_held,
     custody::once,
     custody::shown_once,
+    custody::whole,
     custody::announced,
     custody::once_an_attempt,
     custody::authentic,
@@ -59,6 +60,7 @@ const AT_STEP: [AtStep; 20] = [
     truth::truthful_ends,
     truth::truthful_receipts,
     truth::truthful_reading,
+    end::nothing_left,
     truth::accused_for_cause,
 ];
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use liaison_core::LinkKey;
+use liaison_protocol::limits::CHUNK_BYTES;
 use liaison_protocol::{Hash, MessageId, Timestamp};
 
 use crate::sim::fixture::{ROSTER_LIFE, START};
@@ -13,6 +14,8 @@ use crate::sim::world::Report;
 
 /// A message and which of its recipients.
 pub(super) type Part = (MessageId, u16);
+/// A chunk: the message that it belongs to, which attachment, which chunk of it.
+pub(super) type Chunk = (MessageId, u32, u32);
 /// A transfer, as its sender or receiver numbers it.
 pub(super) type TransferKey = (NodeNo, LinkKey, u8, u64);
 
@@ -39,6 +42,10 @@ pub(super) struct Disk {
     pub(super) receipted: BTreeMap<Part, Option<Hash>>,
     /// Delivery receipts that read receipts name.
     pub(super) read_receipted: BTreeMap<Part, Hash>,
+    /// Chunks that have come: the message that they belong to, which attachment, which chunk.
+    pub(super) chunks: BTreeSet<Chunk>,
+    /// Messages whose attachments are all there.
+    pub(super) complete: BTreeSet<MessageId>,
     pub(super) handed_over: BTreeSet<MessageId>,
     pub(super) read: BTreeSet<MessageId>,
 }
@@ -101,6 +108,8 @@ pub(super) struct NodeState {
     pub(super) refused: BTreeSet<(Part, u16)>,
     /// What the application has read, by its text.
     pub(super) shown: BTreeMap<String, MessageId>,
+    /// Attachments that the application has read.
+    pub(super) shown_parts: BTreeSet<(MessageId, u32)>,
     /// What the application has said that it has read.
     pub(super) marking: BTreeSet<MessageId>,
     /// Until when a refused part's queue waits.
@@ -117,7 +126,11 @@ pub(super) struct Model<'a> {
     pub(super) submitted: BTreeMap<MessageId, Submitted>,
     pub(super) in_flight: BTreeMap<TransferKey, Carried>,
     pub(super) arrivals: BTreeMap<TransferKey, Arrival>,
-    /// When each part was first in its recipient's inbox, and when its sender first knew that it would not be.
+    /// What is attached to messages: hashes and sizes of files.
+    pub(super) attached: BTreeMap<MessageId, Vec<(Hash, usize)>>,
+    /// What envelopes of chunks carry.
+    pub(super) chunks: BTreeMap<MessageId, Chunk>,
+    /// When each part was first in its recipient's inbox, whole, and when its sender first knew that it would not be.
     pub(super) delivered_ms: BTreeMap<Part, u64>,
     pub(super) told_ms: BTreeMap<Part, u64>,
     /// When each part was marked read, and when its sender first had both receipts that prove it.
@@ -149,6 +162,8 @@ impl<'a> Model<'a> {
             submitted: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             arrivals: BTreeMap::new(),
+            attached: BTreeMap::new(),
+            chunks: BTreeMap::new(),
             delivered_ms: BTreeMap::new(),
             told_ms: BTreeMap::new(),
             read_ms: BTreeMap::new(),
@@ -203,6 +218,11 @@ impl<'a> Model<'a> {
             Step::Answered { id, done: true, .. } => {
                 self.submitted.entry(*id).and_modify(|submitted| submitted.accepted = true);
             }
+            Step::Attached { id, files, .. } => drop(self.attached.insert(*id, files.clone())),
+            Step::Chunk { id, of, attachment, index, .. } => {
+                self.chunks.insert(*id, (*of, *attachment, *index));
+            }
+            Step::ShownPart { node, id, n, .. } => drop(self.nodes[*node].shown_parts.insert((*id, *n))),
             Step::ClockJumped { node, by_ms } => self.nodes[*node].clock_ms += by_ms,
             Step::Commit { node, batch, facts } => self.nodes[*node].flying = Some((*batch, facts.clone())),
             Step::Crashed { node, kept } | Step::Died { node, kept, .. } => self.stop(*node, *kept, at_ms),
@@ -327,6 +347,26 @@ impl<'a> Model<'a> {
         held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > limit
     }
 
+    fn is_delivered(&mut self, node: NodeNo, id: MessageId, at_ms: u64) {
+        if let Some(part) = self.part_of(id, node) {
+            self.delivered_ms.entry(part).or_insert(at_ms);
+        }
+    }
+
+    /// Whether all that is attached to a message has come to this node: files go in chunks of this size.
+    pub(super) fn is_whole(&self, node: NodeNo, id: MessageId) -> bool {
+        let files = self.attached.get(&id).map_or(&[][..], Vec::as_slice);
+        (0..).zip(files).all(|(attachment, (_, bytes))| {
+            let mut chunks = 0..u32::try_from(bytes.div_ceil(CHUNK_BYTES)).expect("a small file");
+            chunks.all(|index| self.nodes[node].disk.chunks.contains(&(id, attachment, index)))
+        })
+    }
+
+    /// What ends with an envelope's end: of a chunk, its message.
+    pub(super) fn message_of(&self, (id, index): Part) -> Part {
+        (self.chunks.get(&id).map_or(id, |(message, ..)| *message), index)
+    }
+
     /// Which part of a message comes to this node.
     fn part_of(&self, id: MessageId, node: NodeNo) -> Option<Part> {
         let index = self.submitted.get(&id)?.recipients.iter().position(|recipient| *recipient == node)?;
@@ -373,11 +413,20 @@ impl<'a> Model<'a> {
             Fact::Forgot { id, index } => drop(disk.known.remove(&(id, index))),
             Fact::Inbox { id, .. } => {
                 *disk.inbox.entry(id).or_default() += 1;
-                if let Some(part) = self.part_of(id, node) {
-                    self.delivered_ms.entry(part).or_insert(at_ms);
+                if !self.attached.contains_key(&id) {
+                    self.is_delivered(node, id, at_ms);
                 }
             }
-            Fact::Known { id, index, until, attempt, .. } => drop(disk.known.insert((id, index), (until, attempt))),
+            Fact::Complete { id } => {
+                disk.complete.insert(id);
+                self.is_delivered(node, id, at_ms);
+            }
+            Fact::Known { id, index, until, attempt, .. } => {
+                disk.known.insert((id, index), (until, attempt));
+                if let Some(chunk) = self.chunks.get(&id) {
+                    disk.chunks.insert(*chunk);
+                }
+            }
             Fact::Open { id, index, .. } => drop(disk.open.insert((id, index))),
             Fact::Queued { place, id, index, bytes, expires } => {
                 disk.queued.insert(place, Queued { part: (id, index), bytes, expires });

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use liaison_protocol::MessageId;
 use liaison_protocol::refusal::RefusalReason;
 
 use super::Found;
-use super::model::{Model, Part};
+use super::model::{Chunk, Model, Part};
 use crate::sim::plan::{Change, FaultKind};
 use crate::sim::trace::{Fact, NodeNo, Step};
 
@@ -40,8 +41,10 @@ pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, foun
                 found.add("I13", at_ms, format!("node {node} was told of an end that node {by} did not make"));
             }
             Fact::Receipted { id, index, .. } => {
-                let inbox = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk.inbox);
-                if !inbox.is_some_and(|inbox| inbox.contains_key(id)) {
+                let disk = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk);
+                let here = disk.is_some_and(|disk| disk.inbox.contains_key(id));
+                let whole = !model.attached.contains_key(id) || disk.is_some_and(|disk| disk.complete.contains(id));
+                if !here || !whole {
                     found.add("I13", at_ms, format!("{id:?}/{index} is receipted, and not in the recipient's inbox"));
                 }
             }
@@ -72,10 +75,13 @@ pub(super) fn truthful_reading(model: &Model<'_>, at_ms: u64, step: &Step, found
 /// Whether this node has ended custody of this part, for this reason; or has refused it, and the sender ended it for
 /// that. Of a hostile one anything may be.
 fn is_so(model: &Model<'_>, (node, by): (NodeNo, NodeNo), part: Part, reason: u16) -> bool {
-    let refused = model.nodes[node].refused.contains(&(part, reason)) && model.is_relay(by);
-    model.nodes[by].hostile
-        || model.notices.contains(&(by, part, reason))
-        || (refused && model.notices.contains(&(node, part, reason)))
+    let of_it = |chunk: &(&MessageId, &Chunk)| chunk.1.0 == part.0;
+    let chunks = model.chunks.iter().filter(of_it).map(|(chunk, _)| (*chunk, part.1));
+    let so = |part: Part| {
+        let refused = model.nodes[node].refused.contains(&(part, reason)) && model.is_relay(by);
+        model.notices.contains(&(by, part, reason)) || (refused && model.notices.contains(&(node, part, reason)))
+    };
+    model.nodes[by].hostile || std::iter::once(part).chain(chunks).any(so)
 }
 
 /// No peer is said to have lost something that has lost nothing ([CONS-2]).

@@ -46,10 +46,15 @@ impl World<'_> {
             dry_run: false,
         };
         let key = Some(format!("mail {mail}"));
+        let files = self.files_of(mail);
+        let uploads = self.nodes[node].agency.uploads.entry(mail).or_default().clone();
         let Some(office) = self.office(node) else { return };
         let Some(desk) = self.nodes[node].desk.as_mut() else { return };
-        let submit = async move { Ended::Submitted(office.submit(submission, key).await) };
-        desk.errands.start(Errand::Submit { mail }, submit);
+        let submit = async move {
+            let attachments = uploads.bring(&office, &files).await?;
+            office.submit(Submission { attachments, ..submission }, key).await
+        };
+        desk.errands.start(Errand::Submit { mail }, async move { Ended::Submitted(submit.await) });
     }
 
     pub(super) fn submit_answered(&mut self, node: NodeNo, mail: usize, result: Result<Submitted, Problem>) {
@@ -63,6 +68,11 @@ impl World<'_> {
                 }
             }
             Err(problem) if problem.code == ProblemCode::DiskFull.as_str() => {
+                self.after(AGAIN_MS, What::Submit { mail });
+            }
+            Err(problem) if problem.code == ProblemCode::UnknownUpload.as_str() => {
+                // Nobody went on with it for a day.
+                self.nodes[node].agency.uploads.entry(mail).or_default().forget();
                 self.after(AGAIN_MS, What::Submit { mail });
             }
             Err(problem) if problem.code == ProblemCode::StoreFault.as_str() => {
@@ -131,13 +141,16 @@ impl World<'_> {
                 let sender = self.federation.number(&NodeId::from(&message.from)).expect("a name of the plan");
                 let id = message.id.0;
                 self.note(Step::Shown { node, id, sender, text: message.text });
-                let planned = self.sent.get(&id).map(|mail| &self.plan.mail[*mail]);
-                if let Some(ms) = planned.and_then(|planned| planned.read_after_ms) {
+                let Some(planned) = self.sent.get(&id).map(|mail| &self.plan.mail[*mail]) else { continue };
+                if let Some(ms) = planned.read_after_ms {
                     self.after(ms, What::Mark { node, id });
+                }
+                if !planned.attached.is_empty() {
+                    self.nodes[node].agency.arriving.insert(id);
                 }
             }
             if page.next.is_none() {
-                return;
+                return self.read_attached(node);
             }
         }
     }

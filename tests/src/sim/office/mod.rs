@@ -12,6 +12,7 @@
 //! world's clock, its randomness comes from the seed, and nothing of it runs on another thread.
 
 mod application;
+mod attachments;
 mod clock;
 mod custody;
 mod errands;
@@ -20,7 +21,7 @@ mod records;
 mod run;
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -37,6 +38,7 @@ use liaison_protocol::{MessageId, Timestamp};
 use rand_core::Rng;
 use tokio::sync::watch;
 
+use self::attachments::Uploads;
 use self::clock::SimClock;
 use self::errands::Errands;
 use self::store::SimStore;
@@ -102,6 +104,10 @@ pub(super) struct Agency {
     cursor: u64,
     /// Something may have come since.
     pub(super) arrivals: bool,
+    /// Messages whose attachments it has not read.
+    arriving: BTreeSet<MessageId>,
+    /// What it has begun to upload, for each message of the plan.
+    uploads: BTreeMap<usize, Uploads>,
 }
 
 impl Desk {

@@ -69,6 +69,33 @@ const READ: u8 = 2;
 const REFUSED: u8 = 3;
 const CANCELLED: u8 = 4;
 
+/// Which message an envelope belongs to.
+#[derive(Serialize, Deserialize)]
+struct EnvelopeRef {
+    first: MessageId,
+    part: EnvelopePart,
+}
+
+#[derive(Serialize, Deserialize)]
+enum EnvelopePart {
+    Message,
+    Chunk { attachment: u32, index: u32, only: Option<u16> },
+}
+
+/// The message whose chunk this envelope is, and which attachment's and chunk's.
+pub(super) fn chunk_of(envelope: MessageId, ops: &[Op]) -> Option<(MessageId, u32, u32)> {
+    let place = [&b"e"[..], &envelope.0.0].concat();
+    ops.iter().find_map(|op| match op {
+        Op::Put { table: Table::Outbox, key, value } if *key == place => match read(value) {
+            EnvelopeRef { first, part: EnvelopePart::Chunk { attachment, index, .. } } => {
+                Some((first, attachment, index))
+            }
+            EnvelopeRef { part: EnvelopePart::Message, .. } => None,
+        },
+        _ => None,
+    })
+}
+
 /// The message that these operations put into the outbox.
 pub(super) fn stored(ops: &[Op]) -> Option<MessageId> {
     ops.iter().filter_map(event).find(|event| event.what == What::Stored)?.id
@@ -146,6 +173,7 @@ impl World<'_> {
                 let sender = self.federation.number(&NodeId::from(sender)).expect("a name of the plan");
                 facts.push(Fact::Inbox { id, sender, text: None });
             }
+            (What::Complete, Some(id), _) => facts.push(Fact::Complete { id }),
             (What::Stored, Some(id), _) => {
                 let recipients = self.sent.get(&id).map_or(0, |mail| self.plan.mail[*mail].to.len());
                 facts.extend((0..u16::try_from(recipients).expect("few recipients")).map(|index| Fact::Open {

@@ -8,7 +8,7 @@ use liaison_client::api::model::ProblemCode;
 use liaison_client::office::Office;
 use liaison_core::action::Outcome;
 use liaison_core::event::{Ended as EntryEnd, Local};
-use liaison_core::op::{DedupeKey, Entry, Op, Position, Table};
+use liaison_core::op::{DedupeKey, Entry, Op, Position, RANK_BULK, Table};
 use liaison_core::{CHAIN_INDEX, Event, LinkKey, Ticket};
 use liaison_node::local::{LocalAgency, OwnEvent, Received, Request, RequestError};
 use liaison_protocol::envelope::VerifiedEnvelope;
@@ -118,7 +118,7 @@ impl World<'_> {
                 drop(reply.send(Ok(waiting)));
             }
             Request::Submit { envelope, attempt, ops, reply } => {
-                self.note_submitted(node, errand, &envelope, attempt);
+                self.note_submitted(node, errand, (&envelope, attempt), &ops);
                 let whole = envelope.header().recipients.len() == envelope.envelope().wraps.len();
                 let stored = self.nodes[node].disk().envelope(&envelope.id()).ok().flatten().filter(|_| !whole);
                 let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
@@ -166,7 +166,13 @@ impl World<'_> {
         }
     }
 
-    fn note_submitted(&mut self, node: NodeNo, errand: Errand, envelope: &VerifiedEnvelope, attempt: u8) {
+    fn note_submitted(
+        &mut self,
+        node: NodeNo,
+        errand: Errand,
+        (envelope, attempt): (&VerifiedEnvelope, u8),
+        ops: &[Op],
+    ) {
         let (id, header) = (envelope.id(), envelope.header());
         let number = |index: usize| {
             let to = (&header.recipients[index].id).into();
@@ -175,13 +181,15 @@ impl World<'_> {
         let (kind, recipients): (_, Vec<NodeNo>) = match errand {
             Errand::Submit { .. } => (MailKind::Message, (0..header.recipients.len()).map(number).collect()),
             Errand::Task { name: "receipts" } => (MailKind::Receipts, vec![number(0)]),
+            Errand::Task { name: "feeder" } => (MailKind::Chunk, (0..header.recipients.len()).map(number).collect()),
             _ => {
                 assert!(attempt > 1, "no prekey is lost, so nothing is sealed anew");
                 let wraps = envelope.envelope().wraps.iter();
                 (MailKind::Again, wraps.map(|wrap| number(usize::from(wrap.index))).collect())
             }
         };
-        let (rank, expires) = (header.precedence.rank(), header.expires);
+        let rank = if kind == MailKind::Chunk { RANK_BULK } else { header.precedence.rank() };
+        let expires = header.expires;
         let text = match errand {
             Errand::Submit { mail } => self.text_of(mail),
             _ => String::new(),
@@ -190,6 +198,12 @@ impl World<'_> {
             self.sent.insert(id, mail);
         }
         self.note(Step::Submitted { node, id, recipients, rank, kind, text, expires });
+        if let Errand::Submit { mail } = errand {
+            self.note_attached(node, id, mail);
+        }
+        if let Some((of, attachment, index)) = super::records::chunk_of(id, ops) {
+            self.note(Step::Chunk { node, id, of, attachment, index });
+        }
     }
 
     /// What the office makes of a transfer; `None`: it is for nobody here, or the node has stopped.
@@ -299,5 +313,6 @@ impl World<'_> {
         self.sent.insert(id, mail);
         let (kind, text) = (MailKind::Message, self.text_of(mail));
         self.note(Step::Submitted { node, id, recipients, rank, kind, text, expires });
+        self.note_attached(node, id, mail);
     }
 }
