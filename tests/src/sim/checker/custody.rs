@@ -225,7 +225,9 @@ fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool 
         // Withdrawn by its sender, or what is in the recipient's inbox already: its receipt was faster.
         let cancelled = RefusalReason::Cancelled.code();
         let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
-        return facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&message);
+        // Chunks of what has been called back go after it.
+        let called_back = part != message && model.nodes[node].disk.told.get(&message) == Some(&cancelled);
+        return called_back || facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&message);
     };
     match end.told {
         Told::Later => false,
