@@ -115,7 +115,9 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
         let Some(submitted) = model.submitted.get(&part.0).filter(|submitted| submitted.node == *by) else { continue };
         let expires_ms = submitted.expires.as_millis() - START.as_millis();
         let time_enough = expires_ms > model.plan.quiet_ms().max(submitted.at_ms) + 50 * HOUR_MS;
-        let in_force = submitted.at_ms < 90 * 24 * HOUR_MS;
+        // Once prekeys are over a whole daemon waits for new ones, which nobody makes in a run.
+        let ends_ms = if model.plan.office { KEYS_END_MS } else { 90 * 24 * HOUR_MS };
+        let in_force = submitted.at_ms < ends_ms;
         // Daemons refuse what could never be receipted; the simulated ones do not.
         let (from, relays) = (submitted.node, model.report.relays);
         let answers = |to: NodeNo| model.plan.shape.may_write(to - relays, from - relays).is_some();
