@@ -27,6 +27,7 @@ use crate::prekeys::slots::SlotFile;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
 use crate::random::{Entropy, Random};
+use crate::receipts::fresh::Fresh;
 use crate::receipts::reminders::Reminders;
 use crate::sequence::Sequence;
 use crate::shelf::{Place, ReadError, Shelf, last_u64};
@@ -106,6 +107,8 @@ pub struct Office {
     pub(crate) reading: tokio::sync::RwLock<()>,
     /// Messages received here that were asked after.
     pub(crate) reminders: Mutex<Reminders>,
+    /// Receipts that came of late.
+    pub(crate) fresh: Mutex<Fresh>,
     /// As many as there are cores: sealing and hashing.
     workers: Arc<Semaphore>,
     /// Free bytes of the store's disk, as last looked up.
@@ -165,6 +168,7 @@ impl Office {
             arrivals: Arrivals::default(),
             reading: tokio::sync::RwLock::default(),
             reminders: Mutex::default(),
+            fresh: Mutex::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),

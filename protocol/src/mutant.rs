@@ -312,6 +312,10 @@ mutants! {
     HandOverForgotten,
     /// a message counts as whole while chunks of it are missing
     WholeTooSoon,
+    /// that a relay has lost chunks changes nothing
+    LostChunksIgnored,
+    /// chunks are not sent again to a recipient that says nothing of them for days
+    ChunksSentOnce,
     /// chunks that have been delivered stay in the outbox
     ChunksLeftBehind,
     /// whichever attachment is asked for, the first one is read

@@ -11,6 +11,8 @@ const PROOFS_IN_A_CIRCLE: u64 = 20_004_261;
 /// A sender asked after a message while its receipt was on its way, and another was made: the read receipt, which named
 /// the second one, counted for nothing.
 const SECOND_RECEIPT: u64 = 86;
+/// An earlier delivery receipt overtaken by a later one came while that one's commit was under way, and took its place.
+const OVERTAKEN_RECEIPT: u64 = 2_236;
 
 fn with_office(plan: Plan) -> Plan {
     Plan { office: true, ..plan }
@@ -52,7 +54,7 @@ fn an_application_that_asks_again_after_a_crash_has_sent_each_message_once() {
 // [CUST-12] [RCPT-1]
 #[test]
 fn seeds_are_sound_with_the_real_office() {
-    let seeds = (0..SEEDS).chain([BEYOND_THE_KEYS, PROOFS_IN_A_CIRCLE, SECOND_RECEIPT]);
+    let seeds = (0..SEEDS).chain([BEYOND_THE_KEYS, PROOFS_IN_A_CIRCLE, SECOND_RECEIPT, OVERTAKEN_RECEIPT]);
     let reports: Vec<Report> = seeds.map(|seed| sound(&with_office(Plan::draw(seed)))).collect();
     let all = |what: fn(&Step) -> bool| reports.iter().map(|report| count(report, what)).sum::<usize>();
     let shown = all(|step| matches!(step, Step::Shown { .. }));
@@ -74,5 +76,20 @@ fn one_seed_gives_one_trace_with_the_real_office() {
         let (one, other) = (report(seed), report(seed));
         assert_eq!(lines(&one), lines(&other));
         assert_eq!(one.trace.digest(), other.trace.digest());
+    }
+}
+
+// [CUST-12] [CONS-2]
+#[test]
+fn chunks_that_a_relay_lost_behind_their_message_are_sent_again_once_or_after_a_day() {
+    let minute_ms = 60_000;
+    for (regions, cut_ms, by_ms) in [(2, 1_052, 2 * minute_ms), (4, 1_062, 25 * 60 * minute_ms)] {
+        let plan = found::chunks_lost_behind_their_message(regions, cut_ms);
+        let report = sound(&plan);
+        let settled = |step: &Step| has_fact(step, |fact| matches!(fact, Fact::Settled { .. }));
+        let (at_ms, _) = report.trace.steps.iter().rfind(|(_, step)| settled(step)).unwrap();
+        assert!(*at_ms < by_ms, "{regions} regions: {at_ms} ms");
+        let chunks = plan.mail[0].attached[0].div_ceil(262_144);
+        assert_eq!(count(&report, |step| matches!(step, Step::Chunk { .. })), 2 * chunks);
     }
 }

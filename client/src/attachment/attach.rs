@@ -86,7 +86,7 @@ impl Office {
 
     /// Chunks that nobody needs any more, of a message that is over; and its place in the feed.
     pub(crate) fn drop_uploads(&self, first: MessageId, head: &SentHead) -> Result<Vec<Op>, ReadError> {
-        let mut ops = vec![super::feed::feed_place(first).delete()];
+        let mut ops = self.forget_feed(first)?;
         for upload in head.uploads.iter().filter(|_| !planted(Mutant::ChunksLeftBehind)) {
             let prefix = [b"b", upload.as_slice()].concat();
             for key in self.keys(&prefix)? {

@@ -96,7 +96,11 @@ async fn look_through(office: &Arc<Office>, ask: Ask, now: Timestamp) -> Answer<
         for first in page {
             let for_worker = Arc::clone(office);
             let (ops, inquiries) = crate::blocking(move || for_worker.attend(first, ask, now)).await??;
+            let changed = !ops.is_empty();
             office.node.commit(ops).await?;
+            if changed {
+                office.wake.feed.notify_one();
+            }
             for (envelope, index) in inquiries {
                 office.node.inquire(envelope, index).await?;
                 asked += 1;
@@ -158,7 +162,7 @@ impl Office {
     // [CUST-12]
     pub(crate) fn attend(&self, first: MessageId, ask: Ask, now: Timestamp) -> Result<(Vec<Op>, Inquiries), ReadError> {
         let mut ops = self.expire(first, now)?;
-        let mut inquiries = Vec::new();
+        let (mut inquiries, mut arrived) = (Vec::new(), false);
         if !ops.is_empty() || planted(Mutant::SilenceIgnored) {
             return Ok((ops, inquiries));
         }
@@ -175,6 +179,7 @@ impl Office {
             let envelope = standing.facts.envelope_of(index, first);
             let sent = self.last_sent(first, envelope, index)?;
             let told = standing.facts.told(index, first);
+            arrived |= matches!(told, Some((_, CustodyState::Delivered, _)));
             let again = |because| Work::Resubmit { envelope, index, because }.put(&self.shelf, now);
             match told {
                 // Told while the last submission was still on its way.
@@ -191,6 +196,9 @@ impl Office {
             } else if ask == Ask::All || ask == Ask::Silent && now.since(heard) >= self.policy.inquire_every / 2 {
                 inquiries.push((envelope, index));
             }
+        }
+        if arrived {
+            ops.extend(self.feed_the_silent(first, &standing.head)?);
         }
         Ok((ops, inquiries))
     }

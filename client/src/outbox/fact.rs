@@ -179,7 +179,7 @@ impl Office {
 }
 
 /// Which fact to look up.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum FactKind {
     Delivered = 1,
     Read = 2,

@@ -8,6 +8,7 @@ use liaison_core::op::{Op, Table};
 use liaison_node::bundles;
 use liaison_node::local::{Custody, OwnEvent};
 use liaison_protocol::frame::{CustodyState, InquiryAnswer};
+use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp, limits};
 
@@ -85,7 +86,11 @@ impl Office {
         let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(Vec::new()) };
         let facts = self.facts(first)?;
         let delivered = facts.of(index).any(|fact| matches!(fact, Fact::Delivered(_)));
-        let stale = part == EnvelopePart::Message && facts.envelope_of(index, first) != refusal.envelope;
+        let stale = match part {
+            EnvelopePart::Message => facts.envelope_of(index, first) != refusal.envelope,
+            // One of a hundred thousand chunks says as much as all of them.
+            EnvelopePart::Chunk { .. } => facts.of(index).any(|fact| matches!(fact, Fact::Refused { .. })),
+        };
         if delivered || stale {
             return Ok(Vec::new());
         }
@@ -161,12 +166,20 @@ impl Office {
     // [CUST-12]
     fn answered(&self, answer: &InquiryAnswer, via: &NodeId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         let InquiryAnswer { id: envelope, index, ref by, ref state } = *answer;
-        let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
-            return Ok(Vec::new());
+        let Some(EnvelopeRef { first, part }) = self.envelope_ref(envelope)? else { return Ok(Vec::new()) };
+        let unknown = *state == CustodyState::Unknown;
+        let again = |index| {
+            let because = Because::Unknown { by: by.clone() };
+            Work::Resubmit { envelope, index, because }.put(&self.shelf, now)
         };
+        if let EnvelopePart::Chunk { only, .. } = part {
+            // Nobody asks after chunks: whoever handed it on has missed it there. Sent again it may be lost again, which
+            // is left to time.
+            let lost = unknown && only.is_none() && !planted(Mutant::LostChunksIgnored);
+            return Ok(if lost { vec![again(index)] } else { Vec::new() });
+        }
         let facts = self.facts(first)?;
         let delivered = facts.of(index).any(|fact| matches!(fact, Fact::Delivered(_)));
-        let unknown = *state == CustodyState::Unknown;
         if delivered
             || facts.envelope_of(index, first) != envelope
             || unknown && !should_know(&facts, index, first, &NodeId::from(&self.me), by, via)
@@ -175,10 +188,7 @@ impl Office {
         }
         let told = Fact::Told { envelope, by: by.clone(), state: state.clone(), at: now };
         let mut ops = vec![told.put(first, index)];
-        if unknown {
-            let because = Because::Unknown { by: by.clone() };
-            ops.push(Work::Resubmit { envelope, index, because }.put(&self.shelf, now));
-        }
+        ops.extend(unknown.then(|| again(index)));
         Ok(ops)
     }
 }

@@ -13,6 +13,7 @@ use super::{
     EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, open_place, resealed_place, sealing_place,
     unkeyed_place,
 };
+use crate::attachment::feed::Next;
 use crate::events::{EventRecord, What};
 use crate::kept::Kept;
 use crate::office::Office;
@@ -105,19 +106,25 @@ impl Office {
         Ok(key_of(envelope.header(), index))
     }
 
-    /// Sends an envelope again, as it is, to one recipient. `None`: it is over, or has been sent as often as allowed.
+    /// Sends an envelope again to one recipient: a message as it is, a chunk sealed anew. `None`: it is over, or has been
+    /// sent as often as allowed.
     pub(crate) fn resubmit(
         &self,
         envelope: MessageId,
         index: u16,
         because: Because,
     ) -> Result<Option<Submission>, ReadError> {
-        let Some(EnvelopeRef { first, part: EnvelopePart::Message }) = self.envelope_ref(envelope)? else {
-            return Ok(None);
-        };
+        let Some(EnvelopeRef { first, part }) = self.envelope_ref(envelope)? else { return Ok(None) };
         let facts = self.facts(first)?;
         let over = |fact: &Fact| matches!(fact, Fact::Delivered(_) | Fact::Cancelled { .. } | Fact::Refused { .. });
-        if facts.of(index).any(over) || facts.envelope_of(index, first) != envelope {
+        if facts.of(index).any(over) {
+            return Ok(None);
+        }
+        if let EnvelopePart::Chunk { attachment, index: chunk, .. } = part {
+            let ops = self.lost_chunk(first, Next { attachment, index: chunk }, index)?;
+            return Ok(Some(Submission { envelope: None, attempt: 1, ops }));
+        }
+        if facts.envelope_of(index, first) != envelope {
             return Ok(None);
         }
         if self.is_underway(envelope, index)? {

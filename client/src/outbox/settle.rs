@@ -106,7 +106,7 @@ impl Office {
         Ok(ops)
     }
 
-    fn delete_all(&self, kind: u8, id: MessageId) -> Result<Vec<Op>, ReadError> {
+    pub(crate) fn delete_all(&self, kind: u8, id: MessageId) -> Result<Vec<Op>, ReadError> {
         let prefix = Place::new(Table::Outbox, kind, &[&id.0.0]).key;
         let records = self.shelf.scan(Table::Outbox, &prefix);
         records.map(|record| Ok(Op::Delete { table: Table::Outbox, key: record?.0 })).collect()

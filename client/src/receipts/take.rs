@@ -1,6 +1,7 @@
 //! Receipts and notices that come in: believed as far as their signatures go, and written down as facts.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 
 use bytes::Bytes;
 use liaison_core::op::Op;
@@ -10,6 +11,7 @@ use liaison_protocol::inner::SignedStatement;
 use liaison_protocol::receipt::{DeliveryLeaf, ReadFacts, ReceiptBody, RefusalFacts, Statement, verify_statement};
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 
+use super::fresh::Key;
 use crate::events::{EventRecord, What};
 use crate::inbox::receive::taken;
 use crate::office::Office;
@@ -18,6 +20,12 @@ use crate::outbox::state::follows;
 use crate::outbox::work::Work;
 use crate::outbox::{EnvelopePart, Refusal};
 use crate::shelf::ReadError;
+
+/// What is to be written down for a fact, and whether nothing was yet.
+struct Choice {
+    best: Option<Proven>,
+    is_first: bool,
+}
 
 impl Office {
     pub(crate) fn take_receipts(
@@ -80,13 +88,13 @@ impl Office {
             }
             let (receipt, proof) = (statement.receipt.clone(), proof.clone());
             let proven = Proven { envelope: leaf.id, at: leaf.time, receipt, proof };
-            if let Some(held) = self.proven(first, index, FactKind::Delivered)? {
-                let read = self.proven(first, index, FactKind::Read)?;
-                let fits = |it: &Proven| read.as_ref().is_some_and(|read| follows(read, it));
-                ops.extend(proven.is_better(&held, fits).then(|| Fact::Delivered(proven).put(first, index)));
+            let read = self.proven(first, index, FactKind::Read)?;
+            let fits = |it: &Proven| read.as_ref().is_some_and(|read| follows(read, it));
+            let Choice { best, is_first } = self.choose((first, index, FactKind::Delivered), proven, fits)?;
+            ops.extend(best.map(|best| Fact::Delivered(best).put(first, index)));
+            if !is_first {
                 continue;
             }
-            ops.push(Fact::Delivered(proven).put(first, index));
             let event = EventRecord::new(What::Delivered, now).about(first).with_agency(&leaf.recipient);
             ops.push(Work::Announce(event).put(&self.shelf, now));
             ops.push(Work::Settle { first }.put(&self.shelf, now));
@@ -103,14 +111,15 @@ impl Office {
     ) -> Result<Vec<Op>, ReadError> {
         let Some((first, index, _)) = self.own(facts.id, &facts.recipient)? else { return Ok(Vec::new()) };
         let proven = Proven { envelope: facts.id, at: body.time, receipt: receipt.clone(), proof: Bytes::new() };
-        if let Some(held) = self.proven(first, index, FactKind::Read)? {
-            let delivered = self.proven(first, index, FactKind::Delivered)?;
-            let fits = |it: &Proven| delivered.as_ref().is_some_and(|delivered| follows(it, delivered));
-            let better = proven.is_better(&held, fits).then(|| Fact::Read(proven).put(first, index));
-            return Ok(better.into_iter().collect());
+        let delivered = self.proven(first, index, FactKind::Delivered)?;
+        let fits = |it: &Proven| delivered.as_ref().is_some_and(|delivered| follows(it, delivered));
+        let Choice { best, is_first } = self.choose((first, index, FactKind::Read), proven, fits)?;
+        let mut ops: Vec<Op> = best.map(|best| Fact::Read(best).put(first, index)).into_iter().collect();
+        if is_first {
+            let event = EventRecord::new(What::Read, now).about(first).with_agency(&facts.recipient);
+            ops.push(Work::Announce(event).put(&self.shelf, now));
         }
-        let event = EventRecord::new(What::Read, now).about(first).with_agency(&facts.recipient);
-        Ok(vec![Fact::Read(proven).put(first, index), Work::Announce(event).put(&self.shelf, now)])
+        Ok(ops)
     }
 
     fn take_refusal(
@@ -137,7 +146,27 @@ impl Office {
         self.refused(refusal, now)
     }
 
+    /// Decides which of the receipts for one fact is kept: this one or those before it, one of which may still be on its
+    /// way to the disk, or may have failed to come there.
+    fn choose(&self, key: Key, proven: Proven, fits: impl Fn(&Proven) -> bool) -> Result<Choice, ReadError> {
+        let stored = self.stored(key)?;
+        let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = fresh.get(key).or(stored.as_ref());
+        let best = match held {
+            Some(held) if !proven.is_better(held, fits) => held.clone(),
+            _ => proven,
+        };
+        fresh.put(key, best.clone());
+        Ok(Choice { is_first: stored.is_none(), best: (stored.as_ref() != Some(&best)).then_some(best) })
+    }
+
     fn proven(&self, first: MessageId, index: u16, kind: FactKind) -> Result<Option<Proven>, ReadError> {
+        let key = (first, index, kind);
+        let fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned();
+        if fresh.is_some() { Ok(fresh) } else { self.stored(key) }
+    }
+
+    fn stored(&self, (first, index, kind): Key) -> Result<Option<Proven>, ReadError> {
         Ok(self.fact(first, index, kind)?.and_then(|fact| match fact {
             Fact::Delivered(proven) | Fact::Read(proven) => Some(proven),
             _ => None,

@@ -47,6 +47,7 @@ pub const KINDS: &[Kind] = &[
     kind::<MessageId>("id"),
     kind::<Kept>("kept"),
     kind::<Line>("line"),
+    kind::<(Next, u16)>("lost"),
     kind::<u64>("number"),
     kind::<KeyRecord>("prekey"),
     kind::<SentHead>("sent"),

@@ -132,6 +132,7 @@ fn outbox() -> Vec<(&'static str, Vec<u8>)> {
         sample("unkeyed", &(id(1), 300u16)),
         sample("attempt", &(2u8, at(3_000))),
         sample("feed", &(id(1), Next { attachment: 2, index: 300 })),
+        sample("lost", &(Next { attachment: 2, index: 300 }, 3u16)),
     ];
     samples.extend(envelopes);
     samples

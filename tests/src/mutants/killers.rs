@@ -28,6 +28,8 @@ fn seed(mutant: Mutant) -> Option<u64> {
 const fn plan(mutant: Mutant) -> Option<&'static str> {
     match mutant {
         Mutant::NoticeLostToAClock => Some("a notice before clocks that were set back"),
+        Mutant::LostChunksIgnored => Some("chunks lost behind their message"),
+        Mutant::ChunksSentOnce => Some("chunks lost far behind their message"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
         Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
         _ => None,

@@ -25,6 +25,8 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("asked again after a crash", asked_again_after_a_crash()),
         ("a notice before clocks that were set back", a_notice_before_clocks_that_were_set_back()),
         ("a message to oneself whose receipt is lost", a_message_to_oneself_whose_receipt_is_lost()),
+        ("chunks lost behind their message", chunks_lost_behind_their_message(2, 1_052)),
+        ("chunks lost far behind their message", chunks_lost_behind_their_message(4, 1_062)),
     ]
 }
 
@@ -263,6 +265,26 @@ pub fn a_message_to_oneself_whose_receipt_is_lost() -> Plan {
             attached: Vec::new(),
         })
         .collect();
+    plan
+}
+
+/// The recipient has the message, and then its relay is set back to a backup from before it took what is attached. The
+/// relay before it names what was lost: of two regions to the sender, who had handed it over itself. With one more in
+/// between nobody tells the sender, and to it all seems well: the recipient answers that the message is there.
+#[must_use]
+pub fn chunks_lost_behind_their_message(regions: usize, cut_ms: u64) -> Plan {
+    // Four relays are a ring.
+    let far = regions / 2;
+    let (sender, recipient) = (Place::Agency(0), Place::Agency(far));
+    let mut plan = plan(vec![
+        fault(cut_ms, 10_000, FaultKind::Cut(Place::Relay(0), sender)),
+        fault(5_000, 30_000, FaultKind::Restored(Place::Relay(far))),
+        fault(5_000, 60_000, FaultKind::Cut(Place::Relay(far), recipient)),
+    ]);
+    plan.office = true;
+    plan.shape = Shape { regions, agencies: regions, meshed: false, ..plan.shape };
+    plan.mail[0].to = vec![far];
+    plan.mail[0].attached = vec![2_000_000];
     plan
 }
 

@@ -93,10 +93,12 @@ pub(super) fn read(model: &Model<'_>, found: &mut Found) {
         let (Some(submitted), Some(to)) = (model.submitted.get(&part.0), model.recipient(*part)) else { continue };
         let relays = model.report.relays;
         let answers = model.plan.shape.may_write(to - relays, submitted.node - relays).is_some();
+        // Of what is not whole there is no delivery receipt, which the read receipt would have to name.
+        let whole = !model.attached.contains_key(&part.0) || model.nodes[to].disk.complete.contains(&part.0);
         let lives = read_ms + RECEIPT_LIFE_MS > model.plan.quiet_ms() + DRAIN_MS && *read_ms < KEYS_END_MS;
         let bound_ms = model.plan.quiet_ms().max(*read_ms) + DRAIN_MS;
         let in_time = model.known_read_ms.get(part).is_some_and(|known_ms| *known_ms <= bound_ms);
-        if answers && lives && !in_time {
+        if answers && whole && lives && !in_time {
             let (id, index) = part;
             found.add("I6", model.now_ms, format!("{id:?}/{index} is read, its sender does not know by {bound_ms} ms"));
         }
