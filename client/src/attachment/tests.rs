@@ -1,8 +1,11 @@
 use bytes::Bytes;
 use liaison_core::op::Op;
+use liaison_node::local::OwnEvent;
+use liaison_protocol::NodeId;
+use liaison_protocol::frame::CustodyState;
 use liaison_protocol::limits::CHUNK_BYTES;
 
-use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode};
+use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode, RecipientState};
 use crate::testing::{Desk, Federation, submission, until};
 
 async fn pair(federation: &Federation) -> (Desk, Desk) {
@@ -186,4 +189,43 @@ async fn calling_a_message_back_calls_its_chunks_back() {
     a.office.cancel(id).await.unwrap();
     assert!(a.queued(&b.me()).is_empty());
     until(|| a.office.part(id, Direction::Out, 1).is_err()).await;
+}
+
+// [CONS-2] [CUST-12]
+#[tokio::test]
+async fn a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let c = federation.start("ncb.fr").await;
+    a.learn_keys_of(&c).await;
+    let mut with_file = submission(&[&b, &c], "file");
+    let octets = file(2 * CHUNK_BYTES + 1);
+    with_file.attachments = vec![upload(&a, &octets, CHUNK_BYTES).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 4).await;
+    a.deliver_one(&b).await;
+    let chunks = a.queued(&b.me());
+    a.lose(&b).await;
+
+    // The relay before the one that lost them names two of the three.
+    let by: NodeId = "ap-1".parse().unwrap();
+    let say = async |id, index| {
+        let (by, via, state) = (by.clone(), by.clone(), CustodyState::Unknown);
+        a.tell(OwnEvent::Answer { id, index, by, via, state }).await;
+    };
+    for (_, entry) in &chunks[1..] {
+        say(entry.id, entry.index).await;
+        say(entry.id, entry.index).await;
+    }
+    until(|| a.queued(&b.me()).len() == 2).await;
+    let again = a.queued(&b.me());
+    assert!(again.iter().all(|(_, entry)| chunks.iter().all(|(_, lost)| lost.id != entry.id)));
+    assert_eq!(a.queued(&c.me()).len(), 4, "the other recipient's are on their way");
+    a.deliver(&b).await;
+    // What is lost a second time is left to time.
+    say(again[0].1.id, again[0].1.index).await;
+    say(chunks[0].1.id, chunks[0].1.index).await;
+    a.exchange(&b, || a.sent(id).recipients.iter().any(|one| one.state == RecipientState::Delivered)).await;
+    assert_eq!(read(&b, id, Direction::In, 1), octets);
+    assert!(a.queued(&b.me()).is_empty());
 }

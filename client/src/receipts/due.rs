@@ -43,7 +43,8 @@ impl Due {
         self.place().delete()
     }
 
-    fn place(&self) -> Place {
+    /// Where it stands, whatever it says of its message.
+    pub(crate) fn place(&self) -> Place {
         let kind = match self.kind {
             DueKind::Delivered { .. } => 1u8,
             DueKind::Read { .. } => 2,

@@ -3,7 +3,7 @@
 //! What they claim is durable before they are made; the envelope and the end of the debt are one commit. A receipt
 //! that was signed and not committed has never left the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use liaison_protocol::receipt::{
 };
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::sign::SignError;
-use liaison_protocol::{AgencyId, Hash, NodeId, Precedence, Timestamp, limits};
+use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Precedence, Timestamp, limits};
 
 use super::due::{Due, DueKind};
 use crate::inbox::{Head, head_place, read_wish_place, receipt_place};
@@ -138,7 +138,10 @@ impl Office {
         let delivered: Vec<&Due> = delivered.take(deliveries_max(owed.len())).collect();
         let mut paid = delivered.clone();
         let receipt = statements.deliveries(&delivered)?;
-        for due in owed.iter().filter(|due| !matches!(due.kind, DueKind::Delivered { .. })) {
+        let made: BTreeSet<MessageId> = delivered.iter().map(|due| due.id).collect();
+        // A read receipt names the last delivery receipt: with one that is made here, it comes in the next letter.
+        let waits = |due: &Due| matches!(due.kind, DueKind::Read { .. }) && made.contains(&due.id);
+        for due in owed.iter().filter(|due| !matches!(due.kind, DueKind::Delivered { .. }) && !waits(due)) {
             if statements.bytes() > BYTES_MAX {
                 break;
             }
@@ -163,7 +166,8 @@ impl Office {
         Ok(Paid { outgoing, ops })
     }
 
-    /// The delivery receipt's hash is kept for the read receipt; which is owed if the message was read meanwhile.
+    /// The delivery receipt's hash is kept for the read receipt; which is owed if the message was read meanwhile, and names
+    /// this one if it was owed already.
     fn follow_up(&self, due: &Due, receipt: Hash) -> Result<Vec<Op>, ReadError> {
         if self.shelf.get_clear::<Head>(&head_place(due.id))?.is_none() {
             return Ok(Vec::new());
@@ -174,10 +178,12 @@ impl Office {
             ops.push(Due { kind, ..due.clone() }.put());
         }
         let wish = read_wish_place(due.id);
-        if let Some(at) = self.shelf.get_clear::<Timestamp>(&wish)? {
-            let kind = DueKind::Read { at, delivery: receipt };
-            ops.push(Due { kind, ..due.clone() }.put());
-            ops.push(wish.delete());
+        let wished = self.shelf.get_clear::<Timestamp>(&wish)?;
+        let read = |at: Timestamp| Due { kind: DueKind::Read { at, delivery: receipt }, ..due.clone() };
+        let owed = self.shelf.get_clear::<Due>(&read(self.now()).place())?.map(|owed| owed.kind);
+        let owed = owed.and_then(|kind| if let DueKind::Read { at, .. } = kind { Some(at) } else { None });
+        if let Some(at) = wished.or(owed) {
+            ops.extend([read(at).put(), wish.delete()]);
         }
         Ok(ops)
     }

@@ -28,7 +28,6 @@ fn seed(mutant: Mutant) -> Option<u64> {
 const fn plan(mutant: Mutant) -> Option<&'static str> {
     match mutant {
         Mutant::NoticeLostToAClock => Some("a notice before clocks that were set back"),
-        Mutant::LostChunksIgnored => Some("chunks lost behind their message"),
         Mutant::ChunksSentOnce => Some("chunks lost far behind their message"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
         Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
@@ -38,6 +37,7 @@ const fn plan(mutant: Mutant) -> Option<&'static str> {
 
 const fn unit(mutant: Mutant) -> Option<&'static str> {
     Some(match mutant {
+        Mutant::LostChunksIgnored => "a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost",
         Mutant::BodyHashUnchecked | Mutant::SignatureUnchecked => "a_flipped_bit_anywhere_in_an_envelope_is_refused",
         Mutant::WrapHashUnchecked => "a_relay_may_leave_wraps_out_and_can_neither_swap_nor_repeat_nor_invent_them",
         Mutant::CommitmentUnchecked => "a_second_content_key_fails_the_commitment_before_the_body_is_touched",
