@@ -59,7 +59,11 @@ fn an_attachment_survives_the_death_of_every_process_that_holds_it() {
     fed.kill("ap-1");
     fed.kill("eu-1");
     fed.kill("ncb.ee");
-    let id = fed.send("ncb.sg", "ncb.ee", &["-s", "Noise", "--body", "Attached", "-a", file.to_str().unwrap()]);
+    let say = |agency: &str, arguments: &[&str]| fed.liaison_within(patience, agency, arguments).success().objects();
+    let letter = ["--to", "ncb.ee", "--tlp", "green", "-s", "Noise", "--body", "Attached"];
+    let attached = ["--json", "send", "--yes", "-a", file.to_str().unwrap()];
+    let sent = say("ncb.sg", &[attached.as_slice(), &letter].concat());
+    let id = sent[0]["id"].as_str().unwrap().to_owned();
     fed.kill("ncb.sg");
     fed.start_node("ncb.sg");
     fed.start_node("ap-1");
@@ -76,7 +80,7 @@ fn an_attachment_survives_the_death_of_every_process_that_holds_it() {
     });
     let folder = fed.scratch().join("saved");
     std::fs::create_dir(&folder).unwrap();
-    let saved = fed.objects("ncb.ee", &["save", &id, "-o", folder.to_str().unwrap()]);
+    let saved = say("ncb.ee", &["--json", "save", &id, "-o", folder.to_str().unwrap()]);
     assert_eq!((saved.len(), &saved[0]["bytes"]), (1, &(mib << 20).into()), "{saved:?}");
     assert!(same(&file, Path::new(saved[0]["path"].as_str().unwrap())), "the saved file differs");
     assert_eq!(fed.inbox("ncb.ee").len(), 1);

@@ -75,9 +75,15 @@ impl Federation {
     /// `liaison` at `agency`, whatever comes of it.
     #[must_use]
     pub fn liaison(&self, agency: &str, arguments: &[&str]) -> Ended {
+        self.liaison_within(PATIENCE * 2, agency, arguments)
+    }
+
+    /// As [`Federation::liaison`], for what takes its time.
+    #[must_use]
+    pub fn liaison_within(&self, patience: Duration, agency: &str, arguments: &[&str]) -> Ended {
         let mut command = self.program("liaison");
         command.arg("--socket").arg(self.socket(agency)).args(arguments);
-        run(command, PATIENCE * 2)
+        run(command, patience)
     }
 
     /// `liaison --json` at `agency`, which succeeds: its objects.
