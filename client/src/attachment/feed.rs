@@ -1,11 +1,5 @@
 //! Sending chunks: a few at a time, after everything that is more urgent, from where it stopped. Chunks that were lost
 //! on their way to a recipient go before the others.
-//!
-//! ```text
-//!  Table::Outbox  f first                                       (first, Next)   being sent
-//!                 c first sent? attachment index recipient      (Next, u16)     lost: to be sent again; sent again
-//!                 t first                                       Timestamp       when the last chunk was sent
-//! ```
 
 use std::time::Duration;
 

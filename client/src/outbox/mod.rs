@@ -12,11 +12,14 @@
 //!                 n agency 0 id            waits for a prekey of that agency
 //!                 w time random            Work: what is to be done
 //!                 f id                     chunks are being sent: which is next
+//!                 c id sent? chunk index   a chunk that was lost on its way to one recipient
+//!                 t id                     when the last chunk was sent
 //!                 y envelope index         how often it was sent, and when last
 //!                 z id envelope            a chunk's envelope, to be forgotten with its message
 //! ```
 //! Facts are written once, each under its own key, by whoever learns them; what state a recipient is in follows from
-//! the facts. So two receipts that come at once cannot overwrite each other.
+//! the facts. So two receipts that come at once cannot overwrite each other; of several for one fact the better is kept
+//! ([`crate::receipts::fresh`]).
 
 mod check;
 pub(crate) mod fact;
