@@ -129,10 +129,11 @@ impl Drop for Session {
     }
 }
 
-/// What a shell that is not interactive says of a job that was killed, sooner or later: `bash: line 65: 26055 Killed …`.
+/// What a shell that is not interactive says of a job that was killed, sooner or later: `bash: line 65: 26055 Killed …`, with
+/// a short number moved to the right.
 fn is_notice(line: &str) -> bool {
     let rest = line.strip_prefix("bash: line ").and_then(|rest| rest.split_once(": "));
-    rest.and_then(|(_, rest)| rest.split_once(' ')).is_some_and(|(process, rest)| {
+    rest.and_then(|(_, rest)| rest.trim_start().split_once(' ')).is_some_and(|(process, rest)| {
         process.bytes().all(|byte| byte.is_ascii_digit()) && rest.trim_start().starts_with("Killed ")
     })
 }
@@ -174,6 +175,7 @@ fn the_shells_word_on_a_killed_job_is_not_what_a_command_prints() {
     assert!(is_notice(
         "bash: line 65: 26055 Killed                  liaison-relay --config relay.toml run 2> eu-1.log\n"
     ));
+    assert!(is_notice("bash: line 63:  1636 Killed                  liaison-relay run\n"));
     assert!(!is_notice("bash: line 65: liaison: command not found\n"));
     assert!(!is_notice("bash: line 65: 26055 Segmentation fault      liaison-relay\n"));
 }
