@@ -100,6 +100,8 @@ impl Office {
             ops.extend(chunk.map(|chunk| super::envelope_place(chunk).delete()));
             ops.push(Op::Delete { table: Table::Outbox, key });
         }
+        // A step of the feed may have been under way when the message ended.
+        ops.extend(self.forget_feed(first)?);
         for kind in [b'r', b'k'] {
             ops.extend(self.delete_all(kind, first)?);
         }
