@@ -8,7 +8,7 @@
 //!  programs ══ Unix socket ══ api::server ─► Office ─ submit, commit ─► NodeHandle ─► run loop ══ links ══ relays
 //!                                │  ▲                                                    │
 //!                              events └── receive, committed, progress (LocalAgency) ◄───┘
-//!                                     daemon's tasks: receipts, work, arrivals, feeder, keeper, caretaker
+//!                                     daemon's tasks: receipts, work, arrivals, feeder, prekeys, eraser, caretaker
 //! ```
 //!
 //! ```no_run

@@ -53,6 +53,8 @@ impl TestClock {
 pub(crate) struct Federation {
     folder: tempfile::TempDir,
     made: certs_dev::Federation,
+    /// Its agencies' policy.
+    pub(crate) retain_read: Duration,
 }
 
 impl Federation {
@@ -61,7 +63,7 @@ impl Federation {
         let mut options = Options::new(folder.path().join("federation"));
         (options.agencies, options.kdf) = (3, Kdf::Fast);
         let made = make(&options).unwrap();
-        Self { folder, made }
+        Self { folder, made, retain_read: Duration::from_secs(90 * 86_400) }
     }
 
     pub(crate) fn roster(&self) -> Roster {
@@ -160,7 +162,7 @@ impl Desk {
             policy: Policy {
                 default_tlp: None,
                 min_free_bytes: 0,
-                retain_read: Duration::from_secs(90 * 86_400),
+                retain_read: federation.retain_read,
                 inquire_every: Duration::from_secs(3600),
             },
         });
@@ -213,6 +215,16 @@ impl Desk {
         let store = Arc::downgrade(self.office.node.store());
         assert_eq!(self.end().await, Ok(()));
         until(|| store.strong_count() == 0).await;
+    }
+
+    /// Ends it, loses its private prekeys, as a restore from a backup does, and starts it: it makes new ones.
+    pub(crate) async fn restart_without_keys(self, federation: &Federation) -> Self {
+        let (me, lost) = (self.me(), self.bundle());
+        self.stop().await;
+        std::fs::remove_file(federation.slot_file(me.as_str())).unwrap();
+        let desk = federation.start(me.as_str()).await;
+        until(|| desk.bundle() != lost).await;
+        desk
     }
 
     /// Ends it, and says in words why it had ended before.

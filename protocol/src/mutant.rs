@@ -306,6 +306,10 @@ mutants! {
     NumbersStartAnew,
     /// an envelope that comes again is a second message
     CopyIsSecondMessage,
+    /// owes the receipt of a second envelope of a message whose attachments are not here yet
+    CopyReceiptedInPart,
+    /// lets go of a message that is read while envelopes of it may still come
+    ForgottenWhileAlive,
     /// a message takes the place of another sender's
     AnyoneSupersedes,
     /// that an application has taken a message over is not remembered

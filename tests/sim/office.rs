@@ -1,5 +1,7 @@
 //! The real office behind the daemons, under plans that were made for it or not.
 
+use std::collections::BTreeSet;
+
 use liaison_tests::sim::{Fact, MailKind, Plan, Report, Step, check, found, run};
 
 /// Each costs as much as several plans without the office.
@@ -58,7 +60,7 @@ fn an_application_that_asks_again_after_a_crash_has_sent_each_message_once() {
 fn seeds_are_sound_with_the_real_office() {
     let found = [BEYOND_THE_KEYS, PROOFS_IN_A_CIRCLE, SECOND_RECEIPT, OVERTAKEN_RECEIPT, BOTH_RECEIPTS];
     let seeds = (0..SEEDS).chain(found);
-    let reports: Vec<Report> = seeds.map(|seed| sound(&with_office(Plan::draw(seed)))).collect();
+    let reports: Vec<Report> = seeds.map(|seed| sound(&Plan::draw(seed).with_office())).collect();
     let all = |what: fn(&Step) -> bool| reports.iter().map(|report| count(report, what)).sum::<usize>();
     let shown = all(|step| matches!(step, Step::Shown { .. }));
     let receipted = all(|step| has_fact(step, |fact| matches!(fact, Fact::Receipted { .. })));
@@ -73,13 +75,29 @@ fn seeds_are_sound_with_the_real_office() {
 
 #[test]
 fn one_seed_gives_one_trace_with_the_real_office() {
-    let report = |seed| run(&with_office(Plan::draw(seed)));
+    let report = |seed| run(&Plan::draw(seed).with_office());
     let lines = |report: &Report| report.trace.lines().collect::<Vec<_>>();
     for seed in [3, 11] {
         let (one, other) = (report(seed), report(seed));
         assert_eq!(lines(&one), lines(&other));
         assert_eq!(one.trace.digest(), other.trace.digest());
     }
+}
+
+// [PREKEY-5] [INNER-4]
+#[test]
+fn mail_for_keys_that_are_lost_is_sealed_anew_and_read_once() {
+    let plan = found::keys_lost_before_the_mail_for_them();
+    let report = sound(&plan);
+    assert_eq!(count(&report, |step| matches!(step, Step::Resealed { index: 0, .. })), 2);
+    assert_eq!(count(&report, |step| matches!(step, Step::Shown { node: 2, .. })), 2);
+    let steps = report.trace.steps.iter().map(|(_, step)| step);
+    let facts = steps.flat_map(|step| if let Step::Commit { facts, .. } = step { facts.as_slice() } else { &[] });
+    let receipted = facts.filter_map(|fact| match fact {
+        Fact::Receipted { id, index, .. } => Some((id, index)),
+        _ => None,
+    });
+    assert_eq!(receipted.collect::<BTreeSet<_>>().len(), 3);
 }
 
 // [CUST-12] [CONS-2]

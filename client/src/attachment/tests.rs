@@ -4,6 +4,7 @@ use liaison_node::local::OwnEvent;
 use liaison_protocol::NodeId;
 use liaison_protocol::frame::CustodyState;
 use liaison_protocol::limits::CHUNK_BYTES;
+use liaison_protocol::refusal::RefusalReason;
 
 use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode, RecipientState};
 use crate::testing::{Desk, Federation, submission, until};
@@ -72,6 +73,35 @@ async fn a_file_in_odd_pieces_arrives_whole_and_is_receipted_only_then() {
     assert!(read(&b, id, Direction::In, 3).is_empty());
     // What is delivered is no longer kept for sending.
     until(|| a.office.part(id, Direction::Out, 1).is_err()).await;
+}
+
+#[tokio::test]
+// A relay that says, falsely, that the recipient has no key, and keeps the chunks back, gets no receipt.
+async fn a_message_sealed_anew_is_receipted_when_its_attachments_are_here() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let big = file(CHUNK_BYTES + 1);
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &big, CHUNK_BYTES).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 3).await;
+    a.deliver_one(&b).await;
+    let chunks = a.queued(&b.me());
+
+    let b = b.restart_without_keys(&federation).await;
+    let (by, reason) = ("ap-1".parse().unwrap(), RefusalReason::KeyUnavailable);
+    a.learn_keys_of(&b).await;
+    b.learn_keys_of(&a).await;
+    a.tell(OwnEvent::Refused { id, index: 0, by, reason, detail: String::new() }).await;
+    until(|| a.queued(&b.me()).len() == 3).await;
+    a.deliver_one(&b).await;
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(b.queued(&a.me()).is_empty(), "no receipt before everything is here");
+    assert_eq!(a.queued(&b.me()), chunks);
+
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    assert_eq!(b.subjects(), ["file"]);
+    assert_eq!(read(&b, id, Direction::In, 1), big);
 }
 
 #[tokio::test]

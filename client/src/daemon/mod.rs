@@ -1,17 +1,19 @@
 //! The daemon's tasks: what is done beside answering the run loop and the API.
 //!
 //! ```text
-//!  receipts    debts ─► sealed receipts           keeper     prekeys made, published, erased
-//!  work        things to do about sent mail       feeder     chunks of attachments, on their way out
+//!  receipts    debts ─► sealed receipts           prekeys    made, published
+//!  work        things to do about sent mail       eraser     spent prekeys go
 //!  arrivals    chunks ─► whole messages           caretaker  what is over goes; what is silent is asked after
+//!  feeder      chunks of attachments, on their way out
 //! ```
 //! Each is one loop that waits for its wake-up or its hour, does everything that is to be done, and waits again. What
 //! it was doing when the process ended is in the store.
 
 mod arrivals;
 mod caretaker;
+mod eraser;
 mod feeder;
-mod keeper;
+mod prekeys;
 mod work;
 
 use std::future::Future;
@@ -55,8 +57,8 @@ pub async fn run_tasks(
     stop: CancellationToken,
 ) -> Result<(), TaskFailed> {
     let mut tasks: JoinSet<Result<(), TaskFailed>> = JoinSet::new();
-    let keeper = Task { name: "keeper", work: Box::pin(keeper::run(Arc::clone(&office), operator, home)) };
-    for Task { name, work } in mail_tasks(&office).into_iter().chain([keeper]) {
+    let eraser = Task { name: "eraser", work: Box::pin(eraser::run(Arc::clone(&office), operator, home)) };
+    for Task { name, work } in mail_tasks(&office).into_iter().chain([eraser]) {
         tasks.spawn(watch(name, work, stop.clone()));
     }
     let mut outcome = Ok(());
@@ -81,9 +83,9 @@ pub struct Task {
 /// A task's loop.
 pub type Work = std::pin::Pin<Box<dyn Future<Output = Answer<()>> + Send>>;
 
-/// The tasks that see to mail: all but the keeper of prekeys, which also needs to know the links.
+/// The tasks that see to mail and its keys: all but the eraser, which also needs to know the links.
 #[must_use]
-pub fn mail_tasks(office: &Arc<Office>) -> [Task; 5] {
+pub fn mail_tasks(office: &Arc<Office>) -> [Task; 6] {
     let office = || Arc::clone(office);
     [
         Task { name: "receipts", work: Box::pin(receipts(office())) },
@@ -91,15 +93,8 @@ pub fn mail_tasks(office: &Arc<Office>) -> [Task; 5] {
         Task { name: "arrivals", work: Box::pin(arrivals::run(office())) },
         Task { name: "feeder", work: Box::pin(feeder::run(office())) },
         Task { name: "caretaker", work: Box::pin(caretaker::run(office())) },
+        Task { name: "prekeys", work: Box::pin(prekeys::run(office())) },
     ]
-}
-
-/// The keeper's first duty, once: makes and publishes the prekeys that the calendar wants and this agency does not hold.
-///
-/// # Errors
-/// A problem document.
-pub async fn top_up_prekeys(office: &Arc<Office>) -> Result<(), Problem> {
-    keeper::top_up(office).await
 }
 
 async fn watch(task: &'static str, work: Work, stop: CancellationToken) -> Result<(), TaskFailed> {

@@ -5,7 +5,7 @@ use liaison_node::local::Received;
 use liaison_protocol::MessageId;
 use liaison_protocol::Timestamp;
 use liaison_protocol::envelope::{ContentKey, Kind, SenderKeys, VerifiedEnvelope};
-use liaison_protocol::inner::{Content, Message};
+use liaison_protocol::inner::{Content, Message, Supersedes};
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::open::{OpenError, open};
 use liaison_protocol::refusal::RefusalReason;
@@ -64,9 +64,11 @@ impl Office {
             return Ok(Received::Later { detail: "another copy of it is being stored".into() });
         }
         let due = Due::new(DueKind::Delivered { at: now }, id, header);
-        if self.is_known(envelope, message, chain)? {
-            // To people it is one message; its sender waits for a receipt for this envelope all the same.
-            return Ok(Received::Deliver { ops: vec![due.put()], chain: None });
+        if let Some(known) = self.known_as(envelope, message, chain)? {
+            // To people it is one message; its sender waits for a receipt for this envelope all the same. While
+            // attachments are missing there is none: the message's own, once it is whole, is for all its envelopes.
+            let whole = !self.shelf.has(&arriving_place(known))? || planted(Mutant::CopyReceiptedInPart);
+            return Ok(taken(whole.then(|| due.put()).into_iter().collect()));
         }
         let number = self.sequence.take_for(id);
         let claims = self.claims(id, &sender, message);
@@ -101,18 +103,26 @@ impl Office {
         Ok(Received::Deliver { ops, chain: head.chain })
     }
 
-    /// Whether this very message, or another envelope of its chain, is in the inbox ([INNER-4] [CUST-5]).
-    fn is_known(&self, envelope: &VerifiedEnvelope, message: &Message, chain: MessageId) -> Result<bool, ReadError> {
+    /// Which message of the inbox it is: this very one, or another envelope of its chain ([INNER-4] [CUST-5]).
+    fn known_as(
+        &self,
+        envelope: &VerifiedEnvelope,
+        message: &Message,
+        chain: MessageId,
+    ) -> Result<Option<MessageId>, ReadError> {
         let id = envelope.id();
         if planted(Mutant::CopyIsSecondMessage) {
-            return Ok(false);
+            return Ok(None);
         }
-        if self.shelf.has(&head_place(id))? || self.shelf.has(&chain_place(chain))? {
-            return Ok(true);
+        if self.shelf.has(&head_place(id))? {
+            return Ok(Some(id));
         }
-        let Some(supersedes) = message.chain else { return Ok(false) };
-        let first: Option<Head> = self.shelf.get_clear(&head_place(supersedes.first))?;
-        Ok(first.is_some_and(|first| envelope.header().sender.to_agency() == first.from))
+        if let Some(other) = self.shelf.get_clear(&chain_place(chain))? {
+            return Ok(Some(other));
+        }
+        let Some(Supersedes { first, .. }) = message.chain else { return Ok(None) };
+        let head: Option<Head> = self.shelf.get_clear(&head_place(first))?;
+        Ok(head.is_some_and(|head| envelope.header().sender.to_agency() == head.from).then_some(first))
     }
 }
 

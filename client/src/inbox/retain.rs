@@ -1,7 +1,8 @@
 //! Letting go of received messages that have been handed over and read.
 
 use liaison_core::op::{Op, Table};
-use liaison_protocol::MessageId;
+use liaison_protocol::mutant::{Mutant, planted};
+use liaison_protocol::{MessageId, limits};
 
 use super::{
     Head, arriving_place, chain_place, head_place, kept_place, line_place, receipt_place, thread_place, unacked_place,
@@ -47,7 +48,10 @@ impl Office {
                 return Ok(false);
             }
         }
-        Ok(true)
+        // Until then another envelope of it may come, or its sender ask for the receipt again.
+        let head: Option<Head> = self.shelf.get_clear(&head_place(id))?;
+        let late = head.is_some_and(|head| self.now() <= head.expires.after(limits::DEDUPE_MARGIN));
+        Ok(!late || planted(Mutant::ForgottenWhileAlive))
     }
 
     /// Removes a received message, with all that is known of it.

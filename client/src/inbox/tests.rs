@@ -1,9 +1,12 @@
+use std::time::Duration;
+
+use liaison_core::op::Table;
 use liaison_protocol::inner::{Content, Supersedes};
 use liaison_protocol::{MessageId, Precedence};
 
 use crate::api::model::{Direction, EventKind, ListOrder, ListQuery, MessageState, ProblemCode};
 use crate::outbox::sealing::Sealing;
-use crate::testing::{Desk, Federation, holds, submission};
+use crate::testing::{Desk, Federation, holds, submission, until};
 
 async fn pair(federation: &Federation) -> (Desk, Desk) {
     let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
@@ -54,11 +57,33 @@ async fn a_copy_is_no_second_message() {
     a.deliver(&b).await;
     assert_eq!(copy[0].1.id, id);
     let kept: crate::kept::Kept = b.office.received_kept(id).unwrap().unwrap();
-    let envelope = kept.envelope(liaison_core::op::Table::Inbox, &b.office.roster().federation()).unwrap();
+    let envelope = kept.envelope(Table::Inbox, &b.office.roster().federation()).unwrap();
     let again = b.office.take(&envelope, 0, b.office.now()).unwrap();
     let liaison_node::local::Received::Deliver { ops, .. } = again else { panic!("{again:?}") };
     assert_eq!(ops.len(), 1, "a receipt is owed, and nothing else");
     b.office.chains.leave(id);
+}
+
+#[tokio::test]
+async fn what_is_read_stays_until_nothing_of_it_can_come() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let mut federation = Federation::new();
+    federation.retain_read = DAY;
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.deliver(&b).await;
+    b.office.ack(id).await.unwrap();
+    b.office.mark_read(id).await.unwrap();
+    until(|| !b.queued(&a.me()).is_empty()).await;
+    b.stop().await;
+
+    // Nobody tidies up but this test.
+    let b = federation.start_idle("ncb.ee").await;
+    let unretained = || b.office.unretained(Table::Inbox, 0, 10).unwrap().0;
+    b.clock.advance(7 * DAY);
+    assert_eq!(unretained(), [], "its sender may ask for the receipt");
+    b.clock.advance(DAY + Duration::from_secs(60));
+    assert_eq!(unretained(), [id]);
 }
 
 #[tokio::test]
@@ -76,7 +101,7 @@ async fn nobody_supersedes_the_message_of_another_sender() {
         content: &Content::Message(message),
         recipients: &[b.me()],
         created: c.office.now(),
-        expires: c.office.now().after(std::time::Duration::from_secs(3600)),
+        expires: c.office.now().after(Duration::from_secs(3600)),
         precedence: Precedence::Routine,
     };
     let outgoing = c.office.seal(&sealing).unwrap();

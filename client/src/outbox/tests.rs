@@ -171,12 +171,7 @@ async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;
     let id = a.send(&[&b], "one").await;
-    // The slots are in no backup: after a restore, none of the keys opens any more.
-    let lost = b.bundle();
-    b.stop().await;
-    std::fs::remove_file(federation.slot_file("ncb.ee")).unwrap();
-    let b = federation.start("ncb.ee").await;
-    until(|| b.bundle() != lost).await;
+    let b = b.restart_without_keys(&federation).await;
     b.learn_keys_of(&a).await;
     assert_eq!(a.deliver(&b).await, [(id, RefusalReason::KeyUnavailable)]);
     let refused = OwnEvent::Refused {
@@ -277,11 +272,7 @@ async fn a_newer_key_is_sealed_to_from_the_next_message_on() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;
     let before = a.send(&[&b], "before").await;
-    let lost = b.bundle();
-    b.stop().await;
-    std::fs::remove_file(federation.slot_file("ncb.ee")).unwrap();
-    let b = federation.start("ncb.ee").await;
-    until(|| b.bundle() != lost).await;
+    let b = b.restart_without_keys(&federation).await;
     a.learn_keys_of(&b).await;
     a.send(&[&b], "after").await;
     assert_eq!(a.deliver(&b).await, [(before, RefusalReason::KeyUnavailable)]);

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["--office", rest @ ..] => perform(rest, |seed| Plan { office: true, ..Plan::draw(seed) }),
+        ["--office", rest @ ..] => perform(rest, |seed| Plan::draw(seed).with_office()),
         all => perform(all, Plan::draw),
     }
 }

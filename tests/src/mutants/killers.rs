@@ -87,6 +87,8 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         }
         Mutant::OpenNumbersShown => "readers_see_no_number_past_an_open_one",
         Mutant::CopyIsSecondMessage => "a_copy_is_no_second_message",
+        Mutant::CopyReceiptedInPart => "a_message_sealed_anew_is_receipted_when_its_attachments_are_here",
+        Mutant::ForgottenWhileAlive => "what_is_read_stays_until_nothing_of_it_can_come",
         Mutant::AnyoneSupersedes => "nobody_supersedes_the_message_of_another_sender",
         Mutant::RecallInTwoCommits => "what_is_called_back_leaves_the_queue_in_the_commit_that_says_so",
         Mutant::HandOverForgotten => "what_is_not_handed_over_is_offered_again_after_a_restart",

@@ -74,17 +74,22 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn answered(&mut self, node: NodeNo, ticket: Ticket, outcome: &Outcome) {
+    pub(super) fn answered(&mut self, node: NodeNo, ticket: Ticket, outcome: &Outcome) -> Option<Event> {
         let done = matches!(outcome, Outcome::Done { .. });
         match self.nodes[node].tickets.remove(&ticket) {
             Some(Request::Submit(id) | Request::Cancel(id)) => self.note(Step::Answered { node, id, done }),
-            Some(Request::Office) => return self.office_answered(node, ticket, outcome),
-            Some(Request::Records) | None => {}
+            Some(Request::Office) => {
+                self.office_answered(node, ticket, outcome);
+                return None;
+            }
+            Some(Request::Bundle(bundle)) if done => return self.bundle_written(node, &bundle),
+            Some(Request::Bundle(_) | Request::Records) | None => {}
         }
         if !done && self.nodes[node].kind == NodeKind::Daemon {
             let life = self.nodes[node].life;
             self.after(10_000, What::PayReceipts { node, life });
         }
+        None
     }
 
     /// After a commit: receipts may be owed, or something may be waited for.

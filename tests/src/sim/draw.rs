@@ -17,6 +17,7 @@ const OFFICE_PERCENT: u64 = 25;
 /// What is read, and what is attached, are drawn apart, so that what a seed meant before it still means.
 const READ: u64 = 0x7265_6164;
 const ATTACHED: u64 = 0x6174_7461;
+const KEYS_LOST: u64 = 0x6b65_7973;
 /// A deep queue is deep enough without chunks.
 const ATTACHING_MAX: usize = 60;
 /// A roster is in force for eighty days.
@@ -59,7 +60,37 @@ impl Plan {
         }
         read(&mut mail, &mut SimRng::new(seed ^ READ));
         attach(&shape, &mut mail, &mut SimRng::new(seed ^ ATTACHED));
-        Self { seed, office, shape, pace, mail, faults }
+        let plan = Self { seed, office: false, shape, pace, mail, faults };
+        if office { plan.with_office() } else { plan }
+    }
+
+    /// The same with whole daemons, and with what goes wrong only for these.
+    #[must_use]
+    pub fn with_office(mut self) -> Self {
+        if !std::mem::replace(&mut self.office, true) {
+            let mut rng = SimRng::new(self.seed ^ KEYS_LOST);
+            lose_keys(&mut self, &mut rng);
+        }
+        self
+    }
+}
+
+/// In some plans daemons lose their prekeys, at any time until shortly after the last message; in some of these a relay
+/// says that more of them have.
+fn lose_keys(plan: &mut Plan, rng: &mut SimRng) {
+    let until_ms = plan.mail.iter().map(|mail| mail.at_ms).max().unwrap_or(0) + 30 * SECOND;
+    if !rng.percent(20) {
+        return;
+    }
+    for _ in 0..rng.range(1, 4) {
+        let agency = Place::Agency(to_usize(rng.range(0, plan.shape.agencies as u64)));
+        let (at_ms, for_ms) = (rng.range(2, until_ms), rng.range(10, 30 * SECOND));
+        plan.faults.push(Fault { at_ms, for_ms, kind: FaultKind::KeysLost(agency) });
+    }
+    let hostile = plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Trick(..)));
+    if rng.percent(20) && !hostile {
+        let kind = FaultKind::Trick(relay(&plan.shape, rng), Trick::Unkey, rng.range(5, 101));
+        plan.faults.push(Fault { at_ms: 2, for_ms: until_ms, kind });
     }
 }
 
@@ -228,9 +259,11 @@ fn faults(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Fault> {
 
 fn span(kind: FaultKind, horizon_ms: u64, rng: &mut SimRng) -> u64 {
     match kind {
-        FaultKind::Crash(_) | FaultKind::SyncFails(_) | FaultKind::Rot(_) | FaultKind::DiskLost(_) => {
-            rng.range(10, 30 * SECOND)
-        }
+        FaultKind::Crash(_)
+        | FaultKind::SyncFails(_)
+        | FaultKind::Rot(_)
+        | FaultKind::DiskLost(_)
+        | FaultKind::KeysLost(_) => rng.range(10, 30 * SECOND),
         // A node that drains or has no room for days is not looked after.
         FaultKind::Drain(_) | FaultKind::Low(_) | FaultKind::Full(..) | FaultKind::Slow(..) => {
             rng.range(1, horizon_ms.min(HOUR))

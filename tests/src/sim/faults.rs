@@ -60,6 +60,10 @@ impl World<'_> {
                 self.drain(node, true);
             }
             FaultKind::Full(_, percent) => self.nodes[node].faults.full = (until_ms, percent),
+            FaultKind::KeysLost(_) => {
+                self.crash(node, for_ms);
+                self.lose_keys(node);
+            }
             FaultKind::Low(_) => {
                 self.nodes[node].faults.low_until = until_ms;
                 let life = self.nodes[node].life;
@@ -236,6 +240,7 @@ const fn place_of(kind: FaultKind) -> Option<Place> {
         | FaultKind::DiskLost(place)
         | FaultKind::Drain(place)
         | FaultKind::Full(place, _)
+        | FaultKind::KeysLost(place)
         | FaultKind::Low(place)
         | FaultKind::Offer(place, _)
         | FaultKind::Restored(place)

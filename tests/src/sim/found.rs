@@ -27,6 +27,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("a message to oneself whose receipt is lost", a_message_to_oneself_whose_receipt_is_lost()),
         ("chunks lost behind their message", chunks_lost_behind_their_message(2, 1_052)),
         ("chunks lost far behind their message", chunks_lost_behind_their_message(4, 1_062)),
+        ("keys lost before the mail for them", keys_lost_before_the_mail_for_them()),
     ]
 }
 
@@ -285,6 +286,23 @@ pub fn chunks_lost_behind_their_message(regions: usize, cut_ms: u64) -> Plan {
     plan.shape = Shape { regions, agencies: regions, meshed: false, ..plan.shape };
     plan.mail[0].to = vec![far];
     plan.mail[0].attached = vec![2_000_000];
+    plan
+}
+
+/// Mail waits for a recipient that loses its private prekeys meanwhile, and so does its sender: all of it is sealed anew,
+/// to keys that were made after it was written, and so are the receipts, for which the sender has to ask.
+#[must_use]
+pub fn keys_lost_before_the_mail_for_them() -> Plan {
+    let (sender, recipient) = (Place::Agency(0), Place::Agency(1));
+    let mut plan = plan(vec![
+        fault(500, 60_000, FaultKind::Cut(Place::Relay(0), recipient)),
+        fault(5_000, 1_000, FaultKind::KeysLost(recipient)),
+        fault(61_000, 1_000, FaultKind::KeysLost(sender)),
+    ]);
+    plan.office = true;
+    plan.mail[0].attached = vec![300_000];
+    let second = Mail { at_ms: 2_000, to: vec![1], attached: Vec::new(), ..plan.mail[0].clone() };
+    plan.mail.push(second);
     plan
 }
 

@@ -5,6 +5,8 @@ use liaison_core::LinkKey;
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::frame::Transfer;
 use liaison_protocol::limits::ATTEMPTS_MAX;
+use liaison_protocol::receipt::RefusalFacts;
+use liaison_protocol::refusal::RefusalReason;
 
 use super::network::Frame;
 use super::plan::Trick;
@@ -44,6 +46,9 @@ impl World<'_> {
         }
         let rank_sent = if self.plays(node, Trick::Lane) { (rank + 1) % 4 } else { rank };
         self.replay(node, link);
+        if self.plays(node, Trick::Unkey) {
+            self.deny_key(node, rank, &transfer);
+        }
         if self.plays(node, Trick::Loop) {
             self.send_round(node, rank, &transfer);
         }
@@ -63,6 +68,29 @@ impl World<'_> {
         let index = to_usize(self.rng.range(0, self.nodes[node].hoard.len() as u64));
         let (rank, mut transfer) = self.nodes[node].hoard[index].clone();
         transfer.seq = self.false_seq(node, link, rank);
+        self.transmit(node, link, Frame::Transfer { rank, transfer });
+    }
+
+    /// A notice of an end that was not made, to a sender that this relay is home to.
+    fn deny_key(&mut self, node: NodeNo, rank: u8, transfer: &Transfer) {
+        let Ok(envelope) = self.verify(node, transfer.envelope.clone()) else { return };
+        let header = envelope.header();
+        let Some(sender) = self.federation.number(&header.sender) else { return };
+        let to_sender = |(link, peer): (&LinkKey, &NodeNo)| (*peer == sender).then_some(*link);
+        let Some(link) = self.nodes[node].links.iter().find_map(to_sender) else { return };
+        let Some(index) = transfer.branch.first() else { return };
+        let Some(recipient) = header.recipients.get(usize::from(*index)) else { return };
+        let facts = RefusalFacts {
+            id: envelope.id(),
+            recipient: recipient.id.clone(),
+            reason: RefusalReason::KeyUnavailable,
+            detail: String::new(),
+            retry_after_ms: 0,
+        };
+        let Some(notice) = self.notice(node, sender, rank, facts) else { return };
+        let (seq, accepted) = (self.false_seq(node, link, rank), self.clock(node));
+        let envelope = notice.encoded().clone();
+        let transfer = Transfer { seq, attempt: 1, branch: vec![0], path: Vec::new(), accepted, envelope };
         self.transmit(node, link, Frame::Transfer { rank, transfer });
     }
 

@@ -33,7 +33,7 @@ impl World<'_> {
         content: &Content,
     ) -> VerifiedEnvelope {
         let created = self.clock(node);
-        let key = |to: NodeNo| match self.keys.select(to, created) {
+        let key = |to: NodeNo| match self.keys.select(node, to, created) {
             Some((key, _)) => key,
             None => self.federation.prekey(to).public(),
         };
@@ -51,12 +51,12 @@ impl World<'_> {
     }
 
     /// `None`: no prekey of the agency's is meant for this time.
-    fn notice_expires(&self, to: NodeNo, now: Timestamp) -> Option<Timestamp> {
+    fn notice_expires(&self, node: NodeNo, to: NodeNo, now: Timestamp) -> Option<Timestamp> {
         let expires = now.after(STATEMENT_LIFE);
         if !self.plan.office {
             return Some(expires);
         }
-        let (_, expires_max) = self.keys.select(to, now)?;
+        let (_, expires_max) = self.keys.select(node, to, now)?;
         Some(expires.min(expires_max))
     }
 
@@ -100,7 +100,6 @@ impl World<'_> {
         if self.now_ms < self.plan.quiet_ms() && self.rng.percent(15) {
             return Ended::Later;
         }
-        let Some(expires) = self.notice_expires(sender, now) else { return Ended::Later };
         let facts = RefusalFacts {
             id: entry.id,
             recipient: position.queue.clone(),
@@ -108,12 +107,28 @@ impl World<'_> {
             detail: String::new(),
             retry_after_ms: 0,
         };
+        match self.notice(node, sender, position.rank, facts) {
+            Some(notice) => Ended::Notice(Box::new(notice)),
+            None => Ended::Later,
+        }
+    }
+
+    /// A relay's word to a sender. `None`: no prekey of the sender's is known that is meant for now.
+    pub(super) fn notice(
+        &mut self,
+        node: NodeNo,
+        to: NodeNo,
+        rank: u8,
+        facts: RefusalFacts,
+    ) -> Option<VerifiedEnvelope> {
+        let now = self.clock(node);
+        let expires = self.notice_expires(node, to, now)?;
         let signer = self.federation.signer(node);
         let (issuer, chain) = self.nodes[node].chain(signer);
         let receipt = chain.next_refusal(&issuer, facts, now).sign(signer).expect("keys in memory sign");
         let content = Content::Notice(plain_statement(&receipt));
-        let precedence = Precedence::from_rank(position.rank).unwrap_or_default();
-        Ended::Notice(Box::new(self.seal(node, &[sender], precedence, expires, &content)))
+        let precedence = Precedence::from_rank(rank).unwrap_or_default();
+        Some(self.seal(node, &[to], precedence, expires, &content))
     }
 
     /// The sender's own records of an end; none if it does not wait for this recipient.

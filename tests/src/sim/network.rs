@@ -2,10 +2,12 @@
 //! unless an end has given the link up; the two ends learn of that at different times.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
+use liaison_node::bundles::KnownBundle;
 use liaison_node::local::OwnEvent;
 use liaison_protocol::MessageId;
 use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, ReachEntry, Transfer};
@@ -56,6 +58,7 @@ pub(super) struct Link {
 pub(super) enum Frame {
     Acks { rank: u8, acks: Vec<(MessageId, Ack)>, receipt: Option<Bytes> },
     Answer(InquiryAnswer),
+    Bundle(Arc<KnownBundle>),
     Comparison(Comparison),
     Custody(Vec<CustodyProof>),
     Inquiry(Inquiry),
@@ -69,6 +72,7 @@ impl Frame {
         match self {
             Self::Acks { rank, .. } | Self::Transfer { rank, .. } => *rank,
             Self::Answer(_)
+            | Self::Bundle(_)
             | Self::Comparison(_)
             | Self::Custody(_)
             | Self::Inquiry(_)
@@ -162,6 +166,7 @@ impl World<'_> {
         let (peer, kind) = (self.nodes[there].id.clone(), self.nodes[there].kind);
         self.handle(here, Event::LinkUp { link, peer: peer.clone(), kind });
         self.send_kept_proofs(here, there);
+        self.offer_bundles(here, link);
         self.tell_office(here, OwnEvent::LinkUp { peer });
         if self.nodes[here].roster().version() > self.nodes[there].roster().version() {
             let roster = self.nodes[here].roster().signed().clone();
@@ -262,7 +267,8 @@ impl World<'_> {
         let busy = state.busy_until.entry((side, frame.stream())).or_default();
         let mut at = (now_ms.max(blocked) + delay_ms + held_ms).max(*busy);
         self.frame_faults.held += u64::from(blocked > now_ms || held_ms > 0);
-        if now_ms < broken_until {
+        // A bundle that is lost is not offered again on the same link, as QUIC loses none.
+        if now_ms < broken_until && !matches!(frame, Frame::Bundle(_)) {
             if self.rng.range(0, 1000) < lost {
                 self.frame_faults.lost += 1;
                 return;
@@ -299,6 +305,7 @@ impl World<'_> {
                     self.handle(node, Event::InquiryAnswered { link, answer });
                 }
             }
+            Frame::Bundle(bundle) => self.bundle_came(node, &bundle),
             Frame::Comparison(frame) => self.comparison(node, link, frame),
             Frame::Custody(proofs) => self.custody_came(node, proofs),
             Frame::Inquiry(inquiry) => {

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use liaison_core::op::Op;
 use liaison_core::roster_state::RosterState;
 use liaison_core::{Config, LinkKey, Node, NodeKind, Ticket};
+use liaison_node::bundles::KnownBundle;
 use liaison_protocol::frame::Transfer;
 use liaison_protocol::receipt::{Issuer, ReceiptChain};
 use liaison_protocol::sign::Signer;
@@ -63,6 +64,8 @@ pub(super) struct SimNode {
 /// What a local request was.
 #[derive(Clone, Debug)]
 pub(super) enum Request {
+    /// Another agency's prekeys are to be written down.
+    Bundle(Arc<KnownBundle>),
     Cancel(MessageId),
     /// The office's: it knows who waits.
     Office,

@@ -20,7 +20,7 @@ impl World<'_> {
     pub(super) fn perform(&mut self, node: NodeNo, action: Action, events: &mut VecDeque<Event>, now: Timestamp) {
         match action {
             Action::Acknowledge { link, rank, acks } => self.acknowledge(node, link, rank, acks),
-            Action::Answer { ticket, outcome } => self.answered(node, ticket, &outcome),
+            Action::Answer { ticket, outcome } => events.extend(self.answered(node, ticket, &outcome)),
             Action::Close { link, why } => self.close(node, link, why),
             Action::Commit { ops, custody } => self.commit(node, ops, &custody, now),
             Action::End { position, entry, reason, detail } => {

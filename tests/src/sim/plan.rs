@@ -107,6 +107,8 @@ pub enum FaultKind {
     DiskLost(Place),
     /// Commits find the disk full, in so many percent.
     Full(Place, u64),
+    /// A daemon that is whole loses its private prekeys: it is stopped, and started without its slot file.
+    KeysLost(Place),
     /// The next sync fails: the node stops, and is started again when the fault ends.
     SyncFails(Place),
     /// A link goes down and comes up, again and again.
@@ -191,6 +193,8 @@ pub enum Trick {
     Strip,
     /// Acknowledges what it then drops.
     Swallow,
+    /// Tells senders that the recipients of what it passes on have lost the keys for it.
+    Unkey,
 }
 
 impl Plan {
@@ -260,6 +264,7 @@ impl FaultKind {
             Self::Flap(..) => "flapping links",
             Self::Frames { .. } => "lossy networks",
             Self::Full(..) => "full disks",
+            Self::KeysLost(_) => "prekeys lost",
             Self::Low(_) => "low disks",
             Self::Offer(..) => "false rosters",
             Self::Restored(_) => "backups restored",

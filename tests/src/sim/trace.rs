@@ -73,6 +73,8 @@ pub enum Step {
         clock: Timestamp,
         good: bool,
     },
+    /// An envelope is the message `of` (by its first envelope's id), sealed anew for one recipient.
+    Resealed { node: NodeNo, id: MessageId, of: MessageId, index: u16 },
     /// A roster is followed from now on. `genuine`: the roots have published this very one.
     Roster { node: NodeNo, version: u32, genuine: bool },
     /// A transfer leaves.
@@ -106,6 +108,8 @@ pub enum MailKind {
     Receipts,
     /// A message, submitted again.
     Again,
+    /// A message, sealed anew.
+    Anew,
     /// A chunk of an attachment.
     Chunk,
 }
@@ -176,6 +180,8 @@ pub enum Fact {
     ReadReceipted { id: MessageId, index: u16, delivery: Digest },
     /// The sender has a delivery receipt; this one, where its daemon is whole.
     Receipted { id: MessageId, index: u16, receipt: Option<Digest> },
+    /// The sender is to seal a message anew for this recipient.
+    Resealing { id: MessageId, index: u16 },
     /// An entry is in a queue.
     Queued { place: QueuePlace, id: MessageId, index: u16, bytes: u32, expires: Timestamp },
     /// The sender knows that its message will not arrive, from whom, and why.

@@ -232,7 +232,8 @@ fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool 
     match end.told {
         Told::Later => false,
         Told::Notice(notice) => facts.iter().any(|fact| matches!(fact, Fact::Queued { id, .. } if *id == notice)),
-        Told::Sender => facts.iter().any(told),
+        // Or it is sealed anew, and goes on so.
+        Told::Sender => facts.iter().any(|fact| told(fact) || is_resealing(fact, message)),
         // A notice, receipts, or a sender that has left.
         Told::Nobody => model.submitted.get(&part.0).is_none_or(|submitted| {
             submitted.kind == MailKind::Receipts
@@ -240,6 +241,10 @@ fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool 
                 || !model.is_member(submitted.node, model.nodes[node].roster)
         }),
     }
+}
+
+fn is_resealing(fact: &Fact, message: Part) -> bool {
+    matches!(fact, Fact::Resealing { id, index } if (*id, *index) == message)
 }
 
 /// I7: a node that is down, by a power cut or because its disk failed, does nothing.

@@ -126,7 +126,9 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
         if !model.recipient(*part).is_some_and(answers) {
             continue;
         }
-        if *reason == RefusalReason::Expired.code() && time_enough && in_force {
+        // For a key that is lost, there is another one.
+        let given_up = [RefusalReason::Expired, RefusalReason::KeyUnavailable].map(|reason| reason.code());
+        if given_up.contains(reason) && time_enough && in_force {
             let known = if model.delivered_ms.contains_key(part) { "though it was delivered" } else { "and lost" };
             let (id, index) = part;
             found.add("I1", *at_ms, format!("{id:?}/{index} was given up {known}"));
@@ -146,11 +148,12 @@ fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
     late + clocks
 }
 
-/// Faults with which custody may be lost, or its sender be no member any more.
+/// Faults with which custody may be lost, or what was sealed not be opened, or its sender be no member any more.
 const fn may_lose(kind: &FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::DiskLost(_)
+            | FaultKind::KeysLost(_)
             | FaultKind::Restored(_)
             | FaultKind::Rot(_)
             | FaultKind::Trick(..)
@@ -200,6 +203,7 @@ fn touched(model: &Model<'_>) -> Option<BTreeSet<NodeNo>> {
             | FaultKind::DiskLost(place)
             | FaultKind::Drain(place)
             | FaultKind::Full(place, _)
+            | FaultKind::KeysLost(place)
             | FaultKind::Low(place)
             | FaultKind::Offer(place, _)
             | FaultKind::Restored(place)

@@ -4,6 +4,7 @@
 //! is applied, the others at the end. Their numbers are those of docs/reliability.md.
 
 mod admission;
+mod chains;
 mod custody;
 mod end;
 mod model;
@@ -73,8 +74,9 @@ pub fn check(report: &Report) -> Vec<Violation> {
     let (mut model, mut found) = (Model::new(report), Found::default());
     for (at_ms, step) in &report.trace.steps {
         model.now_ms = *at_ms;
-        AT_STEP.iter().for_each(|invariant| invariant(&model, *at_ms, step, &mut found));
-        model.apply(*at_ms, step);
+        let step = model.chains.as_first(step);
+        AT_STEP.iter().for_each(|invariant| invariant(&model, *at_ms, &step, &mut found));
+        model.apply(*at_ms, &step);
     }
     AT_END.iter().for_each(|invariant| invariant(&model, &mut found));
     found.0

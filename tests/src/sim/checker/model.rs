@@ -7,6 +7,7 @@ use liaison_core::LinkKey;
 use liaison_protocol::limits::CHUNK_BYTES;
 use liaison_protocol::{Hash, MessageId, Timestamp};
 
+use super::chains::Chains;
 use crate::sim::fixture::{ROSTER_LIFE, START};
 use crate::sim::plan::{Change, FaultKind, Plan};
 use crate::sim::trace::{AckFacts, Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
@@ -142,6 +143,8 @@ pub(super) struct Model<'a> {
     pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
     /// When what a node took anew from another had come to it.
     pub(super) taken_ms: BTreeMap<(NodeNo, NodeNo), Vec<u64>>,
+    /// Which messages were sealed anew.
+    pub(super) chains: Chains,
     /// States that a disk is set back to later.
     wanted: BTreeSet<(NodeNo, u64)>,
 }
@@ -171,6 +174,7 @@ impl<'a> Model<'a> {
             notices: BTreeSet::new(),
             reasons: Vec::new(),
             taken_ms: BTreeMap::new(),
+            chains: Chains::of(&report.trace),
             wanted: wanted.collect(),
         }
     }
@@ -362,9 +366,10 @@ impl<'a> Model<'a> {
         })
     }
 
-    /// What ends with an envelope's end: of a chunk, its message.
+    /// What ends with an envelope's end: of a chunk, its message; of one that was sealed anew, the first.
     pub(super) fn message_of(&self, (id, index): Part) -> Part {
-        (self.chunks.get(&id).map_or(id, |(message, ..)| *message), index)
+        let first = self.chains.first(id);
+        (self.chunks.get(&id).map_or(first, |(message, ..)| *message), index)
     }
 
     /// Which part of a message comes to this node.
@@ -433,7 +438,8 @@ impl<'a> Model<'a> {
                 self.nodes[node].acked.remove(&(id, index));
                 self.nodes[node].ended.remove(&(id, index));
             }
-            Fact::Listed { .. } => {}
+            // A thing to do, not a state.
+            Fact::Listed { .. } | Fact::Resealing { .. } => {}
             Fact::Settled { id } => drop(disk.unsettled.remove(&id)),
             Fact::Unsettled { id } => drop(disk.unsettled.insert(id)),
             Fact::HandedOver { id } => drop(disk.handed_over.insert(id)),

@@ -77,11 +77,12 @@ pub(super) fn truthful_reading(model: &Model<'_>, at_ms: u64, step: &Step, found
 fn is_so(model: &Model<'_>, (node, by): (NodeNo, NodeNo), part: Part, reason: u16) -> bool {
     let of_it = |chunk: &(&MessageId, &Chunk)| chunk.1.0 == part.0;
     let chunks = model.chunks.iter().filter(of_it).map(|(chunk, _)| (*chunk, part.1));
+    let anew = model.chains.later(part.0).map(|id| (id, part.1));
     let so = |part: Part| {
         let refused = model.nodes[node].refused.contains(&(part, reason)) && model.is_relay(by);
         model.notices.contains(&(by, part, reason)) || (refused && model.notices.contains(&(node, part, reason)))
     };
-    model.nodes[by].hostile || std::iter::once(part).chain(chunks).any(so)
+    model.nodes[by].hostile || std::iter::once(part).chain(chunks).chain(anew).any(so)
 }
 
 /// No peer is said to have lost something that has lost nothing ([CONS-2]).
@@ -115,6 +116,7 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     }
     may(model.plan.shape.strict, &[RefusalReason::NoAgreement]);
     may(model.has(|kind| matches!(kind, FaultKind::ClockJump(..))), &[RefusalReason::Clock]);
+    may(model.has(|kind| matches!(kind, FaultKind::KeysLost(_))), &[RefusalReason::KeyUnavailable]);
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
     may(
         model.has(leaves),

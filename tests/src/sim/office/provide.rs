@@ -1,25 +1,35 @@
-//! What daemons have done before a run begins: made their prekeys, and exchanged them.
+//! Prekeys: what daemons have made and exchanged before a run begins, and how new ones travel.
 
-use std::collections::BTreeMap;
-use std::task::Poll;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
-use liaison_client::daemon::top_up_prekeys;
+use bytes::Bytes;
 use liaison_core::op::{Op, Table};
+use liaison_core::{Event, LinkKey};
 use liaison_node::bundles::{self, KnownBundle};
-use liaison_node::local::Request;
+use liaison_node::local::{OwnEvent, Request};
 use liaison_node::store::Store;
 use liaison_protocol::Timestamp;
+use liaison_protocol::limits::CLOCK_AHEAD_MAX;
 use liaison_protocol::prekey::PrekeyPublic;
+use liaison_protocol::roster::Roster;
 
-use super::store::SimStore;
-use super::{Desk, Ended, Errand};
+use super::Desk;
+use super::store::{SimSlots, SimStore};
 use crate::sim::fixture::Federation;
-use crate::sim::node::SimNode;
+use crate::sim::network::Frame;
+use crate::sim::node::{Request as Waits, SimNode};
 use crate::sim::trace::NodeNo;
+use crate::sim::world::World;
 
-/// The prekeys of every agency whose daemon has an office.
+/// Every agency's prekeys, as far as each node knows them. What daemons know is on their disks; relays, which are told
+/// by any peer, do not forget it with theirs.
 #[derive(Default)]
-pub(in crate::sim) struct Keys(BTreeMap<NodeNo, KnownBundle>);
+pub(in crate::sim) struct Keys {
+    known: Vec<BTreeMap<NodeNo, Arc<KnownBundle>>>,
+    /// Bundles that hold under a roster: whether one does depends on nothing else, but for the time.
+    good: HashSet<(u32, Bytes)>,
+}
 
 impl Keys {
     /// Every daemon has its own prekeys, and knows the others'.
@@ -28,42 +38,136 @@ impl Keys {
         let mut known = BTreeMap::new();
         for node in daemons.iter().copied() {
             make(&nodes[node], node, federation, seed);
-            let store = SimStore { disk: nodes[node].stored.clone(), low: std::sync::Arc::default() };
-            let bundle = bundles::get(&store as &dyn Store, &federation.agency(node)).expect("it reads");
-            known.insert(node, bundle.expect("it was just made"));
+            let bundle = stored(&nodes[node], node, federation).expect("it was just made");
+            known.insert(node, Arc::new(bundle));
         }
-        let put = |(node, bundle): (&NodeNo, &KnownBundle)| bundles::put(&federation.agency(*node), &bundle.frame);
+        let put = |(node, bundle): (&NodeNo, &Arc<KnownBundle>)| bundles::put(&federation.agency(*node), &bundle.frame);
         let all: Vec<Op> = known.iter().map(put).collect();
         daemons.iter().for_each(|node| nodes[*node].disk_mut().apply(all.clone()));
-        Self(known)
+        Self { known: vec![known; nodes.len()], good: HashSet::new() }
     }
 
-    /// What is sealed to at `created`, and the latest expiry under it.
-    pub(in crate::sim) fn select(&self, node: NodeNo, created: Timestamp) -> Option<(PrekeyPublic, Timestamp)> {
-        self.0.get(&node)?.select(created)
+    /// What `node` seals to at `created`, and the latest expiry under it.
+    pub(in crate::sim) fn select(
+        &self,
+        node: NodeNo,
+        to: NodeNo,
+        created: Timestamp,
+    ) -> Option<(PrekeyPublic, Timestamp)> {
+        self.known.get(node)?.get(&to)?.select(created)
     }
+
+    /// What `node` knows better than `peer`.
+    fn news(&self, node: NodeNo, peer: NodeNo) -> Vec<Arc<KnownBundle>> {
+        let (Some(known), Some(there)) = (self.known.get(node), self.known.get(peer)) else { return Vec::new() };
+        let newer = |(of, bundle): &(&NodeNo, &Arc<KnownBundle>)| {
+            there.get(of).is_none_or(|there| position(there) < position(bundle))
+        };
+        known.iter().filter(newer).map(|(_, bundle)| Arc::clone(bundle)).collect()
+    }
+
+    fn learn(&mut self, node: NodeNo, of: NodeNo, bundle: &Arc<KnownBundle>) {
+        self.known[node].insert(of, Arc::clone(bundle));
+    }
+
+    /// Whether `node` takes it, by the product's rules.
+    fn admits(&mut self, (node, of): (NodeNo, NodeNo), bundle: &KnownBundle, roster: &Roster, now: Timestamp) -> bool {
+        let known = self.known[node].get(&of);
+        if known.is_some_and(|known| position(known) >= position(bundle)) {
+            return false;
+        }
+        let key = (roster.version().0, bundle.frame.bundle.clone());
+        if self.good.contains(&key) {
+            return bundle.bundle.issued <= now.after(CLOCK_AHEAD_MAX);
+        }
+        let good = bundles::admit(&bundle.frame, known.map(|known| &**known), roster, now).is_ok();
+        if good {
+            self.good.insert(key);
+        }
+        good
+    }
+}
+
+const fn position(known: &KnownBundle) -> (u32, u64) {
+    (known.bundle.epoch, known.bundle.seq)
+}
+
+fn stored(node: &SimNode, number: NodeNo, federation: &Federation) -> Option<KnownBundle> {
+    let store = SimStore { disk: Arc::clone(&node.stored), low: Arc::default() };
+    bundles::get(&store as &dyn Store, &federation.agency(number)).expect("it reads")
 }
 
 /// The office makes its keys, over a disk that does all at once.
 fn make(node: &SimNode, number: NodeNo, federation: &Federation, seed: u64) {
     let mut desk = Desk::open(node, number, federation, seed ^ number as u64, 0);
-    let office = desk.office.clone();
-    desk.errands.start(Errand::Task { name: "keeper" }, async move {
-        top_up_prekeys(&office).await.expect("nothing is in the way");
-        Ended::Task
-    });
     loop {
-        let (errand, polled) = desk.errands.turn().expect("its keys are made before all else waits");
+        assert!(desk.errands.turn().is_some(), "its keys are made before all else waits");
         while let Ok(request) = desk.requests.try_recv() {
-            if let Request::Commit { ops, reply } = request {
-                let of_keys = |op: &Op| matches!(op, Op::Put { table: Table::Meta | Table::Bundles, .. });
-                assert!(ops.iter().all(of_keys), "nothing else is to be done yet");
-                node.disk_mut().apply(ops);
-                drop(reply.send(Ok(())));
+            match request {
+                Request::Commit { ops, reply } => {
+                    let of_keys = |op: &Op| matches!(op, Op::Put { table: Table::Meta | Table::Bundles, .. });
+                    assert!(ops.iter().all(of_keys), "nothing else is to be done yet");
+                    node.disk_mut().apply(ops);
+                    drop(reply.send(Ok(())));
+                }
+                Request::PublishBundle => return,
+                _ => {}
             }
         }
-        if let (Errand::Task { name: "keeper" }, Poll::Ready(_)) = (errand, polled) {
+    }
+}
+
+impl World<'_> {
+    /// What the peer does not know yet goes over this link: when it has come up, and when something new is known.
+    pub(in crate::sim) fn offer_bundles(&mut self, node: NodeNo, link: LinkKey) {
+        let Some(peer) = self.nodes[node].links.get(&link).copied() else { return };
+        for bundle in self.keys.news(node, peer) {
+            self.transmit(node, link, Frame::Bundle(bundle));
+        }
+    }
+
+    fn offer_to_all(&mut self, node: NodeNo) {
+        let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.offer_bundles(node, link));
+    }
+
+    /// A daemon has made new prekeys, and they are on its disk.
+    pub(super) fn publish_bundle(&mut self, node: NodeNo) {
+        if let Some(bundle) = stored(&self.nodes[node], node, &self.federation) {
+            self.keys.learn(node, node, &Arc::new(bundle));
+            self.offer_to_all(node);
+        }
+    }
+
+    pub(in crate::sim) fn bundle_came(&mut self, node: NodeNo, bundle: &Arc<KnownBundle>) {
+        let (Some(of), now) = (self.number_of(bundle), self.clock(node)) else { return };
+        let roster = Arc::clone(self.nodes[node].roster());
+        if !self.keys.admits((node, of), bundle, &roster, now) {
             return;
         }
+        if self.federation.is_relay(node) {
+            self.keys.learn(node, of, bundle);
+            return self.offer_to_all(node);
+        }
+        let ops = vec![bundles::put(&bundle.bundle.agency, &bundle.frame)];
+        let ticket = self.nodes[node].ticket(Waits::Bundle(Arc::clone(bundle)));
+        self.handle(node, Event::Records { ticket, ops });
+    }
+
+    /// It is on this daemon's disk.
+    pub(in crate::sim) fn bundle_written(&mut self, node: NodeNo, bundle: &Arc<KnownBundle>) -> Option<Event> {
+        let of = self.number_of(bundle)?;
+        self.keys.learn(node, of, bundle);
+        self.offer_to_all(node);
+        self.progress(node, OwnEvent::Bundle { agency: bundle.bundle.agency.clone() })
+    }
+
+    fn number_of(&self, bundle: &KnownBundle) -> Option<NodeNo> {
+        self.federation.number(&(&bundle.bundle.agency).into())
+    }
+
+    /// Its slot file is gone, as after a restore: no backup has one.
+    pub(in crate::sim) fn lose_keys(&mut self, node: NodeNo) {
+        self.nodes[node].agency.slots = SimSlots::default();
     }
 }

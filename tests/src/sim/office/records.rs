@@ -82,16 +82,44 @@ enum EnvelopePart {
     Chunk { attachment: u32, index: u32, only: Option<u16> },
 }
 
+/// Why something is sent again.
+#[derive(Serialize, Deserialize)]
+enum Because {
+    Silence,
+    Unknown { by: NodeId },
+}
+
+/// What is to be done about a message that was sent.
+#[derive(Serialize, Deserialize)]
+enum Work {
+    Announce(EventRecord),
+    Keyed { first: MessageId, index: u16 },
+    Remind { id: MessageId },
+    Reseal { first: MessageId, index: u16 },
+    Resubmit { envelope: MessageId, index: u16, because: Because },
+    Settle { first: MessageId },
+}
+
 /// The message whose chunk this envelope is, and which attachment's and chunk's.
 pub(super) fn chunk_of(envelope: MessageId, ops: &[Op]) -> Option<(MessageId, u32, u32)> {
+    match part_of(envelope, ops)? {
+        EnvelopeRef { first, part: EnvelopePart::Chunk { attachment, index, .. } } => Some((first, attachment, index)),
+        EnvelopeRef { part: EnvelopePart::Message, .. } => None,
+    }
+}
+
+/// The message that this envelope is, if it was sealed anew.
+pub(super) fn anew(envelope: MessageId, ops: &[Op]) -> Option<MessageId> {
+    match part_of(envelope, ops)? {
+        EnvelopeRef { first, part: EnvelopePart::Message } => (first != envelope).then_some(first),
+        EnvelopeRef { part: EnvelopePart::Chunk { .. }, .. } => None,
+    }
+}
+
+fn part_of(envelope: MessageId, ops: &[Op]) -> Option<EnvelopeRef> {
     let place = [&b"e"[..], &envelope.0.0].concat();
     ops.iter().find_map(|op| match op {
-        Op::Put { table: Table::Outbox, key, value } if *key == place => match read(value) {
-            EnvelopeRef { first, part: EnvelopePart::Chunk { attachment, index, .. } } => {
-                Some((first, attachment, index))
-            }
-            EnvelopeRef { part: EnvelopePart::Message, .. } => None,
-        },
+        Op::Put { table: Table::Outbox, key, value } if *key == place => Some(read(value)),
         _ => None,
     })
 }
@@ -134,6 +162,11 @@ impl World<'_> {
         match (table, key.split_first()) {
             (Table::Events, _) => self.event_facts(&read(value), facts),
             (Table::Inbox, Some((b'h', key))) => facts.extend(id(key).map(|id| Fact::Listed { id })),
+            (Table::Outbox, Some((b'w', _))) => {
+                if let Work::Reseal { first: id, index } = read(value) {
+                    facts.push(Fact::Resealing { id, index });
+                }
+            }
             (Table::Outbox, Some((b'r', key))) => {
                 let Some((id, index, kind)) = part(key) else { return };
                 let by_itself = |reason: RefusalReason| Fact::Told { id, index, by: node, reason: reason.code() };

@@ -110,8 +110,7 @@ impl World<'_> {
                 let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
                 links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry(inquiry)));
             }
-            // Prekeys are exchanged before a run begins.
-            Request::PublishBundle => {}
+            Request::PublishBundle => self.publish_bundle(node),
             Request::Retry { id, reply } => {
                 let waiting = id.map_or(0, |id| self.nodes[node].disk().entries_of(&id).len() as u64);
                 self.handle(node, Event::Retry);
@@ -174,6 +173,7 @@ impl World<'_> {
         ops: &[Op],
     ) {
         let (id, header) = (envelope.id(), envelope.header());
+        let anew = super::records::anew(id, ops);
         let number = |index: usize| {
             let to = (&header.recipients[index].id).into();
             self.federation.number(&to).expect("a name of the plan")
@@ -182,24 +182,27 @@ impl World<'_> {
             Errand::Submit { .. } => (MailKind::Message, (0..header.recipients.len()).map(number).collect()),
             Errand::Task { name: "receipts" } => (MailKind::Receipts, vec![number(0)]),
             Errand::Task { name: "feeder" } => (MailKind::Chunk, (0..header.recipients.len()).map(number).collect()),
+            _ if anew.is_some() => (MailKind::Anew, (0..header.recipients.len()).map(number).collect()),
             _ => {
-                assert!(attempt > 1, "no prekey is lost, so nothing is sealed anew");
+                assert!(attempt > 1, "what is sent for the first time has an id of its own");
                 let wraps = envelope.envelope().wraps.iter();
                 (MailKind::Again, wraps.map(|wrap| number(usize::from(wrap.index))).collect())
             }
         };
         let rank = if kind == MailKind::Chunk { RANK_BULK } else { header.precedence.rank() };
         let expires = header.expires;
-        let text = match errand {
-            Errand::Submit { mail } => self.text_of(mail),
-            _ => String::new(),
+        let mail = match errand {
+            Errand::Submit { mail } => Some(mail),
+            _ => anew.and_then(|first| self.sent.get(&first).copied()),
         };
-        if let Errand::Submit { mail } = errand {
-            self.sent.insert(id, mail);
-        }
+        let text = mail.map_or_else(String::new, |mail| self.text_of(mail));
+        self.sent.extend(mail.map(|mail| (id, mail)));
         self.note(Step::Submitted { node, id, recipients, rank, kind, text, expires });
         if let Errand::Submit { mail } = errand {
             self.note_attached(node, id, mail);
+        }
+        if let (Some(of), Some(wrap)) = (anew, envelope.envelope().wraps.first()) {
+            self.note(Step::Resealed { node, id, of, index: wrap.index });
         }
         if let Some((of, attachment, index)) = super::records::chunk_of(id, ops) {
             self.note(Step::Chunk { node, id, of, attachment, index });

@@ -1,4 +1,4 @@
-//! Keeping prekeys: enough of them ahead, none longer than need be.
+//! Erasing private prekeys that are spent: none is kept longer than need be.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use liaison_core::op::{Op, Table};
 use liaison_node::operator::OperatorHandle;
 use liaison_node::status::NodeStatus;
-use liaison_protocol::{NodeId, Timestamp, limits};
+use liaison_protocol::{NodeId, Timestamp};
 
 use super::bear;
-use crate::api::model::{Problem, ProblemCode};
+use super::prekeys::problem;
 use crate::office::{Office, witness_place};
 use crate::prekeys::PrekeyError;
 use crate::problem::Answer;
@@ -24,38 +24,12 @@ const QUIET: Duration = Duration::from_secs(60);
 const LINKED_LONG: Duration = Duration::from_secs(86_400);
 
 pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec<NodeId>) -> Answer<()> {
-    let mut roster = office.roster.clone();
     loop {
-        if let Err(problem) = turn(&office, &operator, &home).await {
-            bear(&office, problem).await?;
-            continue;
-        }
-        tokio::select! {
-            () = office.clock.idle(TICK) => {}
-            // A longer lifetime needs a new bundle.
-            changed = roster.changed() => if changed.is_err() {
-                return Ok(());
-            },
+        match tidy(&office, &operator, &home).await {
+            Ok(()) => office.clock.idle(TICK).await,
+            Err(problem) => bear(&office, problem).await?,
         }
     }
-}
-
-async fn turn(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) -> Answer<()> {
-    top_up(office).await?;
-    tidy(office, operator, home).await
-}
-
-/// Makes and publishes what the calendar wants and this agency does not hold.
-pub(super) async fn top_up(office: &Arc<Office>) -> Answer<()> {
-    let for_worker = Arc::clone(office);
-    let top_up = office.costly(move || for_worker.plan_keys()).await?.map_err(problem)?;
-    if let Some(mut top_up) = top_up {
-        office.node.commit(std::mem::take(&mut top_up.ops)).await?;
-        office.keyring.confirm(top_up);
-        office.node.publish_bundle().await?;
-        tracing::info!("prekeys published");
-    }
-    Ok(())
 }
 
 /// Writes down which relays are drained, and erases what is spent.
@@ -74,11 +48,6 @@ async fn tidy(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) 
 }
 
 impl Office {
-    fn plan_keys(&self) -> Result<Option<crate::prekeys::TopUp>, PrekeyError> {
-        let lifetime = self.roster().agency(&self.me).map_or(limits::LIFETIME_DEFAULT, |agency| agency.max_ttl);
-        self.keyring.plan(lifetime, &*self.signer, self.now())
-    }
-
     fn is_drained(&self, status: &NodeStatus, relay: &NodeId, now: Timestamp) -> bool {
         let link = status.links.iter().find(|link| link.peer == *relay && link.up);
         let Some(since) = link.and_then(|link| link.since_ms) else { return false };
@@ -102,11 +71,4 @@ impl Office {
 
 fn drain_place(relay: &NodeId) -> Place {
     Place::new(Table::Meta, b'd', &[relay.as_str().as_bytes()])
-}
-
-fn problem(error: PrekeyError) -> Problem {
-    match error {
-        PrekeyError::Read(error) => error.into(),
-        other => Problem::new(ProblemCode::StoreFault, other.to_string()),
-    }
 }
