@@ -1,5 +1,5 @@
 //! A daemon whose store fails in each of its calls in turn: the real office, tasks and run loop, from the start to the
-//! last receipt.
+//! last receipt. What it sends is sealed to a key that the other one has lost, and so sealed anew.
 //!
 //! ```text
 //!  application ── submit, cancel, ack, read ──► daemon ── letters, chunks, receipts ──► a sound daemon
@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
-use liaison_node::local::{LocalAgency, Received};
+use liaison_node::bundles;
+use liaison_node::local::{LocalAgency, OwnEvent, Received};
 use liaison_node::store::Store;
 use liaison_node::store::testing::{Failure, FaultyStore};
 use liaison_protocol::MessageId;
 use liaison_protocol::envelope::verify_bytes;
+use liaison_protocol::refusal::RefusalReason;
 use tokio::task::JoinSet;
 
 use crate::api::model::{
@@ -89,6 +91,7 @@ impl Told {
             office.cancel(self.regretted.unwrap()).await?;
             self.cancelled = true;
         }
+        seal_anew(me, other, self.submitted.unwrap()).await?;
         carry(other, me).await?;
         if !self.acked {
             office.ack(arrival).await?;
@@ -138,6 +141,7 @@ impl Told {
         assert_eq!(me.subjects(), ["arrival"]);
         let expected = [
             (EventKind::Stored, self.submitted.unwrap()),
+            (EventKind::Resealed, self.submitted.unwrap()),
             (EventKind::Delivered, self.submitted.unwrap()),
             (EventKind::Cancelled, self.regretted.unwrap()),
             (EventKind::Received, arrival),
@@ -153,8 +157,29 @@ impl Told {
         };
         // An event's number is shown a moment after its commit.
         until(|| told().iter().all(|count| *count > 0)).await;
-        assert_eq!(told(), [1; 4]);
+        assert_eq!(told(), [1; 5]);
     }
+}
+
+/// The message is refused for its key, and waits for a newer one, which comes.
+async fn seal_anew(me: &Desk, other: &Desk, id: MessageId) -> Answer<()> {
+    let office = &me.office;
+    for _ in 0..2000 {
+        carry(me, other).await?;
+        if office.message(id, Direction::Out)?.recipients[0].detail.contains("waits for a prekey") {
+            office.node.commit(vec![bundles::put(&other.me(), &other.bundle())]).await?;
+            let event = OwnEvent::Bundle { agency: other.me() };
+            office.node.commit(office.progress(event, office.now())).await?;
+        } else if bundles::get(&**office.node.store(), &other.me())?.is_some_and(|known| known.frame == other.bundle())
+        {
+            return Ok(());
+        }
+        if me.is_ending() {
+            return Err(Problem::new(ProblemCode::Stopping, "it ends"));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it is not sealed anew");
 }
 
 /// One key, one message, whatever was answered how often.
@@ -170,6 +195,7 @@ async fn carry(from: &Desk, to: &Desk) -> Answer<()> {
             let Some(bytes) = store.envelope(&entry.id)? else { continue };
             let roster = from.office.roster();
             let envelope = verify_bytes(bytes, &roster.federation(), &*roster).unwrap();
+            let mut ended = Vec::new();
             match to.office.receive(&envelope, entry.index, to.office.now()) {
                 Received::Deliver { ops, .. } => match to.office.node.commit(ops).await {
                     Ok(()) => to.office.committed(entry.id),
@@ -178,11 +204,18 @@ async fn carry(from: &Desk, to: &Desk) -> Answer<()> {
                         return Err(error.into());
                     }
                 },
+                Received::Refuse { reason: reason @ RefusalReason::KeyUnavailable, detail, .. } => {
+                    to.office.dropped(entry.id);
+                    let (id, index, by) = (entry.id, entry.index, (&to.me()).into());
+                    let refused = OwnEvent::Refused { id, index, by, reason, detail };
+                    ended = from.office.progress(refused, from.office.now());
+                }
                 Received::Fault(fault) => return Err(Problem::new(ProblemCode::StoreFault, fault)),
                 answer => panic!("{answer:?}"),
             }
             let position = liaison_core::op::Position { queue: to.me(), rank, seq };
-            from.office.node.commit(vec![Op::Dequeue { position, id: entry.id, expires: entry.expires }]).await?;
+            ended.push(Op::Dequeue { position, id: entry.id, expires: entry.expires });
+            from.office.node.commit(ended).await?;
         }
     }
     Ok(())
@@ -197,6 +230,7 @@ async fn trial(how: How, nth: u64) -> Option<&'static str> {
     me.learn_keys_of(&other).await;
     other.learn_keys_of(&me).await;
     me.stop().await;
+    let other = other.restart_without_keys(&federation).await;
     let arrival = other.submit(submission_to(ME)).await.id.unwrap().0;
 
     let mut told = Told::default();
