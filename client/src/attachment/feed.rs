@@ -13,7 +13,7 @@ use liaison_protocol::{MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::office::Office;
-use crate::outbox::{EnvelopePart, EnvelopeRef, SentHead, chunk_envelope_place, envelope_place};
+use crate::outbox::{EnvelopePart, EnvelopeRef, SentHead, envelope_place, later_envelope_place};
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
 /// Chunks of one message that wait in the outbox's queue for one recipient: 8 MiB.
@@ -120,7 +120,7 @@ impl Office {
         let Turn { chunk: Next { attachment, index }, only, mut ops } = turn;
         let part = EnvelopePart::Chunk { attachment, index, only };
         ops.push(Shelf::put_clear(envelope_place(envelope.id()), &EnvelopeRef { first: feed.first, part }));
-        ops.push(Shelf::put_clear(chunk_envelope_place(feed.first, envelope.id()), &()));
+        ops.push(Shelf::put_clear(later_envelope_place(feed.first, envelope.id()), &()));
         Ok(Step::Send(Box::new(envelope), ops))
     }
 

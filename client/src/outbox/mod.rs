@@ -112,8 +112,9 @@ pub(crate) fn unkeyed_place(agency: &AgencyId, id: MessageId) -> Place {
     Place::new(Table::Outbox, b'n', &[agency.as_str().as_bytes(), &[0], &id.0.0])
 }
 
-/// A chunk's envelope, so that what is known of it goes with its message.
-pub(crate) fn chunk_envelope_place(first: MessageId, envelope: MessageId) -> Place {
+/// An envelope of a message but its first, a chunk's or one that was sealed anew, so that what is known of it goes with
+/// the message.
+pub(crate) fn later_envelope_place(first: MessageId, envelope: MessageId) -> Place {
     Place::new(Table::Outbox, b'z', &[&first.0.0, &envelope.0.0])
 }
 

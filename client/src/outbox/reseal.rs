@@ -10,8 +10,8 @@ use liaison_protocol::{AgencyId, MessageId, PrekeyId, Timestamp, limits};
 use super::fact::Fact;
 use super::sealing::{Sealing, SealingError};
 use super::{
-    EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, open_place, resealed_place, sealing_place,
-    unkeyed_place,
+    EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, later_envelope_place, open_place, resealed_place,
+    sealing_place, unkeyed_place,
 };
 use crate::attachment::feed::Next;
 use crate::events::{EventRecord, What};
@@ -68,6 +68,7 @@ impl Office {
         let ops = vec![
             self.shelf.put(resealed_place(id), &self.keep(&outgoing)),
             Shelf::put_clear(envelope_place(id), &EnvelopeRef { first, part: EnvelopePart::Message }),
+            Shelf::put_clear(later_envelope_place(first, id), &()),
             Fact::Resealed { envelope: id, at: now, times: times.unwrap_or(0).saturating_add(1) }.put(first, index),
             unkeyed_place(agency, first).delete(),
             Work::Announce(event).put(&self.shelf, now),

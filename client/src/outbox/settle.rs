@@ -8,7 +8,6 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
 
-use super::fact::Fact;
 use super::{Place, Refusal, kept_place, open_place, unkeyed_place};
 use crate::api::model::RecipientState;
 use crate::kept::Kept;
@@ -84,21 +83,15 @@ impl Office {
             crate::inbox::thread_place(head.thread, head.number).delete(),
         ];
         let mut envelopes = vec![first];
-        for (_, fact) in &self.facts(first)?.by_recipient {
-            if let Fact::Resealed { envelope, .. } = fact {
-                envelopes.push(*envelope);
-            }
+        for record in self.shelf.scan(Table::Outbox, &Place::new(Table::Outbox, b'z', &[&first.0.0]).key) {
+            let (key, _) = record?;
+            envelopes.extend(key.last_chunk().map(|id| MessageId(Hash(*id))));
+            ops.push(Op::Delete { table: Table::Outbox, key });
         }
         for envelope in &envelopes {
             ops.push(super::resealed_place(*envelope).delete());
             ops.push(super::envelope_place(*envelope).delete());
             ops.extend(self.delete_all(b'y', *envelope)?);
-        }
-        for record in self.shelf.scan(Table::Outbox, &Place::new(Table::Outbox, b'z', &[&first.0.0]).key) {
-            let (key, _) = record?;
-            let chunk = key.last_chunk().map(|id| MessageId(Hash(*id)));
-            ops.extend(chunk.map(|chunk| super::envelope_place(chunk).delete()));
-            ops.push(Op::Delete { table: Table::Outbox, key });
         }
         // A step of the feed may have been under way when the message ended.
         ops.extend(self.forget_feed(first)?);

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use liaison_core::op::Table;
 use liaison_node::local::OwnEvent;
 use liaison_protocol::MessageId;
 use liaison_protocol::frame::CustodyState;
@@ -195,6 +196,27 @@ async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     a.commit(vec![crate::outbox::work::Work::Reseal { first: id, index: 0 }.put(&a.office.shelf, a.office.now())])
         .await;
     assert_eq!(b.inbox()[0].thread, id.into());
+}
+
+#[tokio::test]
+async fn what_was_sealed_anew_goes_with_its_message() {
+    let federation = Federation::new();
+    let (a, mut b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    for _ in 0..2 {
+        b = b.restart_without_keys(&federation).await;
+        b.learn_keys_of(&a).await;
+        let (refused, by) = (a.queued(&b.me())[0].1.id, "ap-1".parse().unwrap());
+        let reason = RefusalReason::KeyUnavailable;
+        assert_eq!(a.deliver(&b).await, [(refused, reason)]);
+        a.tell(OwnEvent::Refused { id: refused, index: 0, by, reason, detail: String::new() }).await;
+        a.learn_keys_of(&b).await;
+        until(|| a.queued(&b.me()).len() == 1).await;
+    }
+    a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
+    until(|| !a.office.is_open(id).unwrap() && a.office.work(1).unwrap().is_empty()).await;
+    a.commit(a.office.forget_sent(id).unwrap()).await;
+    assert_eq!(a.office.shelf.scan(Table::Outbox, b"").count(), 0);
 }
 
 #[tokio::test]
