@@ -336,6 +336,8 @@ mutants! {
     RecallInTwoCommits,
     /// messages that nobody answers for are neither asked after nor sent again
     SilenceIgnored,
+    /// takes it for word of a message that somebody was handed it who does not answer
+    HearsayIsWord,
     /// a message is let go of when its first recipient has it
     SettledEarly,
     /// a prekey that is spent is not erased

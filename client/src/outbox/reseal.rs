@@ -14,6 +14,7 @@ use super::{
     sealing_place, unkeyed_place,
 };
 use crate::attachment::feed::Next;
+use crate::daemon::is_word;
 use crate::events::{EventRecord, What};
 use crate::kept::Kept;
 use crate::office::Office;
@@ -140,11 +141,12 @@ impl Office {
         let event = recipient.iter().fold(event, |event, agency| event.with_agency(agency));
         let mut ops = vec![
             Shelf::put_clear(attempt_place(envelope, index), &(attempt, now)),
-            Fact::Resubmitted { envelope, attempt, because, at: now }.put(first, index),
+            Fact::Resubmitted { envelope, attempt, because: because.clone(), at: now }.put(first, index),
             Work::Announce(event).put(&self.shelf, now),
         ];
-        if let Some(head) = self.sent_head(first)? {
-            // Whoever lost the message has lost its chunks as well.
+        let handed_on = facts.told(index, first).is_some_and(|(_, state, _)| !is_word(state));
+        if let Some(head) = self.sent_head(first)?.filter(|_| !handed_on || because != Because::Silence) {
+            // Whoever lost the message has lost its chunks as well. Whoever only does not answer has them.
             ops.extend(self.feed_again(first, &head)?);
         }
         Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))

@@ -440,6 +440,25 @@ fn answer(id: MessageId, by: &str, via: &str, state: CustodyState) -> OwnEvent {
 }
 
 #[tokio::test]
+// [CUST-12]
+async fn who_was_handed_a_message_and_does_not_answer_is_silent() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let id = a.send(&[&b], "one").await;
+    a.lose(&b).await;
+    let work = |state| {
+        a.clock.advance(Duration::from_secs(13 * 3600));
+        async {
+            a.tell(answer(id, "ap-1", "ap-1", state)).await;
+            a.office.attend(id, Ask::Silent, a.office.now()).unwrap().0.len()
+        }
+    };
+    assert_eq!(work(CustodyState::Held).await, 0);
+    assert_eq!(work(CustodyState::Held).await, 0);
+    assert_eq!(work(CustodyState::Released { to: "eu-1".parse().unwrap() }).await, 1, "it is sent again");
+}
+
+#[tokio::test]
 async fn a_day_of_silence_sends_a_message_again() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;

@@ -30,6 +30,7 @@ const fn plan(mutant: Mutant) -> Option<&'static str> {
         Mutant::NoticeLostToAClock => Some("a notice before clocks that were set back"),
         Mutant::ChunksSentOnce => Some("chunks lost far behind their message"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
+        Mutant::HearsayIsWord => Some("a notice for a key that is lost"),
         Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
         _ => None,
     }

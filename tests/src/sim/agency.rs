@@ -246,8 +246,11 @@ impl World<'_> {
     pub(super) fn told_where(&mut self, node: NodeNo, via: NodeNo, answer: &InquiryAnswer) {
         let part = (answer.id, answer.index);
         if answer.state != CustodyState::Unknown {
-            let now = self.clock(node);
-            self.nodes[node].heard.insert(part, now);
+            // That somebody has it who does not answer says nothing.
+            if !matches!(answer.state, CustodyState::Released { .. }) {
+                let now = self.clock(node);
+                self.nodes[node].heard.insert(part, now);
+            }
             return;
         }
         if self.nodes[node].holders.get(&part) != Some(&via) {

@@ -28,6 +28,7 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("chunks lost behind their message", chunks_lost_behind_their_message(2, 1_052)),
         ("chunks lost far behind their message", chunks_lost_behind_their_message(4, 1_062)),
         ("keys lost before the mail for them", keys_lost_before_the_mail_for_them()),
+        ("a notice for a key that is lost", a_notice_for_a_key_that_is_lost()),
     ]
 }
 
@@ -303,6 +304,28 @@ pub fn keys_lost_before_the_mail_for_them() -> Plan {
     plan.mail[0].attached = vec![300_000];
     let second = Mail { at_ms: 2_000, to: vec![1], attached: Vec::new(), ..plan.mail[0].clone() };
     plan.mail.push(second);
+    plan
+}
+
+/// A message is refused as its recipient has lost its keys, and the notice of that as its sender has. Seed 12001: nobody
+/// is told of such a notice, relays had no more to say of the message, and its sender waited until it expired.
+#[must_use]
+pub fn a_notice_for_a_key_that_is_lost() -> Plan {
+    let mut plan = plan(vec![
+        fault(3_121, 12_893, FaultKind::KeysLost(Place::Agency(0))),
+        fault(17_992, 28_160, FaultKind::KeysLost(Place::Agency(1))),
+    ]);
+    (plan.seed, plan.pace) = (12_001, Pace { delay_ms_max: 344, commit_ms_max: 44, text_bytes: 20 });
+    (plan.shape.regions, plan.shape.agencies, plan.office) = (2, 2, true);
+    let lifetime_s = 296_096;
+    plan.mail[0] = Mail {
+        at_ms: 3_353,
+        from: 1,
+        to: vec![0],
+        precedence: Precedence::Priority,
+        lifetime_s,
+        ..plan.mail[0].clone()
+    };
     plan
 }
 
