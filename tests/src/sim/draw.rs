@@ -12,6 +12,8 @@ const HOUR: u64 = 3_600 * SECOND;
 const DAY: u64 = 24 * HOUR;
 /// The longest lifetime that the simulated roster allows.
 const LIFETIME_S_MAX: u64 = 7 * 86_400;
+/// Nobody erases an office's prekeys in a run, and there is room for so many days' and those ahead.
+const OFFICE_MS_MAX: u64 = 120 * DAY;
 /// The real office costs more than the rest of a run.
 const OFFICE_PERCENT: u64 = 25;
 /// What is read, and what is attached, are drawn apart, so that what a seed meant before it still means.
@@ -54,7 +56,7 @@ impl Plan {
             beyond_the_roster(&mut mail, &mut faults, &mut rng);
         }
         let office = rng.percent(OFFICE_PERCENT);
-        // An office has prekeys for five weeks.
+        // See `with_office`.
         if !beyond && !office && shape.rate.is_none() && rng.percent(3) {
             over_months(horizon_ms, &mut mail, &mut faults, &mut rng);
         }
@@ -64,10 +66,11 @@ impl Plan {
         if office { plan.with_office() } else { plan }
     }
 
-    /// The same with whole daemons, and with what goes wrong only for these.
+    /// The same with whole daemons, and with what goes wrong only for these; a plan of many months as it is.
     #[must_use]
     pub fn with_office(mut self) -> Self {
-        if !std::mem::replace(&mut self.office, true) {
+        let short = self.settled_ms() <= OFFICE_MS_MAX;
+        if short && !std::mem::replace(&mut self.office, true) {
             let mut rng = SimRng::new(self.seed ^ KEYS_LOST);
             lose_keys(&mut self, &mut rng);
         }
