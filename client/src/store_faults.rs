@@ -23,6 +23,7 @@ use crate::api::model::{
     AttachmentRef, Direction, EventKind, ListQuery, MessageState, NewUpload, Problem, ProblemCode, Submission,
 };
 use crate::problem::Answer;
+use crate::records::places::look_at;
 use crate::testing::{Desk, Federation, submission, until};
 
 /// Trials at a time: they wait more than they work.
@@ -266,6 +267,7 @@ async fn trial(how: How, nth: u64) -> Option<&'static str> {
     told.go_on(&me, &other, arrival).await.unwrap_or_else(|problem| panic!("{place}, then {problem:?}"));
     until(|| me.office.work(1).unwrap().is_empty()).await;
     told.check_end(&me, &other, arrival).await;
+    drop((look_at(&me), look_at(&other)));
     me.stop().await;
     other.stop().await;
     failed

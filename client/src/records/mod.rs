@@ -76,4 +76,6 @@ impl Kind {
 }
 
 #[cfg(test)]
+pub(crate) mod places;
+#[cfg(test)]
 mod tests;
