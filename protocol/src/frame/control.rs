@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::tally::Comparison;
 use super::{FrameType, Payload, is_ascending};
 use crate::bounded::list;
-use crate::codec::{Fixed, Malformed};
+use crate::codec::{self, Fixed, Malformed};
 use crate::ids::{AgencyId, MessageId, NodeId};
 use crate::limits::{AGENCIES_MAX, HOPS_MAX, INQUIRY_HOPS_MAX, PREKEY_BYTES, PREKEYS_MAX, RECIPIENTS_MAX, RELAYS_MAX};
 
@@ -249,6 +249,22 @@ impl Payload for BundleRequest {
     fn check(&self) -> Result<(), Malformed> {
         at_most("bundle request", &self.agencies, AGENCIES_MAX)?;
         ascending("bundle request", self.agencies.iter())
+    }
+}
+
+impl Bundle {
+    /// As nodes keep it: at most `limit` bytes, called `what` in errors.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub fn decode(what: &'static str, bytes: &[u8], limit: usize) -> Result<Self, Malformed> {
+        codec::decode(what, bytes, limit)
+    }
+
+    /// The same, as bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
     }
 }
 

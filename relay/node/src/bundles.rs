@@ -100,7 +100,7 @@ fn key_named(key: &[u8; limits::PREKEY_BYTES], entry: &PrekeyEntry) -> Result<Pr
 /// Writes a bundle of `agency` that [`admit`] took, or that this agency has made.
 #[must_use]
 pub fn put(agency: &AgencyId, frame: &Bundle) -> Op {
-    Op::Put { table: Table::Bundles, key: agency.as_str().into(), value: codec::encode(frame).into() }
+    Op::Put { table: Table::Bundles, key: agency.as_str().into(), value: frame.encode().into() }
 }
 
 /// What is known of an agency's prekeys.
@@ -122,7 +122,7 @@ pub fn list(store: &dyn Store, after: Option<&AgencyId>, limit: usize) -> Result
 }
 
 fn decode(record: &[u8]) -> Result<KnownBundle, Malformed> {
-    let frame: Bundle = codec::decode(WHAT, record, RECORD_BYTES_MAX)?;
+    let frame = Bundle::decode(WHAT, record, RECORD_BYTES_MAX)?;
     let signed = SignedBundle::decode(&frame.bundle)?;
     let bundle = codec::decode(WHAT, &signed.bundle, limits::BUNDLE_BYTES_MAX)?;
     Ok(KnownBundle { bundle, frame })
