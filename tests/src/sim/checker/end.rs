@@ -140,8 +140,8 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
 fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
     let soon = model.plan.quiet_ms().max(submitted.at_ms) + DRAIN_MS;
     let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
-    // A notice may be refused for its clock: then a day of silence, and the hourly look that finds it.
-    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 26 * HOUR_MS } else { 0 };
+    // What a daemon with another clock asks, or is told, may have to wait for its next hourly look.
+    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 3 * HOUR_MS } else { 0 };
     // A whole daemon waits for new prekeys until the expiry, and an hour more for receipts.
     let unkeyed = model.plan.office && submitted.at_ms > KEYS_END_MS;
     let late = if unkeyed || model.has(may_lose) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
