@@ -105,6 +105,9 @@ pub struct Office {
     /// Marking a message read, and making its delivery receipt: each looks at what the other commits. Whoever marks
     /// holds it shared, whoever makes receipts alone.
     pub(crate) reading: tokio::sync::RwLock<()>,
+    /// Sending chunks, and saying which are to be sent again: whoever looks at what is to be fed holds it until what
+    /// follows is committed.
+    pub(crate) feeding: tokio::sync::Mutex<()>,
     /// Messages received here that were asked after.
     pub(crate) reminders: Mutex<Reminders>,
     /// Receipts that came of late.
@@ -167,6 +170,7 @@ impl Office {
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
             reading: tokio::sync::RwLock::default(),
+            feeding: tokio::sync::Mutex::default(),
             reminders: Mutex::default(),
             fresh: Mutex::default(),
             workers: Arc::new(Semaphore::new(cores)),

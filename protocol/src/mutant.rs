@@ -306,6 +306,8 @@ mutants! {
     NumbersStartAnew,
     /// an envelope that comes again is a second message
     CopyIsSecondMessage,
+    /// says that a chunk is to be sent again while the feed is ending, which then forgets it
+    FeedTakesNoTurns,
     /// owes the receipt of a second envelope of a message whose attachments are not here yet
     CopyReceiptedInPart,
     /// lets go of a message that is read while envelopes of it may still come

@@ -223,6 +223,27 @@ async fn calling_a_message_back_calls_its_chunks_back() {
 
 // [CONS-2] [CUST-12]
 #[tokio::test]
+async fn a_chunk_that_is_lost_while_the_feed_is_ending_waits_for_that_and_is_sent_again() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &file(7), 7).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 2).await;
+    let chunk = a.queued(&b.me())[1].1.id;
+    a.lose(&b).await;
+
+    let ending = a.office.feeding.lock().await;
+    let (by, via, state) = ("ap-1".parse().unwrap(), "ap-1".parse().unwrap(), CustodyState::Unknown);
+    a.tell(OwnEvent::Answer { id: chunk, index: 0, by, via, state }).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(a.office.work(9).unwrap().len(), 1, "nothing has been done about it");
+    a.commit(vec![super::feed::feed_place(id).delete()]).await;
+    drop(ending);
+    until(|| a.queued(&b.me()).len() == 1).await;
+}
+
+#[tokio::test]
 async fn a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;

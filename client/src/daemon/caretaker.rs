@@ -95,9 +95,11 @@ async fn look_through(office: &Arc<Office>, ask: Ask, now: Timestamp) -> Answer<
         after = page.last().copied();
         for first in page {
             let for_worker = Arc::clone(office);
+            let alone = office.feeding.lock().await;
             let (ops, inquiries) = crate::blocking(move || for_worker.attend(first, ask, now)).await??;
             let changed = !ops.is_empty();
             office.node.commit(ops).await?;
+            drop(alone);
             if changed {
                 office.wake.feed.notify_one();
             }

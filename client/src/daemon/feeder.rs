@@ -29,13 +29,17 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
         let feed = Arc::new(feed);
         for _ in 0..TOGETHER {
             let (for_worker, feed) = (Arc::clone(office), Arc::clone(&feed));
+            let alone = office.feeding.lock().await;
             match office.costly(move || for_worker.feed(&feed)).await?? {
                 Step::Done(ops) => {
                     office.node.commit(ops).await?;
                     break;
                 }
                 Step::Send(envelope, ops) => office.node.submit(*envelope, 1, ops).await?,
-                Step::Wait => office.clock.sleep(WAIT).await,
+                Step::Wait => {
+                    drop(alone);
+                    office.clock.sleep(WAIT).await;
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
 use liaison_protocol::MessageId;
+use liaison_protocol::mutant::{Mutant, planted};
 
 use super::bear;
 use crate::office::Office;
@@ -72,6 +73,8 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
                 }
                 Work::Resubmit { envelope, index, because } => {
                     let for_worker = Arc::clone(office);
+                    let alone = !planted(Mutant::FeedTakesNoTurns);
+                    let _alone = if alone { Some(office.feeding.lock().await) } else { None };
                     let made = crate::blocking(move || for_worker.resubmit(envelope, index, because)).await??;
                     submit(office, made, key).await?;
                 }

@@ -88,6 +88,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         }
         Mutant::OpenNumbersShown => "readers_see_no_number_past_an_open_one",
         Mutant::CopyIsSecondMessage => "a_copy_is_no_second_message",
+        Mutant::FeedTakesNoTurns => "a_chunk_that_is_lost_while_the_feed_is_ending_waits_for_that_and_is_sent_again",
         Mutant::CopyReceiptedInPart => "a_message_sealed_anew_is_receipted_when_its_attachments_are_here",
         Mutant::ForgottenWhileAlive => "what_is_read_stays_until_nothing_of_it_can_come",
         Mutant::AnyoneSupersedes => "nobody_supersedes_the_message_of_another_sender",
