@@ -86,7 +86,8 @@ pub(super) fn nothing_left(_: &Model<'_>, at_ms: u64, step: &Step, found: &mut F
 /// for again only where it is the delivery's.
 pub(super) fn read(model: &Model<'_>, found: &mut Found) {
     let gone = |kind: &FaultKind| may_lose(kind) || matches!(kind, FaultKind::ClockJump(..));
-    if model.has(gone) {
+    // The quotas of plans are smaller than a letter of many receipts, as no relay's may be.
+    if model.has(gone) || model.plan.shape.quota_bytes.is_some() {
         return;
     }
     for (part, read_ms) in &model.read_ms {
@@ -140,8 +141,9 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
 fn bound(model: &Model<'_>, submitted: &Submitted) -> u64 {
     let soon = model.plan.quiet_ms().max(submitted.at_ms) + DRAIN_MS;
     let expires_ms = submitted.expires.as_millis().saturating_sub(START.as_millis());
-    // What a daemon with another clock asks, or is told, may have to wait for its next hourly look.
-    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 3 * HOUR_MS } else { 0 };
+    // A clock that is set back stops a node for as long as it was ahead, up to eleven hours (the product's goes on at half
+    // its speed); then comes the hourly look.
+    let clocks = if model.has(|kind| matches!(kind, FaultKind::ClockJump(..))) { 13 * HOUR_MS } else { 0 };
     // A whole daemon waits for new prekeys until the expiry, and an hour more for receipts.
     let unkeyed = model.plan.office && submitted.at_ms > KEYS_END_MS;
     let late = if unkeyed || model.has(may_lose) { soon.max(expires_ms + 4 * HOUR_MS) } else { soon };
