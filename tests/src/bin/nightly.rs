@@ -93,7 +93,7 @@ const STEPS: [Step; 15] = [
     },
     Step {
         name: "simulator",
-        percent: 40,
+        percent: 43,
         per_minute: 0,
         line: "cargo run -q --release -p liaison-tests --bin sim -- --minutes {minutes} --from {seed}",
         tells: &["seed", "simulated time", "real time", "faults", "held up", "deliveries"],
@@ -107,7 +107,7 @@ const STEPS: [Step; 15] = [
     },
     Step {
         name: "power cuts",
-        percent: 8,
+        percent: 5,
         per_minute: 10,
         line: "LIAISON_POWER_CUTS={number} LIAISON_POWER_SEED={seed} cargo test -q -p liaison-tests --test disk cuts -- --nocapture",
         tells: &["power cuts", "test result"],
