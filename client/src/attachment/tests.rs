@@ -221,7 +221,6 @@ async fn calling_a_message_back_calls_its_chunks_back() {
     until(|| a.office.part(id, Direction::Out, 1).is_err()).await;
 }
 
-// [CONS-2] [CUST-12]
 #[tokio::test]
 async fn a_chunk_that_is_lost_while_the_feed_is_ending_waits_for_that_and_is_sent_again() {
     let federation = Federation::new();
@@ -243,6 +242,7 @@ async fn a_chunk_that_is_lost_while_the_feed_is_ending_waits_for_that_and_is_sen
     until(|| a.queued(&b.me()).len() == 1).await;
 }
 
+// [CONS-2] [CUST-12]
 #[tokio::test]
 async fn a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost() {
     let federation = Federation::new();

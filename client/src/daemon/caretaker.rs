@@ -11,6 +11,7 @@ use liaison_protocol::{MessageId, Timestamp};
 use super::bear;
 use crate::api::model::RecipientState;
 use crate::office::Office;
+use crate::outbox::fact::is_word;
 use crate::outbox::work::{Because, Work};
 use crate::problem::Answer;
 use crate::shelf::ReadError;
@@ -205,10 +206,4 @@ impl Office {
         }
         Ok((ops, inquiries))
     }
-}
-
-/// Whether an answer says where a message is. That it was handed to somebody who does not answer says no more than
-/// silence: that one may have ended it in a notice, which was sealed to a key that is lost.
-pub(crate) fn is_word(state: &CustodyState) -> bool {
-    !matches!(state, CustodyState::Released { .. }) || planted(Mutant::HearsayIsWord)
 }

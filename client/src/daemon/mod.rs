@@ -32,7 +32,6 @@ use crate::receipts::make_receipts;
 use crate::receipts::maker::{GATHER, Shelved};
 #[cfg(test)]
 pub(crate) use caretaker::Ask;
-pub(crate) use caretaker::is_word;
 
 /// What full disks and the like cost before the next try.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -155,6 +155,12 @@ impl Facts {
     }
 }
 
+/// Whether an answer says where a message is. That it was handed to somebody who does not answer says no more than
+/// silence: that one may have ended it in a notice, which was sealed to a key that is lost.
+pub(crate) fn is_word(state: &CustodyState) -> bool {
+    !matches!(state, CustodyState::Released { .. }) || planted(Mutant::HearsayIsWord)
+}
+
 impl Office {
     pub(crate) fn facts(&self, first: MessageId) -> Result<Facts, ReadError> {
         let mut facts = Facts::default();

@@ -15,7 +15,7 @@
 //!                 c id sent? chunk index   a chunk that was lost on its way to one recipient
 //!                 t id                     when the last chunk was sent
 //!                 y envelope index         how often it was sent, and when last
-//!                 z id envelope            a chunk's envelope, to be forgotten with its message
+//!                 z id envelope            a later envelope of it, a chunk's or sealed anew, to be forgotten with it
 //! ```
 //! Facts are written once, each under its own key, by whoever learns them; what state a recipient is in follows from
 //! the facts. So two receipts that come at once cannot overwrite each other; of several for one fact the better is kept

@@ -7,14 +7,13 @@ use liaison_protocol::envelope::{Header, VerifiedEnvelope};
 use liaison_protocol::inner::{Content, Supersedes};
 use liaison_protocol::{AgencyId, MessageId, PrekeyId, Timestamp, limits};
 
-use super::fact::Fact;
+use super::fact::{Fact, is_word};
 use super::sealing::{Sealing, SealingError};
 use super::{
     EnvelopePart, EnvelopeRef, Place, envelope_place, head_place, later_envelope_place, open_place, resealed_place,
     sealing_place, unkeyed_place,
 };
 use crate::attachment::feed::Next;
-use crate::daemon::is_word;
 use crate::events::{EventRecord, What};
 use crate::kept::Kept;
 use crate::office::Office;
