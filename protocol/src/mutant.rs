@@ -168,6 +168,8 @@ mutants! {
     BackoffIgnoresThePeer,
     /// one queue that waits holds up the others on its lane
     HoldStopsTheLane,
+    /// what one peer refuses for now is kept from every peer
+    HoldStopsEveryPeer,
     /// a peer that acknowledges nothing is kept
     SilentPeerKept,
     /// envelopes go back to where they came from

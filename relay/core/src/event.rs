@@ -173,6 +173,8 @@ pub enum Event {
         envelope: VerifiedEnvelope,
         /// 1, and one more for each time that it is submitted again.
         attempt: u8,
+        /// Home relays that have had it: the others come first now.
+        tried: Vec<NodeId>,
         /// What is stored of this envelope already, for other recipients: its wraps are kept. Looked up in the same turn
         /// as this event is handled, as in [`Received`].
         stored: Option<Box<VerifiedEnvelope>>,

@@ -12,6 +12,7 @@ pub mod admit;
 mod batch;
 pub mod conserve;
 pub mod event;
+mod holds;
 pub mod inquiry;
 mod lane;
 pub mod ledger;
@@ -23,6 +24,8 @@ pub mod quota;
 pub mod retry;
 pub mod roster_state;
 pub mod route;
+#[cfg(test)]
+mod testing;
 
 pub use action::Action;
 pub use event::{Event, LinkKey, NodeKind, Ticket};

@@ -32,7 +32,8 @@ pub struct Entry {
     pub sender: NodeId,
     /// Who handed it to us; ourselves, for what was submitted here.
     pub from: NodeId,
-    /// Relays it has passed, in order, without us.
+    /// Relays it has passed, in order, without us. Of an agency's own entry at its daemon: home relays that have had the
+    /// message, so that it goes by another one now.
     pub path: Vec<NodeId>,
     /// When custody was accepted here.
     pub accepted: Timestamp,

@@ -13,7 +13,6 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{MessageId, Timestamp};
 
 use crate::op::Entry;
-use crate::retry::Backoff;
 
 /// Entries of one queue and rank in memory: some lanes' worth.
 pub(crate) const WINDOW: usize = 256;
@@ -34,6 +33,8 @@ enum State {
     InFlight,
     /// No link leads on that it has not been to. Waits for the routes to change.
     Parked,
+    /// Every peer that it may go to has refused it for now.
+    Stalled,
     Waiting,
 }
 
@@ -53,7 +54,6 @@ pub(crate) struct Window {
     oldest: Timestamp,
     hold_until: Timestamp,
     last_error: Option<String>,
-    pub(crate) backoff: Backoff,
 }
 
 impl Default for Window {
@@ -70,7 +70,6 @@ impl Default for Window {
             oldest: Timestamp::MAX,
             hold_until: Timestamp::ZERO,
             last_error: None,
-            backoff: Backoff::default(),
         }
     }
 }
@@ -106,13 +105,12 @@ impl Window {
         (self.hold_until > now).then_some(self.hold_until)
     }
 
-    pub(crate) fn hold(&mut self, until: Timestamp, why: String) {
-        self.hold_until = self.hold_until.max(until);
-        self.last_error = Some(why);
+    pub(crate) const fn hold(&mut self, until: Timestamp) {
+        self.hold_until = until;
     }
 
-    pub(crate) const fn end_hold(&mut self) {
-        self.hold_until = Timestamp::ZERO;
+    pub(crate) fn note_error(&mut self, why: String) {
+        self.last_error = Some(why);
     }
 
     /// An entry has become durable. True if it is in the window, and waits there.
@@ -193,6 +191,10 @@ impl Window {
         self.set(seq, State::Parked);
     }
 
+    pub(crate) fn stall(&mut self, seq: u64) {
+        self.set(seq, State::Stalled);
+    }
+
     /// It waits again: its link is gone, or the next holder could not take it.
     pub(crate) fn put_back(&mut self, seq: u64) {
         self.set(seq, State::Waiting);
@@ -206,7 +208,7 @@ impl Window {
                 true
             }
             Some(State::Ending | State::InFlight) => false,
-            Some(State::Parked | State::Waiting) => {
+            Some(State::Parked | State::Stalled | State::Waiting) => {
                 self.set(seq, State::Ending);
                 true
             }
@@ -231,14 +233,15 @@ impl Window {
         }
     }
 
-    /// Parked entries wait again: routes have changed.
-    pub(crate) fn unpark(&mut self) -> Vec<u64> {
-        let parked: Vec<u64> =
-            self.loaded.iter().filter(|(_, slot)| slot.state == State::Parked).map(|(seq, _)| *seq).collect();
-        for seq in &parked {
+    /// What is set aside waits again: routes have changed, or a hold is over. Gives the envelopes that now wait.
+    pub(crate) fn look_anew(&mut self) -> Vec<(MessageId, u64)> {
+        self.hold_until = Timestamp::ZERO;
+        let aside = self.loaded.iter().filter(|(_, slot)| matches!(slot.state, State::Parked | State::Stalled));
+        let aside: Vec<(MessageId, u64)> = aside.map(|(seq, slot)| (slot.entry.id, *seq)).collect();
+        for (_, seq) in &aside {
             self.set(*seq, State::Waiting);
         }
-        parked
+        aside
     }
 
     /// It has left this node's custody, or is about to in the commit that is being gathered.

@@ -224,6 +224,8 @@ pub enum Request {
         envelope: Box<VerifiedEnvelope>,
         /// 1 for the first submission of an envelope; one more each time it is submitted again, after it was lost.
         attempt: u8,
+        /// Home relays that have had it: the others come first now.
+        tried: Vec<NodeId>,
         /// Committed with it.
         ops: Vec<Op>,
         /// Answered once durable.
@@ -263,7 +265,21 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError`].
     pub async fn submit(&self, envelope: VerifiedEnvelope, attempt: u8, ops: Vec<Op>) -> Result<(), RequestError> {
-        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), attempt, ops, reply }).await
+        self.submit_again(envelope, attempt, Vec::new(), ops).await
+    }
+
+    /// As [`NodeHandle::submit`], by another home relay than those that have `tried` it, if one is linked.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn submit_again(
+        &self,
+        envelope: VerifiedEnvelope,
+        attempt: u8,
+        tried: Vec<NodeId>,
+        ops: Vec<Op>,
+    ) -> Result<(), RequestError> {
+        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), attempt, tried, ops, reply }).await
     }
 
     /// Asks along its path where an envelope is. The answer, if any, comes as [`OwnEvent::Answer`].

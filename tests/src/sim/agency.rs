@@ -53,7 +53,7 @@ impl World<'_> {
         let (rank, kind) = (planned.precedence.rank(), MailKind::Message);
         self.note(Step::Submitted { node, id, recipients: to, rank, kind, text, expires });
         let ticket = self.nodes[node].ticket(Request::Submit(id));
-        self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
+        self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, tried: Vec::new(), stored: None, ops });
         if let Some(ms) = planned.cancel_after_ms {
             self.after(ms, What::Cancel { mail });
         }
@@ -131,7 +131,7 @@ impl World<'_> {
             self.note(Step::Submitted { node, id, recipients: vec![sender], rank, kind, text, expires });
             let ops = ids.into_iter().map(records::paid).collect();
             let ticket = self.nodes[node].ticket(Request::Records);
-            self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, stored: None, ops });
+            self.handle(node, Event::Submitted { ticket, envelope, attempt: 1, tried: Vec::new(), stored: None, ops });
         }
     }
 
@@ -232,7 +232,7 @@ impl World<'_> {
         let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
         let ticket = self.nodes[node].ticket(Request::Submit(id));
         let envelope = envelope.prune(&[index]);
-        self.handle(node, Event::Submitted { ticket, envelope, attempt, stored, ops });
+        self.handle(node, Event::Submitted { ticket, envelope, attempt, tried: Vec::new(), stored, ops });
     }
 
     fn commit_records(&mut self, node: NodeNo, ops: Vec<Op>) {

@@ -106,7 +106,7 @@ impl Node {
             }
             Ended::Notice(_) if planted(Mutant::RemovalWithoutNotice) => {}
             Ended::Notice(notice) => {
-                self.enqueue_own(&notice, 1, None, now, actions);
+                self.enqueue_own(&notice, (1, Vec::new()), None, now, actions);
                 actions.push(Action::Measure(Measure::Notice(precedence)));
             }
             Ended::Records(records) => ops.extend(records),
@@ -125,6 +125,7 @@ impl Node {
     }
 
     fn remove_ended(&mut self, position: &Position, entry: &Entry) {
+        self.holds.gone(position);
         if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
             window.remove(position.seq, entry.bytes);
         }

@@ -1,13 +1,9 @@
 //! Passing custody on: which entry goes by which link, and what its acknowledgement means.
 
-use std::time::Duration;
-
-use liaison_protocol::frame::{Ack, ReachEntry, Refused};
+use liaison_protocol::frame::{Ack, ReachEntry};
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
-use super::end::EndingEntry;
 use super::{LaneKey, Node, QueueKey};
 use crate::action::{Action, CloseReason, Measure, Passed, Send};
 use crate::admit;
@@ -16,11 +12,23 @@ use crate::event::{LinkKey, NodeKind};
 use crate::lane::Flight;
 use crate::op::{DedupeKey, Entry, Held, Op, Position, RANKS, Remembered};
 use crate::queue::WINDOW;
-use crate::retry::Backoff;
+
+/// By which link an entry goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hop {
+    /// By this one, now.
+    By(LinkKey),
+    /// Every peer that leads on has refused it for now. The first of those refusals ends then.
+    Later(Timestamp),
+    /// No peer leads on that it has not been to: it waits for another route, as a loop or one hop too many would only
+    /// bring it back with a refusal.
+    Nowhere,
+}
 
 impl Node {
     pub(super) fn handle_link_up(&mut self, link: LinkKey, peer: NodeId, kind: NodeKind, actions: &mut Vec<Action>) {
         self.routes.handle_up(link, peer.clone(), kind);
+        self.holds.handle_up(&peer);
         self.peers.insert(link, (peer, kind));
         self.advertise(actions);
         self.reroute(actions);
@@ -53,7 +61,7 @@ impl Node {
         }
     }
 
-    fn put_back_entry(&mut self, id: liaison_protocol::MessageId, position: Position) {
+    pub(super) fn put_back_entry(&mut self, id: liaison_protocol::MessageId, position: Position) {
         if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
             if planted(Mutant::PutBackForgotten) {
                 return;
@@ -83,18 +91,22 @@ impl Node {
     /// Routes have changed: every queue looks anew for a lane.
     pub(super) fn reroute(&mut self, actions: &mut Vec<Action>) {
         self.ready.clear();
+        self.stalled.clear();
         let keys: Vec<QueueKey> = self.windows.keys().cloned().collect();
         for key in keys {
-            if let Some(window) = self.windows.get_mut(&key) {
-                let parked = window.unpark();
-                let ids: Vec<_> = parked.iter().filter_map(|seq| window.entry(*seq).map(|e| (e.id, *seq))).collect();
-                for (id, seq) in ids {
-                    let position = Position { queue: key.0.clone(), rank: key.1, seq };
-                    self.waiting.entry(id).or_default().insert(position);
-                }
-            }
-            self.wake(&key, actions);
+            self.look_anew(&key, actions);
         }
+    }
+
+    /// What a queue has set aside waits for a lane again.
+    pub(super) fn look_anew(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
+        if let Some(window) = self.windows.get_mut(key) {
+            for (id, seq) in window.look_anew() {
+                let position = Position { queue: key.0.clone(), rank: key.1, seq };
+                self.waiting.entry(id).or_default().insert(position);
+            }
+        }
+        self.wake(key, actions);
     }
 
     /// A queue may have something to send: puts it on its lane's list, and loads more of it.
@@ -103,7 +115,12 @@ impl Node {
         if window.entries() == 0 {
             return;
         }
-        let Some(link) = self.routes.candidates(&key.0, &self.roster).first().copied() else { return };
+        let candidates = self.routes.candidates(&key.0, &self.roster);
+        let is_open = |link: &&LinkKey| {
+            let peer = self.peers.get(*link);
+            peer.is_some_and(|(peer, _)| self.holds.whole_until(peer, self.now).is_none())
+        };
+        let Some(link) = candidates.iter().find(is_open).or_else(|| candidates.first()).copied() else { return };
         if let Some(after) = window.wants_load() {
             actions.push(Action::Load { queue: key.0.clone(), rank: key.1, after, limit: WINDOW / 2 });
         }
@@ -166,7 +183,7 @@ impl Node {
         let mut moved = false;
         for lane in lanes {
             let held = |((_, rank), until): (&QueueKey, &Timestamp)| *rank == lane.1 && *until > now;
-            let stopped = planted(Mutant::HoldStopsTheLane) && self.holds.iter().any(held);
+            let stopped = planted(Mutant::HoldStopsTheLane) && self.stalled.iter().any(held);
             if stopped || self.gives_way(lane, now) {
                 continue;
             }
@@ -213,15 +230,18 @@ impl Node {
         }
         let Some((seq, entry)) = window.next() else { return false };
         let entry = entry.clone();
-        match self.next_hop(queue, &entry) {
-            None => self.park(&key, seq, entry.id),
-            Some(link) if link != lane.0 => {
+        let position = Position { queue: queue.clone(), rank: lane.1, seq };
+        match self.next_hop(&position, &entry) {
+            Hop::Nowhere => self.park(&position, entry.id),
+            Hop::Later(until) => self.stall(&position, entry.id, until),
+            Hop::By(link) if link != lane.0 => {
                 self.make_ready((link, lane.1), queue.clone());
                 return true;
             }
-            Some(_) => self.send(lane, &entry, now, actions),
+            Hop::By(_) => self.send(lane, &entry, now, actions),
         }
-        if self.windows.get(&key).is_some_and(super::Window::has_waiting) {
+        let goes_on = |window: &super::Window| window.has_waiting() && window.held_until(now).is_none();
+        if self.windows.get(&key).is_some_and(goes_on) {
             self.make_ready(lane, queue.clone());
         }
         self.load_more(&key, actions);
@@ -234,11 +254,11 @@ impl Node {
         }
     }
 
-    fn park(&mut self, key: &QueueKey, seq: u64, id: liaison_protocol::MessageId) {
-        if let Some(window) = self.windows.get_mut(key) {
-            window.park(seq);
+    fn park(&mut self, position: &Position, id: liaison_protocol::MessageId) {
+        if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
+            window.park(position.seq);
         }
-        self.no_longer_waiting(id, &Position { queue: key.0.clone(), rank: key.1, seq });
+        self.no_longer_waiting(id, position);
     }
 
     pub(super) fn no_longer_waiting(&mut self, id: liaison_protocol::MessageId, position: &Position) {
@@ -250,29 +270,59 @@ impl Node {
         }
     }
 
-    /// The best link that this envelope may go by. `None`: it waits for another route, as a loop or one hop too many
-    /// would only bring it back with a refusal.
-    fn next_hop(&self, queue: &AgencyId, entry: &Entry) -> Option<LinkKey> {
+    /// The best link that this envelope may go by now.
+    pub(super) fn next_hop(&self, position: &Position, entry: &Entry) -> Hop {
         let mut path = entry.path.clone();
         path.push(self.config.me.clone());
-        let home = self.roster.agency(queue).map_or(&[][..], |agency| &agency.home);
+        let home = self.roster.agency(&position.queue).map_or(&[][..], |agency| &agency.home);
         let been =
             |peer: &NodeId| !planted(Mutant::RouteGoesBack) && (entry.path.contains(peer) || entry.from == *peer);
-        let may = |link: &LinkKey| match self.peers.get(link) {
-            Some((peer, NodeKind::Relay)) => {
+        let may = |(peer, kind): &(NodeId, NodeKind)| match kind {
+            NodeKind::Relay => {
                 self.config.kind == NodeKind::Daemon
                     || (admit::may_hop(&path, peer, home) || planted(Mutant::RouteGoesBack)) && !been(peer)
             }
-            Some((_, NodeKind::Daemon)) => true,
-            None => false,
+            NodeKind::Daemon => true,
         };
-        let mut candidates = self.routes.candidates(queue, &self.roster);
-        if self.config.kind == NodeKind::Daemon && !candidates.is_empty() {
-            // Sent again: by another home relay, if there is one.
-            let turn = usize::from(entry.attempt.saturating_sub(1)) % candidates.len();
-            candidates.rotate_left(turn);
+        let (mut later, mut home_refused): (Option<Timestamp>, bool) = (None, false);
+        for link in self.candidates(position, entry) {
+            let Some(peer) = self.peers.get(&link).filter(|peer| may(peer)) else { continue };
+            let is_home = self.config.kind == NodeKind::Relay && home.contains(&peer.0);
+            if home_refused && !is_home {
+                // Other relays are a way to the home relays, and no room for what these cannot take.
+                break;
+            }
+            home_refused |= is_home;
+            match self.holds.until(&peer.0, position, entry, self.now) {
+                None => return Hop::By(link),
+                Some(until) => later = Some(later.map_or(until, |later| later.min(until))),
+            }
         }
-        candidates.into_iter().find(may)
+        later.map_or(Hop::Nowhere, Hop::Later)
+    }
+
+    /// Links that lead on, the best first for this attempt.
+    fn candidates(&self, position: &Position, entry: &Entry) -> Vec<LinkKey> {
+        let mut candidates = self.routes.candidates(&position.queue, &self.roster);
+        if entry.attempt <= 1 || candidates.is_empty() {
+            return candidates;
+        }
+        // Sent again: by another home relay, if there is one, of the sender's and then of the recipient's.
+        let turn = usize::from(entry.attempt - 1);
+        let name = |link: &LinkKey| self.peers.get(link).map(|(peer, _)| peer);
+        if self.config.kind == NodeKind::Daemon {
+            let count = candidates.len();
+            candidates.rotate_left(turn % count);
+            candidates.sort_by_key(|link| name(link).is_some_and(|peer| entry.path.contains(peer)));
+        } else if let Some(agency) = self.roster.agency(&position.queue) {
+            let is_home = |link: &&LinkKey| name(link).is_some_and(|peer| agency.home.contains(peer));
+            let homes = candidates.iter().take_while(is_home).count();
+            if let Some(homes) = candidates.get_mut(..homes).filter(|homes| !homes.is_empty()) {
+                let count = homes.len();
+                homes.rotate_left(turn % count);
+            }
+        }
+        candidates
     }
 
     /// One transfer for this entry and every other waiting one of the same envelope that goes the same way.
@@ -283,7 +333,7 @@ impl Node {
             let Some(window) = self.windows.get(&(position.queue.clone(), position.rank)) else { continue };
             let Some(other) = window.waiting_entry(position.seq) else { continue };
             let together = other.attempt == entry.attempt && other.path == entry.path && position.rank == lane.1;
-            let same_way = || self.next_hop(&position.queue, other) == Some(lane.0) || planted(Mutant::FanOutMixesWays);
+            let same_way = || self.next_hop(&position, other) == Hop::By(lane.0) || planted(Mutant::FanOutMixesWays);
             if together && window.held_until(now).is_none() && same_way() {
                 entries.push((other.index, position));
             }
@@ -302,7 +352,8 @@ impl Node {
         let branch = entries.iter().map(|(index, _)| *index).collect();
         let bytes = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
         let seq = self.lanes.entry(lane).or_default().send(entry.id, entries, bytes, now);
-        let (id, attempt, path, accepted) = (entry.id, entry.attempt, entry.path.clone(), entry.accepted);
+        let path = if self.config.kind == NodeKind::Daemon { Vec::new() } else { entry.path.clone() };
+        let (id, attempt, accepted) = (entry.id, entry.attempt, entry.accepted);
         actions.push(Action::Send(Send { link: lane.0, rank: lane.1, seq, id, attempt, branch, path, accepted }));
     }
 
@@ -334,9 +385,9 @@ impl Node {
             let merged =
                 window.is_some_and(|window| window.is_merged(position.seq)) && !planted(Mutant::MergedReleased);
             if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
-                self.handle_refused(&position, refused, now, actions);
+                self.handle_refused(&to.0, &position, refused, now, actions);
             } else if merged {
-                self.keep(flight.id, position, now);
+                self.keep(flight.id, position, now, actions);
             } else if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
                 if let Some(from) = self.release(&position, &to, now, actions) {
                     passed.extend(ack.taken.contains(&index).then_some((from, index)));
@@ -359,21 +410,6 @@ impl Node {
         }
     }
 
-    /// It was acknowledged, and another relay was told meanwhile that it is held here: it still has to be. It is sent
-    /// again after a moment, of another length at each of those who crossed; never a long one, so that a peer that repeats
-    /// itself holds up nobody's queue.
-    // [CUST-13]
-    fn keep(&mut self, id: liaison_protocol::MessageId, position: Position, now: Timestamp) {
-        let key = (position.queue.clone(), position.rank);
-        if let Some(window) = self.windows.get_mut(&key) {
-            let until = Backoff::default().refused(now, Duration::ZERO, &mut self.jitter);
-            let until = self.holds.get(&key).map_or(until, |before| until.max(*before));
-            window.hold(until, "another relay has handed it over as well".into());
-            self.holds.insert(key, until);
-        }
-        self.put_back_entry(id, position);
-    }
-
     /// The next holder has it, durably. Gives from whom it had come ([CUST-2]).
     fn release(
         &mut self,
@@ -386,7 +422,8 @@ impl Node {
         let window = self.windows.get_mut(&key)?;
         let entry = window.entry(position.seq)?.clone();
         window.remove(position.seq, entry.bytes);
-        window.backoff.reset();
+        self.holds.taken(&to.0, position, &entry.sender);
+        self.holds.gone(position);
         self.releasing.insert(position.clone(), DedupeKey { id: entry.id, index: entry.index });
         self.open.release(dequeue(position, &entry));
         if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {
@@ -401,65 +438,9 @@ impl Node {
     }
 
     /// What planted bugs do: it is gone, and nobody has it.
-    fn lose(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) {
+    pub(super) fn lose(&mut self, position: &Position, now: Timestamp, actions: &mut Vec<Action>) {
         let nobody = (self.config.me.clone(), NodeKind::Daemon);
         self.release(position, &nobody, now, actions);
-    }
-
-    // [REF-1]
-    fn handle_refused(&mut self, position: &Position, refused: &Refused, now: Timestamp, actions: &mut Vec<Action>) {
-        let reason = RefusalReason::try_from(refused.reason).unwrap_or(RefusalReason::Malformed);
-        let key = (position.queue.clone(), position.rank);
-        let Some(window) = self.windows.get_mut(&key) else { return };
-        let Some(entry) = window.entry(position.seq).cloned() else { return };
-        if refused.retry_after_ms > 0 && planted(Mutant::DeleteOnRefusalForNow) {
-            self.lose(position, now, actions);
-            return;
-        }
-        if refused.retry_after_ms > 0 {
-            let asked = Duration::from_millis(u64::from(refused.retry_after_ms).min(3_600_000));
-            // All that was in flight comes back refused: that is one failure, and a shorter wait does not end a longer one.
-            let held = self.holds.get(&key).copied().filter(|until| *until > now);
-            let until = match held {
-                Some(until) => until.max(now.after(asked)),
-                None => window.backoff.refused(now, asked, &mut self.jitter),
-            };
-            let until = if planted(Mutant::HoldIgnored) { now } else { until };
-            window.hold(until, format!("{reason}: {}", refused.detail));
-            self.holds.insert(key, until);
-            self.put_back_entry(entry.id, position.clone());
-            return;
-        }
-        if planted(Mutant::RefusalForGoodIsSilent) {
-            self.lose(position, now, actions);
-            return;
-        }
-        window.end_in_flight(position.seq);
-        self.end(position.clone(), EndingEntry { entry, reason, detail: refused.detail.clone() }, actions);
-    }
-
-    pub(super) fn end_holds(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let over = self.holds.iter().filter(|(_, until)| **until <= now && !planted(Mutant::HoldNeverEnds));
-        let keys: Vec<QueueKey> = over.map(|(key, _)| key.clone()).collect();
-        for key in keys {
-            self.end_hold(&key, actions);
-        }
-    }
-
-    fn end_hold(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
-        self.holds.remove(key);
-        if let Some(window) = self.windows.get_mut(key) {
-            window.end_hold();
-        }
-        self.wake(key, actions);
-    }
-
-    pub(super) fn handle_retry(&mut self, actions: &mut Vec<Action>) {
-        let keys: Vec<QueueKey> = self.holds.keys().cloned().collect();
-        for key in keys {
-            self.end_hold(&key, actions);
-        }
-        self.reroute(actions);
     }
 
     /// A peer that keeps its link alive and acknowledges nothing holds up everything behind it.

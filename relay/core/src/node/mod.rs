@@ -18,9 +18,14 @@ mod commit;
 mod conserve;
 mod end;
 mod forward;
+mod hold;
 mod inquire;
 mod receive;
+#[cfg(test)]
+mod tests;
 mod view;
+#[cfg(test)]
+pub(crate) use tests::entry_of;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -34,6 +39,7 @@ use crate::action::Action;
 use crate::batch::Batch;
 use crate::conserve::Conserve;
 use crate::event::{Disk, Drain, Event, LinkKey, NodeKind};
+use crate::holds::Holds;
 use crate::inquiry::Inquiries;
 use crate::lane::Lane;
 use crate::ledger::Ledger;
@@ -124,8 +130,12 @@ pub struct Node {
     ending: BTreeMap<Position, end::EndingEntry>,
     /// When to try again to make what ends them.
     end_retries: BTreeSet<(Timestamp, Position)>,
-    /// Queues that wait for a time.
-    holds: BTreeMap<QueueKey, Timestamp>,
+    /// Refusals for now, by the peer that refused.
+    holds: Holds,
+    /// Queues with something that every peer has refused for now, and when to look again.
+    stalled: BTreeMap<QueueKey, Timestamp>,
+    /// When the event that is being handled happened.
+    now: Timestamp,
     /// Entries released in a batch that is not yet durable.
     releasing: BTreeMap<Position, DedupeKey>,
     rates: BTreeMap<NodeId, Rate>,
@@ -168,7 +178,9 @@ impl Node {
             undurable: BTreeMap::new(),
             ending: BTreeMap::new(),
             end_retries: BTreeSet::new(),
-            holds: BTreeMap::new(),
+            holds: Holds::default(),
+            stalled: BTreeMap::new(),
+            now: Timestamp::ZERO,
             releasing: BTreeMap::new(),
             rates: BTreeMap::new(),
             inquiries: Inquiries::default(),
@@ -196,6 +208,7 @@ impl Node {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
+        self.now = now;
         for event in events {
             self.apply(event, now, actions);
         }
@@ -234,9 +247,9 @@ impl Node {
             Event::Records { ticket, ops } => self.handle_records(ticket, ops),
             Event::Retry => self.handle_retry(actions),
             Event::Roster(roster) => self.handle_roster(roster, actions),
-            Event::Submitted { ticket, envelope, attempt, stored, ops } => {
+            Event::Submitted { ticket, envelope, attempt, tried, stored, ops } => {
                 ops.into_iter().for_each(|op| self.open.accept(op));
-                self.enqueue_own(&envelope, attempt, stored.as_deref(), now, actions);
+                self.enqueue_own(&envelope, (attempt, tried), stored.as_deref(), now, actions);
                 self.open.answers.push((ticket, Vec::new()));
             }
             Event::Timer => self.handle_timer(now, actions),
@@ -253,7 +266,7 @@ impl Node {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
         let expiry = if self.loading_expired { None } else { self.next_expiry };
-        let held = self.holds.values().copied();
+        let held = self.stalled.values().copied();
         let acks = self.lanes.values().filter_map(Lane::deadline);
         let waiting = self.lanes.iter().filter(|(key, _)| self.ready.contains_key(key));
         let turns = waiting.filter_map(|(_, lane)| lane.waits_until());
@@ -263,7 +276,7 @@ impl Node {
     }
 
     fn handle_timer(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        self.end_holds(now, actions);
+        self.end_stalls(now, actions);
         self.close_silent(now, actions);
         self.load_expired(now, actions);
         self.retry_ends(now, actions);

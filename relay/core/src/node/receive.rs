@@ -308,7 +308,7 @@ impl Node {
     pub(super) fn enqueue_own(
         &mut self,
         envelope: &VerifiedEnvelope,
-        attempt: u8,
+        (attempt, tried): (u8, Vec<NodeId>),
         stored: Option<&VerifiedEnvelope>,
         now: Timestamp,
         actions: &mut Vec<Action>,
@@ -318,7 +318,7 @@ impl Node {
             Kind::Chunk => (0..header.recipients.len()).filter_map(|index| u16::try_from(index).ok()).collect(),
             Kind::Sealed => envelope.envelope().wraps.iter().map(|wrap| wrap.index).collect(),
         };
-        let origin = Origin { attempt, from: self.config.me.clone(), path: Vec::new() };
+        let origin = Origin { attempt, from: self.config.me.clone(), path: tried };
         let stored = stored.filter(|_| !planted(Mutant::SubmittedAgainLosesWraps));
         let whole = stored.map_or_else(|| envelope.clone(), |stored| envelope.merge(stored));
         self.enqueue(&whole, &indices, &origin, now);

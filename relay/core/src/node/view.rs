@@ -21,9 +21,9 @@ pub struct QueueView {
     pub oldest: Option<Timestamp>,
     /// To whom it drains now; `None`: held until a link comes up.
     pub next_hop: Option<NodeId>,
-    /// When it is tried again, if a peer has refused it.
+    /// When it is tried again, if every peer that leads on has refused something of it for now.
     pub next_try: Option<Timestamp>,
-    /// What the peer said.
+    /// What a peer said last, with the peer's name.
     pub last_error: Option<String>,
 }
 
@@ -39,7 +39,7 @@ impl Node {
             bytes: window.bytes(),
             oldest: window.oldest(),
             next_hop: self.next_hop_of(queue),
-            next_try: self.holds.get(&(queue.clone(), *rank)).copied(),
+            next_try: self.stalled.get(&(queue.clone(), *rank)).copied(),
             last_error: window.last_error().map(Into::into),
         };
         held.map(view).collect()
@@ -48,8 +48,10 @@ impl Node {
     /// To whom this queue drains now.
     #[must_use]
     pub fn next_hop_of(&self, queue: &AgencyId) -> Option<NodeId> {
-        let link = self.routes.candidates(queue, &self.roster).first().copied()?;
-        self.peers.get(&link).map(|(peer, _)| peer.clone())
+        let links = self.routes.candidates(queue, &self.roster);
+        let peers: Vec<&NodeId> = links.iter().filter_map(|link| self.peers.get(link)).map(|(peer, _)| peer).collect();
+        let open = peers.iter().find(|peer| self.holds.whole_until(peer, self.now).is_none());
+        open.or_else(|| peers.first()).map(|peer| (*peer).clone())
     }
 
     /// Transfers sent by a link and not yet acknowledged.

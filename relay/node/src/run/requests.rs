@@ -49,13 +49,13 @@ impl Turn {
             Request::Inquire { id, index } => self.inquire(id, index),
             Request::PublishBundle => self.offer_bundle(&self.me.to_agency()),
             Request::Retry { id, reply } => self.retry(id, reply),
-            Request::Submit { envelope, attempt, ops, reply } => {
+            Request::Submit { envelope, attempt, tried, ops, reply } => {
                 let stored = match self.stored_branches(&envelope) {
                     Ok(stored) => stored.map(Box::new),
                     Err(error) => return self.fail(error),
                 };
                 let ticket = self.ticket(Waiter::Unit(reply));
-                self.handle(Event::Submitted { ticket, envelope: *envelope, attempt, stored, ops });
+                self.handle(Event::Submitted { ticket, envelope: *envelope, attempt, tried, stored, ops });
             }
         }
     }

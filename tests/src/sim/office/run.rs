@@ -116,13 +116,13 @@ impl World<'_> {
                 self.handle(node, Event::Retry);
                 drop(reply.send(Ok(waiting)));
             }
-            Request::Submit { envelope, attempt, ops, reply } => {
+            Request::Submit { envelope, attempt, tried, ops, reply } => {
                 self.note_submitted(node, errand, (&envelope, attempt), &ops);
                 let whole = envelope.header().recipients.len() == envelope.envelope().wraps.len();
                 let stored = self.nodes[node].disk().envelope(&envelope.id()).ok().flatten().filter(|_| !whole);
                 let stored = stored.and_then(|bytes| self.verify(node, bytes).ok()).map(Box::new);
                 let Some(ticket) = self.waiter(node, Waiter::Unit(reply)) else { return };
-                self.handle(node, Event::Submitted { ticket, envelope: *envelope, attempt, stored, ops });
+                self.handle(node, Event::Submitted { ticket, envelope: *envelope, attempt, tried, stored, ops });
             }
         }
     }
