@@ -1,11 +1,12 @@
 //! Replays one seed of the simulator with its trace, or runs many of them and says what was seen.
 //!
 //! `cargo run -p liaison-tests --bin sim -- --seed 68 [--shrink]`, `… --seeds 0..10000`, `… --minutes 60 [--from 0]`;
-//! with `--office` before it, every daemon is whole, and not only those of a quarter of the seeds.
+//! with `--office` before it, every daemon is whole, and not only those of a quarter of the seeds; with `--with WORD`, only
+//! seeds are run whose plan has that word in it, such as `Gone` or `Copy`.
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
 
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -20,20 +21,27 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["--office", rest @ ..] => perform(rest, |seed| Plan::draw(seed).with_office()),
-        all => perform(all, Plan::draw),
+        ["--office", rest @ ..] => perform(rest, &|seed| Plan::draw(seed).with_office()),
+        all => perform(all, &Plan::draw),
     }
 }
 
 /// From a seed to what is run.
-type Draw = fn(u64) -> Plan;
+type Draw<'a> = &'a (dyn Fn(u64) -> Plan + Sync);
 
-fn perform(arguments: &[&str], draw: Draw) -> ExitCode {
+fn perform(arguments: &[&str], draw: Draw<'_>) -> ExitCode {
     match arguments {
+        ["--with", word, "--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse()))
+        {
+            Some((Ok(from), Ok(to))) => {
+                search((from..to).filter(|seed| format!("{:?}", draw(*seed)).contains(word)), None, draw)
+            }
+            _ => usage(),
+        },
         ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&draw(seed))),
         ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), |seed| shrunk(seed, draw)),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
-            Some((Ok(from), Ok(to))) => search(from, to, None, draw),
+            Some((Ok(from), Ok(to))) => search(from..to, None, draw),
             _ => usage(),
         },
         ["--minutes", minutes] => timed(minutes, "0", draw),
@@ -43,13 +51,13 @@ fn perform(arguments: &[&str], draw: Draw) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    println!("usage: sim [--office] --seed N [--shrink] | --seeds FROM..TO | --minutes N [--from SEED]");
+    println!("usage: sim [--office] --seed N [--shrink] | [--with WORD] --seeds FROM..TO | --minutes N [--from SEED]");
     ExitCode::from(2)
 }
 
-fn timed(minutes: &str, from: &str, draw: Draw) -> ExitCode {
+fn timed(minutes: &str, from: &str, draw: Draw<'_>) -> ExitCode {
     match (minutes.parse::<u64>(), from.parse()) {
-        (Ok(minutes), Ok(from)) => search(from, u64::MAX, Some(Duration::from_secs(minutes * 60)), draw),
+        (Ok(minutes), Ok(from)) => search(from.., Some(Duration::from_secs(minutes * 60)), draw),
         _ => usage(),
     }
 }
@@ -67,7 +75,7 @@ fn replay(plan: &Plan) -> ExitCode {
     if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn shrunk(seed: u64, draw: Draw) -> ExitCode {
+fn shrunk(seed: u64, draw: Draw<'_>) -> ExitCode {
     let plan = draw(seed);
     let Some(first) = check(&run(&plan)).into_iter().next() else {
         println!("seed {seed} breaks nothing");
@@ -79,21 +87,19 @@ fn shrunk(seed: u64, draw: Draw) -> ExitCode {
     code
 }
 
-/// Seeds from `from` on, up to `to` or until the time is over, on all processors.
-fn search(from: u64, to: u64, within: Option<Duration>, draw: Draw) -> ExitCode {
-    let (figures, next, began) = (Mutex::new(Figures::default()), AtomicU64::new(from), Instant::now());
+/// All these seeds, or those that are reached in time, on all processors.
+fn search(seeds: impl Iterator<Item = u64> + Send, within: Option<Duration>, draw: Draw<'_>) -> ExitCode {
+    let (figures, seeds, began) = (Mutex::new(Figures::default()), Mutex::new(seeds), Instant::now());
+    let next = || seeds.lock().unwrap_or_else(PoisonError::into_inner).next();
     let panics = AtomicU64::new(0);
     let worker = || {
         while within.is_none_or(|within| began.elapsed() < within) {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= to {
-                return;
-            }
-            let Ok((report, violations)) = catch_unwind(|| {
+            let Some(seed) = next() else { return };
+            let Ok((report, violations)) = catch_unwind(AssertUnwindSafe(|| {
                 let report = run(&draw(seed));
                 let violations = check(&report);
                 (report, violations)
-            }) else {
+            })) else {
                 // It has said where.
                 println!("seed {seed}: a panic");
                 panics.fetch_add(1, Ordering::Relaxed);

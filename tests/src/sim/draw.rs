@@ -4,7 +4,7 @@
 use liaison_protocol::Precedence;
 use liaison_protocol::limits::CHUNK_BYTES;
 
-use super::plan::{Change, Fault, FaultKind, Mail, Offer, Pace, Place, Plan, Shape, Trick};
+use super::plan::{Change, Fault, FaultKind, Homes, Mail, Offer, Pace, Place, Plan, Shape, Trick};
 use super::rng::{SimRng, to_usize};
 
 const SECOND: u64 = 1_000;
@@ -19,6 +19,8 @@ const OFFICE_PERCENT: u64 = 25;
 /// What is read, and what is attached, are drawn apart, so that what a seed meant before it still means.
 const READ: u64 = 0x7265_6164;
 const ATTACHED: u64 = 0x6174_7461;
+const SECOND_HOMES: u64 = 0x686f_6d65;
+const TRICKS: u64 = 0x6c69_6573;
 const KEYS_LOST: u64 = 0x6b65_7973;
 /// A deep queue is deep enough without chunks.
 const ATTACHING_MAX: usize = 60;
@@ -50,6 +52,8 @@ impl Plan {
         }
         let mut mail = mail(&shape, horizon_ms, &mut rng);
         let mut faults = faults(&shape, horizon_ms, &mut rng);
+        second_homes(&mut shape, horizon_ms, &mut faults, &mut SimRng::new(seed ^ SECOND_HOMES));
+        more_tricks(&shape, horizon_ms, &mut faults, &mut SimRng::new(seed ^ TRICKS));
         keep_clocks_near(&mut faults);
         let beyond = rng.percent(2);
         if beyond {
@@ -101,13 +105,55 @@ fn shape(rng: &mut SimRng) -> Shape {
     let regions = to_usize(rng.range(1, 5));
     Shape {
         regions,
-        spare_relay: rng.percent(40),
+        second: u8::from(rng.percent(40)),
+        homes: Vec::new(),
         agencies: regions.max(2) * to_usize(rng.range(1, 4)),
         meshed: rng.percent(60),
         quota_bytes: rng.percent(10).then(|| rng.range(12_000, 40_000)),
         rate: rng.percent(3).then_some(1),
         strict: rng.percent(15),
     }
+}
+
+/// In a third of the plans more regions have a second relay, agencies have one home or two in either order, and now and
+/// then one relay of a region is of no use while the other one is sound.
+fn second_homes(shape: &mut Shape, horizon_ms: u64, faults: &mut Vec<Fault>, rng: &mut SimRng) {
+    if !rng.percent(33) {
+        return;
+    }
+    (0..shape.regions).for_each(|region| shape.second |= u8::from(rng.percent(60)) << region);
+    let homes = [Homes::Both, Homes::Turned, Homes::Both, Homes::Turned, Homes::First, Homes::Second];
+    shape.homes = (0..rng.range(1, 5)).map(|_| *rng.pick(&homes)).collect();
+    for region in 0..shape.regions {
+        let Some(second) = shape.second_relay(region).filter(|_| rng.percent(50)) else { continue };
+        let useless = *rng.pick(&[region, second]);
+        let at_ms = rng.range(2, horizon_ms);
+        let mut faulty = |kind, for_ms| faults.push(Fault { at_ms, for_ms, kind });
+        let (relay, for_ms) = (Place::Relay(useless), rng.range(1, (horizon_ms - at_ms).max(30 * SECOND)));
+        match rng.range(0, 8) {
+            0 => faulty(FaultKind::Gone(relay), 1),
+            1 => faulty(FaultKind::Crash(relay), for_ms),
+            2 => faulty(FaultKind::Drain(relay), for_ms),
+            3 => faulty(FaultKind::Low(relay), for_ms),
+            4 => faulty(FaultKind::Full(relay, 100), for_ms),
+            5 => faulty(FaultKind::ClockJump(relay, -slow_ms(rng)), for_ms),
+            6 => {
+                let others = (0..shape.relays()).filter(|other| *other != useless);
+                others.for_each(|other| faulty(FaultKind::Cut(relay, Place::Relay(other)), for_ms));
+            }
+            // The agency is linked to its other home alone.
+            _ => {
+                let agencies = (0..shape.agencies).filter(|agency| shape.homes(*agency).contains(&useless));
+                agencies.for_each(|agency| faulty(FaultKind::Cut(relay, Place::Agency(agency)), for_ms));
+            }
+        }
+    }
+    faults.sort_by_key(|fault| fault.at_ms);
+}
+
+/// By how much a clock is slow that refuses honest mail.
+fn slow_ms(rng: &mut SimRng) -> i64 {
+    i64::try_from(rng.range(5 * 60 * SECOND, HOUR)).expect("an hour fits")
 }
 
 fn mail(shape: &Shape, horizon_ms: u64, rng: &mut SimRng) -> Vec<Mail> {
@@ -266,6 +312,7 @@ fn span(kind: FaultKind, horizon_ms: u64, rng: &mut SimRng) -> u64 {
         | FaultKind::SyncFails(_)
         | FaultKind::Rot(_)
         | FaultKind::DiskLost(_)
+        | FaultKind::Gone(_)
         | FaultKind::KeysLost(_) => rng.range(10, 30 * SECOND),
         // A node that drains or has no room for days is not looked after.
         FaultKind::Drain(_) | FaultKind::Low(_) | FaultKind::Full(..) | FaultKind::Slow(..) => {
@@ -293,7 +340,7 @@ fn relay(shape: &Shape, rng: &mut SimRng) -> Place {
 /// An agency and its home, or two relays.
 fn linked(shape: &Shape, rng: &mut SimRng, kind: fn(Place, Place) -> FaultKind) -> FaultKind {
     let ends = match any(shape, rng) {
-        Place::Agency(agency) => (Place::Relay(agency % shape.regions), Place::Agency(agency)),
+        Place::Agency(agency) => (Place::Relay(shape.homes(agency)[0]), Place::Agency(agency)),
         relay_end => (relay_end, relay(shape, rng)),
     };
     if rng.percent(50) { kind(ends.0, ends.1) } else { kind(ends.1, ends.0) }
@@ -333,4 +380,35 @@ fn trick(shape: &Shape, rng: &mut SimRng) -> FaultKind {
         return FaultKind::Trick(Place::Agency(agency), Trick::Spoof, percent);
     }
     FaultKind::Trick(relay(shape, rng), *rng.pick(&AS_RELAY), percent)
+}
+
+/// In some plans that have no hostile node yet, an agency or a relay plays false in several ways at once.
+fn more_tricks(shape: &Shape, horizon_ms: u64, faults: &mut Vec<Fault>, rng: &mut SimRng) {
+    const AS_AGENCY: [Trick; 7] =
+        [Trick::Answers, Trick::Babble, Trick::Books, Trick::Copy, Trick::Proofs, Trick::Spoof, Trick::Withhold];
+    const AS_RELAY: [Trick; 10] = [
+        Trick::Answers,
+        Trick::Babble,
+        Trick::Books,
+        Trick::Forge,
+        Trick::Proofs,
+        Trick::Reach,
+        Trick::Replay,
+        Trick::Swallow,
+        Trick::Unproven,
+        Trick::Withhold,
+    ];
+    let hostile = faults.iter().any(|fault| matches!(fault.kind, FaultKind::Trick(..)));
+    if hostile || !rng.percent(12) {
+        return;
+    }
+    let agency = rng.percent(50);
+    let place = if agency { Place::Agency(to_usize(rng.range(0, shape.agencies as u64))) } else { relay(shape, rng) };
+    for _ in 0..rng.range(1, 5) {
+        let trick = if agency { *rng.pick(&AS_AGENCY) } else { *rng.pick(&AS_RELAY) };
+        let (at_ms, percent) = (rng.range(2, horizon_ms), rng.range(5, 101));
+        let for_ms = rng.range(1, horizon_ms);
+        faults.push(Fault { at_ms, for_ms, kind: FaultKind::Trick(place, trick, percent) });
+    }
+    faults.sort_by_key(|fault| fault.at_ms);
 }

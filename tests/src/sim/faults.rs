@@ -47,7 +47,7 @@ impl World<'_> {
     }
 
     fn node_fault_begins(&mut self, kind: FaultKind, for_ms: u64, until_ms: u64) {
-        let Some(node) = place_of(kind).and_then(|place| self.node(place)) else { return };
+        let Some(node) = kind.place().and_then(|place| self.node(place)) else { return };
         match kind {
             FaultKind::ClockJump(_, by_ms) => self.jump(node, by_ms),
             FaultKind::Crash(_) => self.crash(node, for_ms),
@@ -60,6 +60,10 @@ impl World<'_> {
                 self.drain(node, true);
             }
             FaultKind::Full(_, percent) => self.nodes[node].faults.full = (until_ms, percent),
+            FaultKind::Gone(_) => {
+                self.nodes[node].faults.gone = true;
+                self.crash(node, for_ms);
+            }
             FaultKind::KeysLost(_) => {
                 self.crash(node, for_ms);
                 self.lose_keys(node);
@@ -83,8 +87,8 @@ impl World<'_> {
             FaultKind::Trick(_, trick, percent) => {
                 self.nodes[node].faults.tricks.push((trick, percent, until_ms));
                 self.note(Step::Hostile { node, hostile: true });
-                if matches!(trick, super::plan::Trick::Spoof) {
-                    (1..6).for_each(|part| self.after(for_ms * part / 6, What::Spoof { node }));
+                if trick.is_unasked() {
+                    (1..6).for_each(|part| self.after(for_ms * part / 6, What::Mischief { node, trick }));
                 }
             }
             _ => {}
@@ -93,7 +97,7 @@ impl World<'_> {
 
     pub(super) fn fault_ends(&mut self, fault: usize) {
         let kind = self.plan.faults[fault].kind;
-        let Some(node) = place_of(kind).and_then(|place| self.node(place)) else { return };
+        let Some(node) = kind.place().and_then(|place| self.node(place)) else { return };
         match kind {
             FaultKind::ClockJump(_, by_ms) => self.jump(node, -by_ms),
             FaultKind::Drain(_) if self.now_ms >= self.nodes[node].faults.drain_until => self.drain(node, false),
@@ -230,29 +234,5 @@ impl World<'_> {
             Decision::Fork(proof) => self.nodes[node].rosters.forked(proof),
             Decision::Older { .. } | Decision::Refuse(_) | Decision::Same => {}
         }
-    }
-}
-
-const fn place_of(kind: FaultKind) -> Option<Place> {
-    match kind {
-        FaultKind::ClockJump(place, _)
-        | FaultKind::Crash(place)
-        | FaultKind::DiskLost(place)
-        | FaultKind::Drain(place)
-        | FaultKind::Full(place, _)
-        | FaultKind::KeysLost(place)
-        | FaultKind::Low(place)
-        | FaultKind::Offer(place, _)
-        | FaultKind::Restored(place)
-        | FaultKind::Rot(place)
-        | FaultKind::Slow(place, _)
-        | FaultKind::SyncFails(place)
-        | FaultKind::Trick(place, ..) => Some(place),
-        FaultKind::Cut(..)
-        | FaultKind::Dark(_)
-        | FaultKind::Flap(..)
-        | FaultKind::Frames { .. }
-        | FaultKind::Roster(_)
-        | FaultKind::Stall(..) => None,
     }
 }

@@ -59,17 +59,14 @@ pub(super) struct Federation {
 impl Federation {
     pub(super) fn make(shape: &Shape) -> Self {
         let relays = shape.relays();
-        let relay = |number| if number < shape.regions { format!("relay-{number}") } else { "relay-spare".into() };
+        let relay = |number| match shape.sibling(number).filter(|first| *first < number) {
+            Some(first) => format!("relay-second-{first}"),
+            None => format!("relay-{number}"),
+        };
         let mut names: Vec<NodeId> = (0..relays).map(|number| name(&relay(number))).collect();
         names.extend((0..shape.agencies).map(|number| name::<NodeId>(&format!("agency-{number:02}"))));
         let numbers = names.iter().cloned().zip(0..).collect();
-        let spare = shape.spare_relay.then_some(shape.regions);
-        let homes = (0..shape.agencies)
-            .map(|agency| {
-                let region = agency % shape.regions;
-                std::iter::once(region).chain(spare.filter(|_| region == 0)).collect()
-            })
-            .collect();
+        let homes = (0..shape.agencies).map(|agency| shape.homes(agency)).collect();
         let mut federation = Self { names, numbers, relays, homes, rosters: Vec::new() };
         federation.rosters.push(federation.first_roster(shape));
         federation

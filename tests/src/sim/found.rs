@@ -79,7 +79,7 @@ pub fn two_copies_that_meet() -> Plan {
         fault(33_088, 3_478, FaultKind::Crash(Place::Agency(3))),
     ]);
     (plan.seed, plan.pace) = (76_688, Pace { delay_ms_max: 303, commit_ms_max: 14, text_bytes: 20 });
-    plan.shape = Shape { regions: 3, spare_relay: true, agencies: 5, meshed: false, ..plan.shape };
+    plan.shape = Shape { regions: 3, second: 1, agencies: 5, meshed: false, ..plan.shape };
     let first = Mail { lifetime_s: 351_656, precedence: Precedence::Immediate, ..plan.mail[0].clone() };
     plan.mail = vec![
         Mail { at_ms: 22_813, from: 3, to: vec![1, 2], ..first.clone() },
@@ -151,7 +151,7 @@ pub fn sent_again_by_the_other_home_relay() -> Plan {
         fault(79_492, 22_831, FaultKind::DiskLost(first)),
     ]);
     (plan.seed, plan.pace) = (32_353, Pace { delay_ms_max: 210, commit_ms_max: 2, text_bytes: 20 });
-    plan.shape = Shape { regions: 2, spare_relay: true, agencies: 2, ..plan.shape };
+    plan.shape = Shape { regions: 2, second: 1, agencies: 2, ..plan.shape };
     let mail = Mail { at_ms: 46_373, to: vec![1], lifetime_s: 209_129, ..plan.mail[0].clone() };
     let other = Mail { at_ms: 75_471, from: 1, precedence: Precedence::Flash, lifetime_s: 541_589, ..mail.clone() };
     plan.mail = vec![other, mail];
@@ -333,7 +333,8 @@ pub fn a_notice_for_a_key_that_is_lost() -> Plan {
 fn plan(faults: Vec<Fault>) -> Plan {
     let shape = Shape {
         regions: 1,
-        spare_relay: false,
+        second: 0,
+        homes: Vec::new(),
         agencies: 3,
         meshed: true,
         quota_bytes: None,

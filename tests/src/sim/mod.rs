@@ -35,7 +35,7 @@ mod world;
 pub use checker::{Violation, check};
 pub use figures::Figures;
 pub use network::FrameFaults;
-pub use plan::{Change, Fault, FaultKind, Mail, Offer, Pace, Place, Plan, Shape, Trick};
+pub use plan::{Change, Fault, FaultKind, Homes, Mail, Offer, Pace, Place, Plan, Shape, Trick};
 pub use shrink::shrink;
 pub use trace::{AckFacts, Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told, Trace};
 pub use world::{Report, run};

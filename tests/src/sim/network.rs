@@ -83,13 +83,12 @@ impl Frame {
 }
 
 impl Pair {
-    /// Relays in a mesh or a ring, and each daemon with its homes.
+    /// Relays in a mesh or a ring, those of a region with each other, and each daemon with its homes.
     pub(super) fn all(shape: &Shape, federation: &Federation) -> Vec<Self> {
         let relays = shape.relays();
-        let neighbours = |a: usize, b: usize| b == a + 1 || (a == 0 && b + 1 == relays);
         let mut ends = Vec::new();
         for a in 0..relays {
-            ends.extend((a + 1..relays).filter(|b| shape.meshed || neighbours(a, *b)).map(|b| [a, b]));
+            ends.extend((a + 1..relays).filter(|b| shape.are_linked(a, *b)).map(|b| [a, b]));
         }
         for (agency, homes) in federation.homes.iter().enumerate() {
             ends.extend(homes.iter().map(|relay| [*relay, relays + agency]));
@@ -255,6 +254,7 @@ impl World<'_> {
 
     pub(super) fn transmit(&mut self, from: NodeNo, link: LinkKey, frame: Frame) {
         let Some(side) = self.side(link, from) else { return };
+        let Some(frame) = self.falsify(from, link, frame) else { return };
         let held_ms = match frame {
             Frame::Transfer { .. } if self.plays(from, Trick::Hold) => self.rng.range(0, 6 * 3_600_000),
             _ => 0,

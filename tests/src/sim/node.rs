@@ -81,6 +81,8 @@ pub(super) struct Afflictions {
     pub(super) slow: (u64, u64),
     pub(super) low_until: u64,
     pub(super) drain_until: u64,
+    /// It never starts again.
+    pub(super) gone: bool,
     /// The next sync fails; the node then stays down until.
     pub(super) sync_fails: Option<u64>,
     pub(super) rot_down_ms: u64,

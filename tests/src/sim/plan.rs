@@ -22,10 +22,13 @@ pub struct Plan {
 /// Who takes part, and under which rules.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    /// Regions, a relay each.
+    /// Regions, with one relay or two.
     pub regions: usize,
-    /// The first region has a second relay, which is home to its agencies too.
-    pub spare_relay: bool,
+    /// Regions that have a second relay, a bit each.
+    pub second: u8,
+    /// Home relays of agencies in regions with two: agency `a` has the homes `a % len`. Empty: both, the first before the
+    /// second.
+    pub homes: Vec<Homes>,
     /// Agencies: number `a` is at home in region `a % regions`.
     pub agencies: usize,
     /// Whether all relays are linked with each other, or only neighbours in a ring.
@@ -36,6 +39,19 @@ pub struct Shape {
     pub rate: Option<u32>,
     /// Whether only some agencies may write to some others, and not all to all.
     pub strict: bool,
+}
+
+/// An agency's home relays, where its region has two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Homes {
+    /// The first one before the second.
+    Both,
+    /// The first one alone.
+    First,
+    /// The second one alone.
+    Second,
+    /// The second one before the first.
+    Turned,
 }
 
 /// How fast the world is when nothing is wrong.
@@ -75,7 +91,7 @@ pub struct Mail {
 pub enum Place {
     /// The daemon of the agency of this number.
     Agency(usize),
-    /// The relay of this number: regions first, then the spare one.
+    /// The relay of this number: first relays in the order of their regions, then second ones.
     Relay(usize),
 }
 
@@ -105,6 +121,8 @@ pub enum FaultKind {
     Drain(Place),
     /// A disk is destroyed, and replaced by an empty one.
     DiskLost(Place),
+    /// A relay stops, and never starts again.
+    Gone(Place),
     /// Commits find the disk full, in so many percent.
     Full(Place, u64),
     /// A daemon that is whole loses its private prekeys: it is stopped, and started without its slot file.
@@ -171,10 +189,18 @@ pub enum Offer {
 /// How a hostile node plays false.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trick {
+    /// Answers inquiries as it likes, in anybody's name.
+    Answers,
     /// Raises the attempt of what it passes on.
     Attempts,
+    /// Sends frames of every type that nobody asked for.
+    Babble,
+    /// Compares with numbers and lists that it makes up.
+    Books,
     /// Sends transfers whose branch names recipients that do not exist.
     Branch,
+    /// Signs what others have sealed, messages and chunks, as its own.
+    Copy,
     /// Changes a byte of what it passes on.
     Forge,
     /// Sits on what it passes on for hours.
@@ -183,10 +209,12 @@ pub enum Trick {
     Lane,
     /// Sends envelopes back to where they have been, and past as many relays as it likes.
     Loop,
-    /// Sends what it sent before, again.
-    Replay,
+    /// Changes, swaps or keeps back proofs of custody.
+    Proofs,
     /// Says that it reaches every relay at no cost.
     Reach,
+    /// Sends what it sent before, again.
+    Replay,
     /// Hands over envelopes of others as an agency's.
     Spoof,
     /// Leaves out wraps.
@@ -195,6 +223,18 @@ pub enum Trick {
     Swallow,
     /// Tells senders that the recipients of what it passes on have lost the keys for it.
     Unkey,
+    /// Acknowledges without a receipt.
+    Unproven,
+    /// Passes on no bundle, inquiry, route or roster.
+    Withhold,
+}
+
+impl Trick {
+    /// Whether it waits for no frame to change.
+    #[must_use]
+    pub const fn is_unasked(self) -> bool {
+        matches!(self, Self::Babble | Self::Copy | Self::Spoof)
+    }
 }
 
 impl Plan {
@@ -215,7 +255,44 @@ impl Shape {
     /// Relays in all.
     #[must_use]
     pub const fn relays(&self) -> usize {
-        self.regions + self.spare_relay as usize
+        self.regions + self.second.count_ones() as usize
+    }
+
+    /// A region's second relay.
+    #[must_use]
+    pub const fn second_relay(&self, region: usize) -> Option<usize> {
+        let bit = 1 << region;
+        let before = self.second & (bit - 1);
+        if self.second & bit == 0 { None } else { Some(self.regions + before.count_ones() as usize) }
+    }
+
+    /// The other relay of this relay's region.
+    #[must_use]
+    pub fn sibling(&self, relay: usize) -> Option<usize> {
+        let region = (0..self.regions).find(|region| self.second_relay(*region) == Some(relay));
+        region.or_else(|| self.second_relay(relay))
+    }
+
+    /// Whether these two relays keep a link: in a mesh all do, in a ring neighbours and those of one region.
+    #[must_use]
+    pub fn are_linked(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (a.min(b), a.max(b));
+        let neighbours = b == a + 1 || (a == 0 && b + 1 == self.relays());
+        a != b && (self.meshed || neighbours || self.sibling(a) == Some(b))
+    }
+
+    /// An agency's home relays, the preferred one first.
+    #[must_use]
+    pub fn homes(&self, agency: usize) -> Vec<usize> {
+        let first = agency % self.regions;
+        let Some(second) = self.second_relay(first) else { return vec![first] };
+        let homes = agency.checked_rem(self.homes.len()).and_then(|turn| self.homes.get(turn));
+        match homes.unwrap_or(&Homes::Both) {
+            Homes::Both => vec![first, second],
+            Homes::First => vec![first],
+            Homes::Second => vec![second],
+            Homes::Turned => vec![second, first],
+        }
     }
 
     /// Nodes are numbered relays first.
@@ -251,6 +328,33 @@ impl Fault {
 }
 
 impl FaultKind {
+    /// The node that it happens to, where it is one.
+    #[must_use]
+    pub const fn place(&self) -> Option<Place> {
+        match *self {
+            Self::ClockJump(place, _)
+            | Self::Crash(place)
+            | Self::DiskLost(place)
+            | Self::Drain(place)
+            | Self::Full(place, _)
+            | Self::Gone(place)
+            | Self::KeysLost(place)
+            | Self::Low(place)
+            | Self::Offer(place, _)
+            | Self::Restored(place)
+            | Self::Rot(place)
+            | Self::Slow(place, _)
+            | Self::SyncFails(place)
+            | Self::Trick(place, ..) => Some(place),
+            Self::Cut(..)
+            | Self::Dark(_)
+            | Self::Flap(..)
+            | Self::Frames { .. }
+            | Self::Roster(_)
+            | Self::Stall(..) => None,
+        }
+    }
+
     /// Its name in a report.
     #[must_use]
     pub const fn name(&self) -> &'static str {
@@ -264,6 +368,7 @@ impl FaultKind {
             Self::Flap(..) => "flapping links",
             Self::Frames { .. } => "lossy networks",
             Self::Full(..) => "full disks",
+            Self::Gone(_) => "relays gone for good",
             Self::KeysLost(_) => "prekeys lost",
             Self::Low(_) => "low disks",
             Self::Offer(..) => "false rosters",

@@ -82,9 +82,9 @@ fn reduce_reading(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
     }
 }
 
-/// The last agency, the last region, the spare relay, the ring and the special rules.
+/// The last agency, the last region, the last second relay, the ring and the special rules.
 fn reduce_shape(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
-    let steps: [fn(&mut Plan) -> bool; 6] = [
+    let steps: [fn(&mut Plan) -> bool; 7] = [
         |plan| {
             plan.shape.agencies -= 1;
             let agencies = plan.shape.agencies;
@@ -92,9 +92,15 @@ fn reduce_shape(plan: &mut Plan, breaks: &mut impl FnMut(&Plan) -> bool) {
         },
         |plan| {
             plan.shape.regions -= 1;
-            plan.shape.regions > 0
+            plan.shape.regions > 0 && plan.shape.second >> plan.shape.regions == 0
         },
-        |plan| std::mem::take(&mut plan.shape.spare_relay),
+        |plan| {
+            let last = u8::BITS - plan.shape.second.leading_zeros();
+            let bit = last.checked_sub(1).map_or(0, |last| 1 << last);
+            plan.shape.second ^= bit;
+            bit != 0
+        },
+        |plan| !std::mem::take(&mut plan.shape.homes).is_empty(),
         |plan| !std::mem::replace(&mut plan.shape.meshed, true),
         |plan| plan.shape.quota_bytes.take().is_some(),
         |plan| plan.shape.rate.take().is_some(),

@@ -27,6 +27,8 @@ pub enum Step {
     Chunk { node: NodeNo, id: MessageId, of: MessageId, attachment: u32, index: u32 },
     /// A clock jumps.
     ClockJumped { node: NodeNo, by_ms: i64 },
+    /// A hostile node signs the body of the envelope `of` as its own.
+    Copied { node: NodeNo, id: MessageId, of: MessageId },
     /// A node closes a link for what its peer did.
     Closed { node: NodeNo, link: LinkKey, why: &'static str },
     /// A commit begins.

@@ -11,7 +11,7 @@ use super::fixture::Federation;
 use super::network::{Frame, FrameFaults, Link, Pair};
 use super::node::SimNode;
 use super::office::Keys;
-use super::plan::{Place, Plan};
+use super::plan::{Place, Plan, Trick};
 use super::rng::SimRng;
 use super::trace::{NodeNo, Step, Trace};
 
@@ -37,10 +37,10 @@ pub(super) enum What {
     Frame { link: LinkKey, to: usize, frame: Frame },
     Housekeep { node: NodeNo, life: u64 },
     Mark { node: NodeNo, id: MessageId },
+    Mischief { node: NodeNo, trick: Trick },
     Offer { node: NodeNo, roster: Bytes },
     PayReceipts { node: NodeNo, life: u64 },
     Round { node: NodeNo, at_ms: u64 },
-    Spoof { node: NodeNo },
     Start { node: NodeNo },
     Submit { mail: usize },
     Timer { node: NodeNo, at_ms: u64 },
@@ -205,10 +205,10 @@ impl<'a> World<'a> {
             What::Frame { link, to, frame } => self.arrive(link, to, frame),
             What::Housekeep { node, life } => self.housekeep(node, life),
             What::Mark { node, id } => self.mark(node, id),
+            What::Mischief { node, trick } => self.mischief(node, trick),
             What::Offer { node, roster } => self.offered(node, &roster),
             What::PayReceipts { node, life } => self.pay_receipts(node, life),
             What::Round { node, at_ms } => self.round(node, at_ms),
-            What::Spoof { node } => self.spoof(node),
             What::Start { node } => self.start(node),
             What::Submit { mail } => self.submit(mail),
             What::Wake { node, at_ms } => self.wake(node, at_ms),
@@ -222,7 +222,7 @@ impl<'a> World<'a> {
     }
 
     fn start(&mut self, node: NodeNo) {
-        if self.nodes[node].is_up() {
+        if self.nodes[node].is_up() || self.nodes[node].faults.gone {
             return;
         }
         let seed = self.rng.next();

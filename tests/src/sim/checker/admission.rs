@@ -115,9 +115,7 @@ fn passed(model: &Model<'_>, arrival: &Arrival) -> usize {
 }
 
 fn is_home(model: &Model<'_>, relay: NodeNo, agency: NodeNo) -> bool {
-    let shape = &model.plan.shape;
-    let region = (agency - model.report.relays) % shape.regions;
-    relay == region || (shape.spare_relay && region == 0 && relay == shape.regions)
+    model.plan.shape.homes(agency - model.report.relays).contains(&relay)
 }
 
 fn may_write(model: &Model<'_>, submitted: &Submitted, to: NodeNo, arrival: &Arrival) -> bool {
@@ -140,8 +138,9 @@ pub(super) fn rosters(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Fo
 
 /// L: an honest peer on a network that keeps its word is not accused.
 pub(super) fn links(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
-    let Step::Closed { node, why: "protocol", .. } = step else { return };
-    if !model.has(|kind| matches!(kind, FaultKind::Frames { .. } | FaultKind::Trick(..))) {
+    let Step::Closed { node, link, why: "protocol" } = step else { return };
+    let hostile = model.nodes[*node].hostile || model.peers.get(&(*node, *link)).is_some_and(|it| model.is_false(*it));
+    if !hostile && !model.has(|kind| matches!(kind, FaultKind::Frames { .. })) {
         found.add("L", at_ms, format!("node {node} closes the link of an honest peer"));
     }
 }

@@ -38,7 +38,10 @@ pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
     if !model.report.ended {
         found.add("I6", model.now_ms, "it does not end: some node is never done");
     }
-    for (node, state) in model.nodes.iter().enumerate().filter(|(_, state)| !state.hostile) {
+    for (node, state) in model.nodes.iter().enumerate() {
+        if state.hostile || model.is_gone(node) {
+            continue;
+        }
         if let Some((place, entry)) = state.disk.queued.first_key_value() {
             found.add("I6", model.now_ms, format!("node {node} still holds {:?} in {place:?}", entry.part));
         }
@@ -53,7 +56,7 @@ pub(super) fn drains(model: &Model<'_>, found: &mut Found) {
         let delivered = model.delivered_ms.get(&part);
         let Some(ended_ms) = delivered.into_iter().chain(model.told_ms.get(&part)).min() else { continue };
         let bound_ms = bound(model, &submitted);
-        if *ended_ms > bound_ms {
+        if *ended_ms > bound_ms && model.is_honest(part) {
             let (id, index) = part;
             found.add("I6", *ended_ms, format!("{id:?}/{index} ended later than {bound_ms} ms"));
         }
@@ -99,7 +102,7 @@ pub(super) fn read(model: &Model<'_>, found: &mut Found) {
         let lives = read_ms + RECEIPT_LIFE_MS > model.plan.quiet_ms() + DRAIN_MS && *read_ms < KEYS_END_MS;
         let bound_ms = model.plan.quiet_ms().max(*read_ms) + DRAIN_MS;
         let in_time = model.known_read_ms.get(part).is_some_and(|known_ms| *known_ms <= bound_ms);
-        if answers && whole && lives && !in_time {
+        if answers && whole && lives && !in_time && model.is_honest(*part) {
             let (id, index) = part;
             found.add("I6", model.now_ms, format!("{id:?}/{index} is read, its sender does not know by {bound_ms} ms"));
         }
@@ -110,7 +113,7 @@ pub(super) fn read(model: &Model<'_>, found: &mut Found) {
 /// hour, and a day of silence is enough.
 pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
-    let hard = |kind: &FaultKind| matches!(kind, FaultKind::Trick(..) | FaultKind::ClockJump(..));
+    let hard = |kind: &FaultKind| matches!(kind, FaultKind::Trick(Place::Relay(_), ..) | FaultKind::ClockJump(..));
     if model.has(leaves) || model.has(hard) {
         return;
     }
@@ -124,7 +127,8 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
         // Daemons refuse what could never be receipted; the simulated ones do not.
         let (from, relays) = (submitted.node, model.report.relays);
         let answers = |to: NodeNo| model.plan.shape.may_write(to - relays, from - relays).is_some();
-        if !model.recipient(*part).is_some_and(answers) {
+        let reached = |to: NodeNo| answers(to) && model.has_way(from, to) && model.is_honest(*part);
+        if !model.recipient(*part).is_some_and(reached) {
             continue;
         }
         // For a key that is lost, there is another one.
@@ -155,10 +159,11 @@ const fn may_lose(kind: &FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::DiskLost(_)
+            | FaultKind::Gone(_)
             | FaultKind::KeysLost(_)
             | FaultKind::Restored(_)
             | FaultKind::Rot(_)
-            | FaultKind::Trick(..)
+            | FaultKind::Trick(Place::Relay(_), ..)
             | FaultKind::Roster(Change::Removed(_) | Change::Suspended(_))
     )
 }
@@ -200,38 +205,22 @@ fn touched(model: &Model<'_>) -> Option<BTreeSet<NodeNo>> {
             FaultKind::Frames { .. } | FaultKind::Roster(_) => return None,
             FaultKind::Dark(region) => vec![Place::Relay(region)],
             FaultKind::Cut(a, b) | FaultKind::Flap(a, b) | FaultKind::Stall(a, b) => vec![a, b],
-            FaultKind::ClockJump(place, _)
-            | FaultKind::Crash(place)
-            | FaultKind::DiskLost(place)
-            | FaultKind::Drain(place)
-            | FaultKind::Full(place, _)
-            | FaultKind::KeysLost(place)
-            | FaultKind::Low(place)
-            | FaultKind::Offer(place, _)
-            | FaultKind::Restored(place)
-            | FaultKind::Rot(place)
-            | FaultKind::Slow(place, _)
-            | FaultKind::SyncFails(place)
-            | FaultKind::Trick(place, ..) => vec![place],
+            kind => kind.place().into_iter().collect(),
         };
         touched.extend(places.into_iter().filter_map(|place| model.plan.shape.node(place)));
     }
     Some(touched)
 }
 
-/// Neither an agency nor its home is touched. Homes of the first region may be two; one is enough to be touched.
+/// Neither an agency nor a home of its own is touched.
 fn is_spared(model: &Model<'_>, node: NodeNo, touched: &BTreeSet<NodeNo>) -> bool {
-    let shape = &model.plan.shape;
-    let region = (node - model.report.relays) % shape.regions;
-    let spare = shape.spare_relay && region == 0 && touched.contains(&shape.regions);
-    !touched.contains(&node) && !touched.contains(&region) && !spare
+    !touched.contains(&node) && !model.homes(node).iter().any(|home| touched.contains(home))
 }
 
 /// Whether their relays are the same or linked with each other.
 fn direct(model: &Model<'_>, from: NodeNo, to: NodeNo) -> bool {
-    let shape = &model.plan.shape;
-    let region = |node: NodeNo| (node - model.report.relays) % shape.regions;
-    shape.meshed || region(from) == region(to)
+    let first = model.homes(from)[0];
+    model.plan.shape.meshed || model.homes(to).contains(&first)
 }
 
 /// Every message of people, for each of its recipients.

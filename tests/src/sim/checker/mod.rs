@@ -8,7 +8,9 @@ mod chains;
 mod custody;
 mod end;
 mod model;
+mod plan;
 mod truth;
+mod ways;
 
 use super::trace::Step;
 use super::world::Report;

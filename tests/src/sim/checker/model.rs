@@ -1,15 +1,14 @@
 //! The state of every disk and link, as the trace tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use liaison_core::LinkKey;
 use liaison_protocol::limits::CHUNK_BYTES;
 use liaison_protocol::{Hash, MessageId, Timestamp};
 
 use super::chains::Chains;
-use crate::sim::fixture::{ROSTER_LIFE, START};
-use crate::sim::plan::{Change, FaultKind, Plan};
+use crate::sim::fixture::START;
+use crate::sim::plan::Plan;
 use crate::sim::trace::{AckFacts, Carried, Fact, MailKind, NodeNo, QueuePlace, Step, Told};
 use crate::sim::world::Report;
 
@@ -143,6 +142,8 @@ pub(super) struct Model<'a> {
     pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
     /// When what a node took anew from another had come to it.
     pub(super) taken_ms: BTreeMap<(NodeNo, NodeNo), Vec<u64>>,
+    /// Whom links lead to, as their ends number them.
+    pub(super) peers: BTreeMap<(NodeNo, LinkKey), NodeNo>,
     /// Which messages were sealed anew.
     pub(super) chains: Chains,
     /// States that a disk is set back to later.
@@ -174,6 +175,7 @@ impl<'a> Model<'a> {
             notices: BTreeSet::new(),
             reasons: Vec::new(),
             taken_ms: BTreeMap::new(),
+            peers: BTreeMap::new(),
             chains: Chains::of(&report.trace),
             wanted: wanted.collect(),
         }
@@ -191,42 +193,12 @@ impl<'a> Model<'a> {
         self.submitted.get(&part.0)?.recipients.get(usize::from(part.1)).copied()
     }
 
-    pub(super) fn has(&self, kind: impl Fn(&FaultKind) -> bool) -> bool {
-        self.plan.faults.iter().any(|fault| kind(&fault.kind))
-    }
-
-    /// When the roster of this version ends, its grace included.
-    pub(super) fn roster_ends(&self, version: u32) -> Timestamp {
-        let published = self.plan.faults.iter().filter(|fault| matches!(fault.kind, FaultKind::Roster(_)));
-        let issued_ms = std::iter::once(0).chain(published.map(|fault| fault.at_ms)).nth(version as usize - 1);
-        let issued = START.after(Duration::from_millis(issued_ms.unwrap_or(0)));
-        issued.after(ROSTER_LIFE).after(liaison_protocol::limits::ROSTER_GRACE)
-    }
-
-    /// Whether this agency (by node) takes part, by the roster of this version.
-    pub(super) fn is_member(&self, node: NodeNo, version: u32) -> bool {
-        let changes = self.plan.faults.iter().filter_map(|fault| match fault.kind {
-            FaultKind::Roster(change) => Some(change),
-            _ => None,
-        });
-        let gone = |change: Change| match change {
-            Change::Nothing => None,
-            Change::Removed(agency) | Change::Suspended(agency) => Some(agency + self.report.relays),
-        };
-        !(2..=version).zip(changes).any(|(_, change)| gone(change) == Some(node))
-    }
-
     pub(super) fn apply(&mut self, at_ms: u64, step: &Step) {
         match step {
             Step::AckReceived { node, link, rank, seq, ack } => self.hear(at_ms, (*node, *link, *rank, *seq), ack),
             Step::Answered { id, done: true, .. } => {
                 self.submitted.entry(*id).and_modify(|submitted| submitted.accepted = true);
             }
-            Step::Attached { id, files, .. } => drop(self.attached.insert(*id, files.clone())),
-            Step::Chunk { id, of, attachment, index, .. } => {
-                self.chunks.insert(*id, (*of, *attachment, *index));
-            }
-            Step::ShownPart { node, id, n, .. } => drop(self.nodes[*node].shown_parts.insert((*id, *n))),
             Step::ClockJumped { node, by_ms } => self.nodes[*node].clock_ms += by_ms,
             Step::Commit { node, batch, facts } => self.nodes[*node].flying = Some((*batch, facts.clone())),
             Step::Crashed { node, kept } | Step::Died { node, kept, .. } => self.stop(*node, *kept, at_ms),
@@ -247,7 +219,6 @@ impl<'a> Model<'a> {
                 self.in_flight.retain(|(of, by, ..), _| (of, by) != (node, link));
             }
             Step::Low { node, low } => self.nodes[*node].low = *low,
-            Step::Marking { node, id } => drop(self.nodes[*node].marking.insert(*id)),
             Step::Received { node, from, link, rank, seq, transfer, wraps, clock, good } => {
                 let mut arrival = self.arrival(at_ms, (*node, *from), transfer, *clock, *good);
                 arrival.wraps = wraps.iter().copied().collect();
@@ -257,7 +228,6 @@ impl<'a> Model<'a> {
             Step::Sent { node, link, rank, seq, transfer, .. } => {
                 self.in_flight.insert((*node, *link, *rank, *seq), transfer.clone());
             }
-            Step::Shown { node, id, text, .. } => drop(self.nodes[*node].shown.insert(text.clone(), *id)),
             Step::Started { node } => (self.nodes[*node].down, self.nodes[*node].draining) = (false, false),
             Step::Submitted { node, id, recipients, rank, kind, text, expires } if *kind != MailKind::Again => {
                 let new = Submitted {
@@ -280,6 +250,27 @@ impl<'a> Model<'a> {
                     self.taken_ms.entry((*node, from)).or_default().push(came_ms);
                 }
             }
+            other => self.learn(other),
+        }
+    }
+
+    /// What is attached, shown and linked.
+    fn learn(&mut self, step: &Step) {
+        match step {
+            Step::Attached { id, files, .. } => drop(self.attached.insert(*id, files.clone())),
+            Step::Chunk { id, of, attachment, index, .. } => {
+                self.chunks.insert(*id, (*of, *attachment, *index));
+            }
+            // The same ciphertext: a chunk by any name.
+            Step::Copied { id, of, .. } => {
+                if let Some(chunk) = self.chunks.get(of).copied() {
+                    self.chunks.insert(*id, chunk);
+                }
+            }
+            Step::ShownPart { node, id, n, .. } => drop(self.nodes[*node].shown_parts.insert((*id, *n))),
+            Step::LinkUp { node, peer, link } => drop(self.peers.insert((*node, *link), *peer)),
+            Step::Marking { node, id } => drop(self.nodes[*node].marking.insert(*id)),
+            Step::Shown { node, id, text, .. } => drop(self.nodes[*node].shown.insert(text.clone(), *id)),
             // What follows from the others shows in commits and frames.
             _ => {}
         }

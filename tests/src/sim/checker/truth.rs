@@ -7,7 +7,7 @@ use liaison_protocol::refusal::RefusalReason;
 
 use super::Found;
 use super::model::{Chunk, Model, Part};
-use crate::sim::plan::{Change, FaultKind};
+use crate::sim::plan::{Change, FaultKind, Place};
 use crate::sim::trace::{Fact, NodeNo, Step};
 
 /// Custody ends as expired only after the expiry, and not while an acknowledgement may be on its way ([CUST-11]).
@@ -111,8 +111,8 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     let mut may = |when: bool, reasons: &[RefusalReason]| {
         causes.extend(reasons.iter().filter(|_| when).map(|reason| reason.code()));
     };
-    if model.has(|kind| matches!(kind, FaultKind::Trick(..))) {
-        return; // whoever plays false may say anything
+    if model.has(|kind| matches!(kind, FaultKind::Trick(Place::Relay(_), ..))) {
+        return; // its word is passed on
     }
     may(model.plan.shape.strict, &[RefusalReason::NoAgreement]);
     may(model.has(|kind| matches!(kind, FaultKind::ClockJump(..))), &[RefusalReason::Clock]);
@@ -123,7 +123,7 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
         &[RefusalReason::NoAgreement, RefusalReason::UnknownSender, RefusalReason::UnknownRecipient],
     );
     for (at_ms, (id, index), by, reason) in &model.reasons {
-        if !causes.contains(reason) {
+        if !causes.contains(reason) && model.is_honest((*id, *index)) {
             found.add("I13", *at_ms, format!("{id:?}/{index} is refused by node {by} for no cause: code {reason}"));
         }
     }

@@ -126,6 +126,13 @@ impl World<'_> {
         }
     }
 
+    /// Anybody's bundle, as this node knows it.
+    pub(in crate::sim) fn any_bundle(&mut self, node: NodeNo) -> Option<Arc<KnownBundle>> {
+        let known = self.keys.known.get(node).filter(|known| !known.is_empty())?;
+        let at = usize::try_from(self.rng.range(0, known.len() as u64)).ok()?;
+        known.values().nth(at).cloned()
+    }
+
     fn offer_to_all(&mut self, node: NodeNo) {
         let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
         links.into_iter().for_each(|link| self.offer_bundles(node, link));

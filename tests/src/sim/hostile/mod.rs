@@ -1,4 +1,10 @@
 //! Nodes that play false. Their cores are real; their shells are not to be trusted.
+//!
+//! A transfer passes [`World::transmit_played`] on its way out, every other frame [`World::falsify`], and some tricks ask
+//! for nothing to begin with ([`World::mischief`]).
+
+mod control;
+mod unasked;
 
 use bytes::Bytes;
 use liaison_core::LinkKey;
@@ -8,24 +14,24 @@ use liaison_protocol::limits::ATTEMPTS_MAX;
 use liaison_protocol::receipt::RefusalFacts;
 use liaison_protocol::refusal::RefusalReason;
 
-use super::network::Frame;
-use super::plan::Trick;
-use super::rng::to_usize;
-use super::trace::NodeNo;
-use super::world::World;
+use crate::sim::network::Frame;
+use crate::sim::plan::Trick;
+use crate::sim::rng::to_usize;
+use crate::sim::trace::NodeNo;
+use crate::sim::world::World;
 
 /// Numbers of transfers that the node's core knows nothing of begin here.
 const FALSE_SEQ: u64 = 1 << 40;
 
 impl World<'_> {
     /// Whether this node plays this trick this time.
-    pub(super) fn plays(&mut self, node: NodeNo, trick: Trick) -> bool {
+    pub(in crate::sim) fn plays(&mut self, node: NodeNo, trick: Trick) -> bool {
         let percent = self.nodes[node].trick(trick, self.now_ms);
         percent > 0 && self.rng.percent(percent)
     }
 
     /// A transfer on its way out, changed as the node pleases.
-    pub(super) fn transmit_played(&mut self, node: NodeNo, link: LinkKey, rank: u8, mut transfer: Transfer) {
+    pub(in crate::sim) fn transmit_played(&mut self, node: NodeNo, link: LinkKey, rank: u8, mut transfer: Transfer) {
         if !self.nodes[node].is_hostile(self.now_ms) {
             return self.transmit(node, link, Frame::Transfer { rank, transfer });
         }
@@ -114,7 +120,7 @@ impl World<'_> {
     }
 
     /// An agency hands over somebody else's envelope.
-    pub(super) fn spoof(&mut self, node: NodeNo) {
+    fn spoof(&mut self, node: NodeNo) {
         let links: Vec<LinkKey> = self.nodes[node].links.keys().copied().collect();
         for link in links {
             if self.captured.is_empty() {
