@@ -294,6 +294,10 @@ mutants! {
     OutboxKeepsNoWraps,
     /// messages are sealed to the key that was known first
     OldKeySealed,
+    /// a bundle that is kept counts after its signer has ended
+    RevokedSignerCounts,
+    /// a bundle may have any epoch and number
+    BundleNumbersUnbounded,
     /// octets of an upload are taken at any offset
     UploadOffsetIgnored,
     /// attachments that are not what their message announces are signed for

@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{PrekeyPublic, short_id};
+use super::{BundlePosition, PrekeyPublic, short_id};
 use crate::codec::{self, Malformed};
 use crate::envelope::SenderKeys;
 use crate::hash::Hash;
 use crate::ids::{AgencyId, FederationId, KeyId, NodeId, PrekeyId};
+use crate::mutant::{Mutant, planted};
 use crate::refusal::RefusalReason;
-use crate::sign::{SignError, Signature, Signer};
+use crate::sign::{SignError, Signature, Signer, VerifyingKey};
 use crate::time::Timestamp;
 use crate::{bounded, label, limits};
 
@@ -66,6 +67,12 @@ impl PrekeyBundle {
     /// The version that this crate reads and writes.
     pub const VERSION: u8 = VERSION;
 
+    /// Its place among the agency's bundles.
+    #[must_use]
+    pub const fn position(&self) -> BundlePosition {
+        BundlePosition { epoch: self.epoch, seq: self.seq }
+    }
+
     /// [PREKEY-3] The key whose window holds `created`; or, within [`limits::PREKEY_TOLERANCE`] of clocks that differ, the
     /// nearest. `None`: the agency's keys have run out, or are all in the future.
     #[must_use]
@@ -106,6 +113,7 @@ impl PrekeyBundle {
         let calendar: Vec<_> = self.keys.iter().filter(|key| !key.once).collect();
         let apart = |(a, b): (&&PrekeyEntry, &&PrekeyEntry)| a.not_after <= b.not_before;
         rule(self.version == VERSION, "its version is not 1")?;
+        rule(self.position().is_within(self.issued), "its epoch or number runs ahead of its time of issue")?;
         rule(u64::from(self.max_ttl_s) <= limits::LIFETIME_MAX.as_secs(), "its lifetime is more than 30 days")?;
         rule(!self.keys.is_empty(), "it names no key")?;
         rule(self.keys.len() <= limits::PREKEYS_MAX, "it names more than 64 keys")?;
@@ -216,7 +224,8 @@ impl BundleError {
     }
 }
 
-/// A bundle that its agency signed. Only [`verify_bundle`] makes one.
+/// A bundle that its agency signed, with a key that was valid at the time of the check. Only [`verify_bundle`] and
+/// [`recall_bundle`] make one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedBundle {
     bundle: PrekeyBundle,
@@ -252,8 +261,7 @@ impl VerifiedBundle {
     /// [PREKEY-2] Compares with `known`, a bundle of the same agency. Signatures do not count: Ed25519 keys may sign twice.
     #[must_use]
     pub fn compare(&self, known: &Self) -> BundleOrder {
-        let position = |verified: &Self| (verified.bundle.epoch, verified.bundle.seq);
-        match position(self).cmp(&position(known)) {
+        match self.bundle.position().cmp(&known.bundle.position()) {
             Ordering::Less => BundleOrder::Older,
             Ordering::Greater => BundleOrder::Newer,
             Ordering::Equal if self.signed.bundle == known.signed.bundle => BundleOrder::Same,
@@ -262,7 +270,22 @@ impl VerifiedBundle {
     }
 }
 
-/// [PREKEY-7] Checks a bundle's rules, federation and signature. The signing key must be valid at the time of issue and at `at`:
+/// [PREKEY-7] The key that a bundle of `agency` counts by: valid at its time of issue and at `at`. `None`: it does not
+/// count. The roster, or the time, may end what was good when it was taken, so this is asked at every use.
+#[must_use]
+pub fn signer_of(
+    agency: &AgencyId,
+    key: KeyId,
+    issued: Timestamp,
+    keys: &impl SenderKeys,
+    at: Timestamp,
+) -> Option<VerifyingKey> {
+    let signer = NodeId::from(agency);
+    let at = if planted(Mutant::RevokedSignerCounts) { issued } else { at };
+    keys.verifying_key(&signer, key, issued).filter(|_| keys.verifying_key(&signer, key, at).is_some())
+}
+
+/// Checks a bundle's rules, federation and signature. The signing key must be valid at the time of issue and at `at`:
 /// now for a node that takes the bundle, the time of issue for whoever judges evidence later. Rollback is [`VerifiedBundle::compare`]'s.
 ///
 /// # Errors
@@ -273,21 +296,42 @@ pub fn verify_bundle(
     keys: &impl SenderKeys,
     at: Timestamp,
 ) -> Result<VerifiedBundle, BundleError> {
+    let (verified, key) = counting(signed, federation, keys, at)?;
+    let agency = &verified.bundle.agency;
+    if verified.bundle.issued > at.after(limits::CLOCK_AHEAD_MAX) {
+        return Err(BundleError::Clock { agency: agency.clone() });
+    }
+    key.verify(&signed_message(&verified.signed.bundle), &verified.signed.signature)
+        .map_err(|_| BundleError::BadSignature { agency: agency.clone() })?;
+    Ok(verified)
+}
+
+/// A bundle that this node verified before it kept it, and wants to use at `at`: everything is checked again but its
+/// signature and its clock.
+///
+/// # Errors
+/// [`BundleError`]: it does not count, or no longer.
+pub fn recall_bundle(
+    signed: SignedBundle,
+    federation: &FederationId,
+    keys: &impl SenderKeys,
+    at: Timestamp,
+) -> Result<VerifiedBundle, BundleError> {
+    counting(signed, federation, keys, at).map(|(bundle, _)| bundle)
+}
+
+fn counting(
+    signed: SignedBundle,
+    federation: &FederationId,
+    keys: &impl SenderKeys,
+    at: Timestamp,
+) -> Result<(VerifiedBundle, VerifyingKey), BundleError> {
     let bundle: PrekeyBundle = codec::decode(WHAT, &signed.bundle, limits::BUNDLE_BYTES_MAX)?;
     bundle.check()?;
     if bundle.federation != *federation {
         return Err(BundleError::Federation { found: bundle.federation });
     }
-    let agency = &bundle.agency;
-    if bundle.issued > at.after(limits::CLOCK_AHEAD_MAX) {
-        return Err(BundleError::Clock { agency: agency.clone() });
-    }
-    let signer = NodeId::from(agency);
-    let key = keys
-        .verifying_key(&signer, signed.key, bundle.issued)
-        .filter(|_| keys.verifying_key(&signer, signed.key, at).is_some())
-        .ok_or_else(|| BundleError::UnknownSigner { agency: agency.clone(), key: signed.key })?;
-    key.verify(&signed_message(&signed.bundle), &signed.signature)
-        .map_err(|_| BundleError::BadSignature { agency: agency.clone() })?;
-    Ok(VerifiedBundle { bundle, signed })
+    let key = signer_of(&bundle.agency, signed.key, bundle.issued, keys, at)
+        .ok_or_else(|| BundleError::UnknownSigner { agency: bundle.agency.clone(), key: signed.key })?;
+    Ok((VerifiedBundle { bundle, signed }, key))
 }

@@ -4,6 +4,7 @@
 //! checked against it. A sender that was cut off for weeks still seals to today's key.
 
 mod bundle;
+mod position;
 
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,10 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
 
 pub use bundle::{
-    BundleError, BundleOrder, PrekeyBundle, PrekeyEntry, SignBundleError, SignedBundle, VerifiedBundle, sign_bundle,
-    verify_bundle,
+    BundleError, BundleOrder, PrekeyBundle, PrekeyEntry, SignBundleError, SignedBundle, VerifiedBundle, recall_bundle,
+    sign_bundle, signer_of, verify_bundle,
 };
+pub use position::{BundlePosition, Succession};
 
 use crate::codec::Fixed;
 use crate::hash::Hash;

@@ -135,6 +135,64 @@ fn a_rollback_and_an_equivocation_show() {
     assert_eq!(verified(2, 5, 101).compare(&known), BundleOrder::Equivocation);
 }
 
+// [PREKEY-8]: a thief's last bundle is not the last one.
+#[test]
+fn numbers_that_run_ahead_of_the_clock_are_refused() {
+    let mail = Mail::new();
+    let (seconds, millis) = (CREATED.as_millis() / 1000, CREATED.as_millis());
+    let ahead = limits::CLOCK_AHEAD_MAX.as_secs();
+    let at = |epoch: u64, seq| refused(&mail, |b| (b.epoch, b.seq) = (u32::try_from(epoch).unwrap(), seq));
+    assert_eq!(at(seconds + ahead, millis), Ok(()));
+    for (epoch, seq) in [(seconds + ahead + 1, 1), (seconds, millis + 1), (u32::MAX.into(), u64::MAX)] {
+        assert_eq!(at(epoch, seq), Err(RefusalReason::Malformed), "{epoch} {seq}");
+    }
+    let highest = PrekeyBundle { epoch: u32::MAX, seq: u64::MAX, ..bundle() };
+    assert!(recall_bundle(signed(&mail, &highest), &FEDERATION, &mail, CREATED).is_err(), "kept by an older version");
+}
+
+// [PREKEY-8]
+#[test]
+fn above_whatever_is_taken_there_is_a_place_within_minutes() {
+    let position = |epoch, seq| BundlePosition { epoch, seq };
+    let seconds = u32::try_from(CREATED.as_millis() / 1000).unwrap();
+    let next = |highest| BundlePosition::next(highest, Succession::Continue, CREATED).unwrap();
+    let new = |highest| BundlePosition::next(highest, Succession::NewEpoch, CREATED).unwrap();
+    assert_eq!(next(None), position(seconds, 1));
+    assert_eq!(next(Some(position(7, 3))), position(7, 4));
+    assert_eq!(new(Some(position(7, 3))), position(seconds, 1));
+    assert_eq!(new(Some(position(seconds, 3))), position(seconds + 1, 1));
+    // A clock that was years ahead has been set right: nobody else has taken that.
+    assert_eq!(next(Some(position(u32::MAX, 3))), position(seconds, 1));
+    // The highest that any node takes, from a thief who says that five minutes have passed.
+    let ahead = limits::CLOCK_AHEAD_MAX;
+    let stolen = CREATED.after(ahead);
+    let highest = position(seconds + 2 * u32::try_from(ahead.as_secs()).unwrap(), stolen.as_millis());
+    assert!(highest.is_within(stolen));
+    for succession in [Succession::Continue, Succession::NewEpoch] {
+        assert_eq!(BundlePosition::next(Some(highest), succession, CREATED), None, "not at once");
+        let later = CREATED.after(ahead + Duration::from_secs(1));
+        let above = BundlePosition::next(Some(highest), succession, later).unwrap();
+        assert!(above > highest && above.is_within(later));
+    }
+}
+
+// [PREKEY-7]
+#[test]
+fn a_bundle_that_is_kept_counts_no_longer_than_its_signer() {
+    struct Until<'a>(&'a Mail, Timestamp);
+    impl crate::envelope::SenderKeys for Until<'_> {
+        fn verifying_key(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> Option<crate::sign::VerifyingKey> {
+            self.0.verifying_key(sender, key, at).filter(|_| at <= self.1)
+        }
+    }
+    let mail = Mail::new();
+    let kept = sign_bundle(&bundle(), mail.key("ncb.ee")).unwrap();
+    let recalled = |end, at| recall_bundle(kept.clone(), &FEDERATION, &Until(&mail, end), at).is_ok();
+    assert!(recalled(CREATED.after(DAY), CREATED.after(DAY)));
+    assert!(!recalled(CREATED.after(DAY), CREATED.after(DAY * 2)), "its time is over");
+    assert!(!recalled(Timestamp::ZERO, CREATED), "the roster names it no more");
+}
+
 // Attack 31, [PREKEY-1].
 #[test]
 fn a_key_that_its_bundle_does_not_name_is_not_used() {
