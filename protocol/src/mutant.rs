@@ -298,6 +298,8 @@ mutants! {
     RevokedSignerCounts,
     /// a bundle may have any epoch and number
     BundleNumbersUnbounded,
+    /// what somebody else publishes in this agency's name is left as it is
+    ForeignBundleIgnored,
     /// octets of an upload are taken at any offset
     UploadOffsetIgnored,
     /// attachments that are not what their message announces are signed for

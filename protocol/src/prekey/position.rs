@@ -30,8 +30,7 @@ impl BundlePosition {
     #[must_use]
     pub fn is_within(self, issued: Timestamp) -> bool {
         let seconds = issued.after(limits::CLOCK_AHEAD_MAX).as_millis() / 1000;
-        planted(Mutant::BundleNumbersUnbounded)
-            || u64::from(self.epoch) <= seconds && self.seq <= issued.as_millis()
+        planted(Mutant::BundleNumbersUnbounded) || u64::from(self.epoch) <= seconds && self.seq <= issued.as_millis()
     }
 
     /// Where the agency's next bundle stands, issued at `now`, after the highest that it knows of. `None`: what it knows

@@ -7,35 +7,35 @@ use liaison_core::op::{Op, Table};
 use liaison_protocol::codec::{self, Malformed};
 use liaison_protocol::frame::Bundle;
 use liaison_protocol::prekey::{
-    BundleError, PrekeyBundle, PrekeyEntry, PrekeyError, PrekeyPublic, SignedBundle, VerifiedBundle, verify_bundle,
+    BundleError, BundleOrder, BundlePosition, PrekeyBundle, PrekeyEntry, PrekeyError, PrekeyPublic, SignedBundle,
+    VerifiedBundle, recall_bundle, signer_of, verify_bundle,
 };
 use liaison_protocol::roster::Roster;
-use liaison_protocol::{AgencyId, Timestamp, limits};
+use liaison_protocol::{AgencyId, KeyId, Timestamp, limits};
 
 use crate::store::{Store, StoreError};
 
 const WHAT: &str = "stored prekey bundle";
 /// A record, at most: the signed bundle and 64 keys.
 const RECORD_BYTES_MAX: usize = 16 * 1024 + limits::PREKEYS_MAX * limits::PREKEY_BYTES;
+/// Records read at a time: each has 44 KB.
+const PAGE: usize = 32;
 
-/// A bundle in the store, read back.
-#[derive(Clone, Debug)]
+/// A bundle that counts: its signer is valid by the roster, and at the time, that it was read or admitted with. Only
+/// [`get`], [`each`] and [`admit`] make one, so whoever seals, offers, answers or compares has asked the roster.
+/// For use at once: the next roster may end its signer.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBundle {
-    /// What its agency signed.
-    pub bundle: PrekeyBundle,
-    /// As it goes over links.
-    pub frame: Bundle,
+    verified: VerifiedBundle,
+    frame: Bundle,
 }
 
 /// Why a bundle from a peer is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
     /// Same epoch and number as the one known, other content: two were signed.
-    #[error("{agency} signed two different prekey bundles with one number")]
-    Equivocation {
-        /// Whose.
-        agency: AgencyId,
-    },
+    #[error("{} signed two different prekey bundles with one number", .0.bundle().agency)]
+    Equivocation(Box<VerifiedBundle>),
     /// A key that is none, or not the one that the bundle names.
     #[error("a prekey of {agency} is not the one that its bundle names")]
     Key {
@@ -69,27 +69,16 @@ pub fn admit(
     known: Option<&KnownBundle>,
     roster: &Roster,
     now: Timestamp,
-) -> Result<VerifiedBundle, AdmitError> {
+) -> Result<KnownBundle, AdmitError> {
     let signed = SignedBundle::decode(&frame.bundle)?;
     let verified = verify_bundle(signed, &roster.federation(), roster, now)?;
-    let agency = || verified.bundle().agency.clone();
-    if let Some(known) = known {
-        // What is in the store was verified when it was written; its signer may have left the roster since.
-        let position = |bundle: &PrekeyBundle| (bundle.epoch, bundle.seq);
-        let order = position(verified.bundle()).cmp(&position(&known.bundle));
-        if order == std::cmp::Ordering::Equal && *verified.bundle() != known.bundle {
-            return Err(AdmitError::Equivocation { agency: agency() });
-        }
-        if order != std::cmp::Ordering::Greater {
-            return Err(AdmitError::NotNewer { agency: agency() });
-        }
-    }
-    let named = &verified.bundle().keys;
+    let known = KnownBundle { verified, frame: frame.clone() }.newer_than(known, now)?;
+    let named = &known.bundle().keys;
     let matches = |(key, entry): (_, &PrekeyEntry)| key_named(key, entry).is_ok();
     if frame.keys.len() != named.len() || !frame.keys.iter().map(|key| key.as_bytes()).zip(named).all(matches) {
-        return Err(AdmitError::Key { agency: agency() });
+        return Err(AdmitError::Key { agency: known.bundle().agency.clone() });
     }
-    Ok(verified)
+    Ok(known)
 }
 
 fn key_named(key: &[u8; limits::PREKEY_BYTES], entry: &PrekeyEntry) -> Result<PrekeyPublic, PrekeyError> {
@@ -103,45 +92,155 @@ pub fn put(agency: &AgencyId, frame: &Bundle) -> Op {
     Op::Put { table: Table::Bundles, key: agency.as_str().into(), value: frame.encode().into() }
 }
 
-/// What is known of an agency's prekeys.
+/// What counts of an agency's prekeys, by this roster and at this time.
 ///
 /// # Errors
-/// [`StoreError`]; a record that does not decode reads as none, and is replaced by the next bundle.
-pub fn get(store: &dyn Store, agency: &AgencyId) -> Result<Option<KnownBundle>, StoreError> {
-    Ok(store.get(Table::Bundles, agency.as_str().as_bytes())?.and_then(|record| decode(&record).ok()))
+/// [`StoreError`]; a record that does not decode, or does not count any more, reads as none, and is replaced by the
+/// next bundle that counts.
+// [PREKEY-7]
+pub fn get(
+    store: &dyn Store,
+    agency: &AgencyId,
+    roster: &Roster,
+    now: Timestamp,
+) -> Result<Option<KnownBundle>, StoreError> {
+    let record = store.get(Table::Bundles, agency.as_str().as_bytes())?;
+    Ok(record.and_then(|record| decode(&record, roster, now).ok()))
 }
 
-/// Every bundle known, by agency, at most `limit` after `after`.
+/// Every bundle that counts, by agency, a few in memory at a time.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn list(store: &dyn Store, after: Option<&AgencyId>, limit: usize) -> Result<Vec<KnownBundle>, StoreError> {
-    let after = after.map(|agency| agency.as_str().as_bytes());
-    let records = store.scan(Table::Bundles, b"", after, limit)?;
-    Ok(records.iter().filter_map(|(_, record)| decode(record).ok()).collect())
+pub fn each(
+    store: &dyn Store,
+    roster: &Roster,
+    now: Timestamp,
+    mut use_one: impl FnMut(KnownBundle),
+) -> Result<(), StoreError> {
+    records(store, |_, record| {
+        if let Ok(known) = decode(record, roster, now) {
+            use_one(known);
+        }
+    })
 }
 
-fn decode(record: &[u8]) -> Result<KnownBundle, Malformed> {
+/// The agencies whose bundles cannot count again under this roster: it does not give their signer to them for the time of
+/// issue. A bundle whose signer's time is over reads as none, and is kept: this clock may be wrong.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn ended(store: &dyn Store, roster: &Roster) -> Result<Vec<AgencyId>, StoreError> {
+    let mut ended = Vec::new();
+    records(store, |key, record| {
+        let agency = std::str::from_utf8(key).ok().and_then(|key| key.parse::<AgencyId>().ok());
+        let stands = Bundle::decode(WHAT, record, RECORD_BYTES_MAX).is_ok_and(|frame| may_count(&frame, roster));
+        ended.extend(agency.filter(|_| !stands));
+    })?;
+    Ok(ended)
+}
+
+/// Forgets the bundle of an agency.
+#[must_use]
+pub fn delete(agency: &AgencyId) -> Op {
+    Op::Delete { table: Table::Bundles, key: agency.as_str().into() }
+}
+
+fn may_count(frame: &Bundle, roster: &Roster) -> bool {
+    let read = || {
+        let signed = SignedBundle::decode(&frame.bundle)?;
+        let bundle: PrekeyBundle = codec::decode(WHAT, &signed.bundle, limits::BUNDLE_BYTES_MAX)?;
+        Ok::<_, Malformed>(signer_of(&bundle.agency, signed.key, bundle.issued, roster, bundle.issued).is_some())
+    };
+    read().unwrap_or(false)
+}
+
+fn records(store: &dyn Store, mut use_one: impl FnMut(&[u8], &[u8])) -> Result<(), StoreError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(Table::Bundles, b"", after.as_deref(), PAGE)?;
+        page.iter().for_each(|(key, record)| use_one(key, record));
+        if page.len() < PAGE {
+            return Ok(());
+        }
+        after = page.into_iter().next_back().map(|(key, _)| key);
+    }
+}
+
+fn decode(record: &[u8], roster: &Roster, now: Timestamp) -> Result<KnownBundle, BundleError> {
     let frame = Bundle::decode(WHAT, record, RECORD_BYTES_MAX)?;
     let signed = SignedBundle::decode(&frame.bundle)?;
-    let bundle = codec::decode(WHAT, &signed.bundle, limits::BUNDLE_BYTES_MAX)?;
-    Ok(KnownBundle { bundle, frame })
+    let verified = recall_bundle(signed, &roster.federation(), roster, now)?;
+    Ok(KnownBundle { verified, frame })
 }
 
 impl KnownBundle {
+    /// What its agency signed.
+    #[must_use]
+    pub const fn bundle(&self) -> &PrekeyBundle {
+        self.verified.bundle()
+    }
+
+    /// The same with its signature.
+    #[must_use]
+    pub const fn verified(&self) -> &VerifiedBundle {
+        &self.verified
+    }
+
+    /// As it goes over links.
+    #[must_use]
+    pub const fn frame(&self) -> &Bundle {
+        &self.frame
+    }
+
+    /// Its place among its agency's bundles.
+    #[must_use]
+    pub const fn position(&self) -> BundlePosition {
+        self.bundle().position()
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub const fn signer(&self) -> KeyId {
+        self.verified.signed().key
+    }
+
+    /// Whether it counts under this roster, too, and at this time.
+    #[must_use]
+    pub fn counts(&self, roster: &Roster, now: Timestamp) -> bool {
+        let bundle = self.bundle();
+        signer_of(&bundle.agency, self.signer(), bundle.issued, roster, now).is_some()
+    }
+
+    /// This bundle, if it takes the place of `known`.
+    ///
+    /// # Errors
+    /// [`AdmitError::Equivocation`], [`AdmitError::NotNewer`].
+    pub fn newer_than(self, known: Option<&Self>, now: Timestamp) -> Result<Self, AdmitError> {
+        // One that this clock took while it was ahead keeps no place: others have not taken it.
+        let known = known.filter(|known| known.bundle().issued <= now.after(limits::CLOCK_AHEAD_MAX));
+        match known.map_or(BundleOrder::Newer, |known| self.verified.compare(&known.verified)) {
+            BundleOrder::Newer => Ok(self),
+            BundleOrder::Equivocation => Err(AdmitError::Equivocation(Box::new(self.verified))),
+            BundleOrder::Older | BundleOrder::Same => {
+                Err(AdmitError::NotNewer { agency: self.bundle().agency.clone() })
+            }
+        }
+    }
+
     /// The key to seal to at `created`, and the latest expiry under it. `None`: no key is meant for that time.
     #[must_use]
     pub fn select(&self, created: Timestamp) -> Option<(PrekeyPublic, Timestamp)> {
-        let entry = self.bundle.select(created)?;
-        let place = self.bundle.keys.iter().position(|key| key.id == entry.id)?;
+        let entry = self.bundle().select(created)?;
+        let place = self.bundle().keys.iter().position(|key| key.id == entry.id)?;
         let key = key_named(self.frame.keys.get(place)?.as_bytes(), entry).ok()?;
-        Some((key, self.bundle.expiry_max(entry)))
+        Some((key, self.bundle().expiry_max(entry)))
     }
 
     /// End of the last window.
     #[must_use]
     pub fn until(&self) -> Option<Timestamp> {
-        self.bundle.keys.iter().map(|key| key.not_after).max()
+        self.bundle().keys.iter().map(|key| key.not_after).max()
     }
 }
 
@@ -160,10 +259,12 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::store::{DiskStore, StoreConfig};
 
     /// An agency of a federation, and one of its prekeys.
     struct Fixture {
         _folder: tempfile::TempDir,
+        made: Federation,
         roster: Roster,
         agency: AgencyId,
         signer: SigningKey,
@@ -180,7 +281,7 @@ mod tests {
             let agency = made.agencies[0].id.clone();
             let signer = signing_key(&made.agency_folder(&agency));
             let key = PrekeySecret::generate(&mut UnwrapErr(getrandom::SysRng)).public();
-            Self { roster: made.roster().unwrap(), agency, signer, key, now: clock::now(), _folder: folder }
+            Self { roster: made.roster().unwrap(), made, agency, signer, key, now: clock::now(), _folder: folder }
         }
 
         fn bundle(&self, epoch: u32, seq: u64) -> PrekeyBundle {
@@ -210,8 +311,7 @@ mod tests {
         /// What a node answers that knows `known`, as (epoch, number).
         fn admit(&self, frame: &Bundle, known: Option<(u32, u64)>) -> Result<(), AdmitError> {
             let known = known.map(|(epoch, seq)| {
-                let bundle = self.bundle(epoch, seq);
-                KnownBundle { frame: self.frame(&bundle), bundle }
+                admit(&self.frame(&self.bundle(epoch, seq)), None, &self.roster, self.now).unwrap()
             });
             admit(frame, known.as_ref(), &self.roster, self.now).map(drop)
         }
@@ -241,8 +341,8 @@ mod tests {
     fn two_bundles_of_one_number_are_equivocation() {
         let fixture = Fixture::new();
         let other = PrekeyBundle { max_ttl_s: 7200, ..fixture.bundle(5, 7) };
-        let equivocation = AdmitError::Equivocation { agency: fixture.agency.clone() };
-        assert_eq!(fixture.admit(&fixture.frame(&other), Some((5, 7))), Err(equivocation));
+        let answer = fixture.admit(&fixture.frame(&other), Some((5, 7)));
+        assert!(matches!(answer, Err(AdmitError::Equivocation(second)) if *second.bundle() == other));
     }
 
     #[test]
@@ -260,6 +360,38 @@ mod tests {
         *octets.last_mut().unwrap() ^= 1;
         frame.bundle = octets.into();
         assert!(matches!(fixture.admit(&frame, None), Err(AdmitError::NotVerified(_))));
+    }
+
+    // Attack 30, [PREKEY-7]: the thief's bundle is kept, and the roster replaces the key.
+    #[test]
+    fn a_bundle_whose_signer_has_ended_reads_as_none_and_keeps_no_place() {
+        let fixture = Fixture::new();
+        let thief = fixture.frame(&fixture.bundle(u32::try_from(fixture.now.as_millis() / 1000).unwrap(), 9));
+        let folder = tempfile::tempdir().unwrap();
+        let store = DiskStore::open(&StoreConfig { free_bytes_min: 0, ..StoreConfig::new(folder.path()) }).unwrap();
+        let _durable = store.commit(&[put(&fixture.agency, &thief)]).unwrap();
+        let read = |roster: &Roster| get(&store, &fixture.agency, roster, fixture.now).unwrap();
+        let count = |roster: &Roster| {
+            let mut count = 0;
+            each(&store, roster, fixture.now, |_| count += 1).unwrap();
+            (count, ended(&store, roster).unwrap().len())
+        };
+        assert!(read(&fixture.roster).is_some());
+        assert_eq!(count(&fixture.roster), (1, 0));
+
+        let owner = SigningKey::from_seed(&zeroize::Zeroizing::new([7; 32]));
+        let replaced = fixture.made.publish(|roster| {
+            let agency = roster.agencies.iter_mut().find(|agency| agency.id == fixture.agency).unwrap();
+            agency.sign_keys[0].public = owner.verifying_key();
+        });
+        let replaced = replaced.unwrap();
+        assert!(read(&replaced).is_none());
+        assert_eq!(count(&replaced), (0, 1));
+        let next = Bundle { bundle: sign_bundle(&fixture.bundle(1, 1), &owner).unwrap().encode().into(), ..thief };
+        assert!(
+            admit(&next, read(&replaced).as_ref(), &replaced, fixture.now).is_ok(),
+            "the owner's next is the highest"
+        );
     }
 
     #[test]

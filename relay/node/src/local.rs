@@ -16,8 +16,9 @@ use bytes::Bytes;
 use liaison_core::op::Op;
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::frame::CustodyState;
+use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hash, KeyId, MessageId, NodeId, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::store::Store;
@@ -98,6 +99,9 @@ pub enum OwnEvent {
         /// Whose.
         agency: AgencyId,
     },
+    /// A bundle of this agency itself that it did not make: its signature is good, and it takes the place of the agency's
+    /// own, or stands in the same place.
+    ForeignBundle(ForeignBundle),
     /// A relay has custody of one of this agency's envelopes, by its receipt. Receipt, proof and roster agree.
     Custody(Box<Custody>),
     /// An entry of this agency's own outbox expired before any relay took it.
@@ -135,6 +139,19 @@ pub enum OwnEvent {
         /// In words.
         detail: String,
     },
+}
+
+/// A bundle of this agency that it did not make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ForeignBundle {
+    /// Its place among the agency's bundles.
+    pub position: BundlePosition,
+    /// When it was made, it says.
+    pub issued: Timestamp,
+    /// Which of the agency's keys signed it.
+    pub signer: KeyId,
+    /// SHA-256 of what was signed.
+    pub hash: Hash,
 }
 
 /// A verified statement of custody about one of this agency's envelopes.

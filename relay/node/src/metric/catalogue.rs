@@ -102,6 +102,10 @@ pub const RELAY: &[Family] = &[
         "liaison_conservation_missing_total",
         "Entries released to the peer that it does not know. Any is an alarm; their senders send them again.",
     ),
+    counter(
+        "liaison_prekey_equivocations_total",
+        "Agencies found to have signed two prekey bundles of one number. Any is an alarm; the proof is kept.",
+    ),
     gauge("liaison_queue_messages", "Entries in custody, by recipient agency and precedence."),
     gauge("liaison_queue_bytes", "Bytes in custody, by recipient agency and precedence."),
     gauge("liaison_queue_oldest_seconds", "Age of the oldest entry, by recipient agency and precedence; 0 if none."),

@@ -45,6 +45,7 @@ pub fn born() {
             counter!("liaison_link_handshake_failures_total", "peer_role" => role, "reason" => *reason).absolute(0);
         }
     }
+    counter!("liaison_prekey_equivocations_total").absolute(0);
     for operation in STORE_OPERATIONS {
         counter!("liaison_store_errors_total", "op" => *operation).absolute(0);
     }
@@ -112,6 +113,11 @@ pub fn notice(precedence: Precedence) {
 pub fn hour_compared(peer: &NodeId, missing: u64) {
     counter!("liaison_conservation_compared_total", "peer" => peer.to_string()).increment(1);
     counter!("liaison_conservation_missing_total", "peer" => peer.to_string()).increment(missing);
+}
+
+/// An agency has signed two prekey bundles of one number.
+pub fn prekey_equivocation() {
+    counter!("liaison_prekey_equivocations_total").increment(1);
 }
 
 /// A link went up or down.

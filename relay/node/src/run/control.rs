@@ -2,34 +2,12 @@
 
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
-use liaison_protocol::frame::{
-    Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Inquiry, InquiryAnswer, Reach,
-};
-use liaison_protocol::{AgencyId, limits};
+use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, Reach};
 
 use super::Turn;
-use super::requests::Waiter;
 use crate::local::OwnEvent;
-use crate::{bundles, clock};
-
-/// A peer's bundle, after its check on a worker.
-pub(super) struct BundleChecked {
-    frame: Bundle,
-    outcome: Result<AgencyId, bundles::AdmitError>,
-}
 
 impl Turn {
-    /// What a peer hears first: which bundles are here.
-    pub(super) fn greet(&mut self, link: LinkKey) {
-        match bundles::list(&*self.store, None, limits::AGENCIES_MAX) {
-            Ok(known) => {
-                let versions = known.iter().map(|known| version(&known.bundle)).collect();
-                self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles: versions }));
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
     pub(super) fn handle_control(&mut self, link: LinkKey, frame: ControlFrame) {
         match frame {
             ControlFrame::Bundle(bundle) => self.check_bundle(bundle),
@@ -51,73 +29,6 @@ impl Turn {
         }
     }
 
-    /// Asks for what is newer than what is here, of agencies in the roster.
-    fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
-        let mut wanted = Vec::new();
-        for offered in &offer.bundles {
-            if self.roster.agency(&offered.agency).is_none() {
-                continue;
-            }
-            match bundles::get(&*self.store, &offered.agency) {
-                Ok(Some(known)) if (known.bundle.epoch, known.bundle.seq) >= (offered.epoch, offered.seq) => {}
-                Ok(_) => wanted.push(offered.agency.clone()),
-                Err(error) => return self.fail(error),
-            }
-        }
-        if !wanted.is_empty() {
-            self.control(link, ControlFrame::BundleRequest(BundleRequest { agencies: wanted }));
-        }
-    }
-
-    fn send_bundles(&mut self, link: LinkKey, request: &BundleRequest) {
-        for agency in &request.agencies {
-            match bundles::get(&*self.store, agency) {
-                Ok(Some(known)) => self.control(link, ControlFrame::Bundle(known.frame)),
-                Ok(None) => {}
-                Err(error) => return self.fail(error),
-            }
-        }
-    }
-
-    /// Tells every peer that this agency's bundle here is new.
-    pub(super) fn offer_bundle(&mut self, agency: &AgencyId) {
-        match bundles::get(&*self.store, agency) {
-            Ok(Some(known)) => {
-                let offer = BundleOffer { bundles: vec![version(&known.bundle)] };
-                for link in self.links.values() {
-                    drop(link.handle.control(&ControlFrame::BundleOffer(offer.clone())));
-                }
-            }
-            Ok(None) => {}
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn check_bundle(&mut self, frame: Bundle) {
-        let (roster, store) = (self.roster.clone(), self.store.clone());
-        self.bundle_checks.spawn_blocking(move || {
-            let outcome = check(&frame, &*store, &roster);
-            BundleChecked { frame, outcome }
-        });
-    }
-
-    pub(super) fn handle_bundle_checked(&mut self, checked: Result<BundleChecked, tokio::task::JoinError>) {
-        let Ok(BundleChecked { frame, outcome }) = checked else {
-            return self.fail(super::RunError::Thread("a worker".into()));
-        };
-        match outcome {
-            // This agency makes its own.
-            Ok(agency) if self.kind == NodeKind::Daemon && agency == self.me.to_agency() => {}
-            Ok(agency) => {
-                let ops = vec![bundles::put(&agency, &frame)];
-                let ticket = self.ticket(Waiter::Bundle(agency));
-                self.handle(Event::Records { ticket, ops });
-            }
-            Err(bundles::AdmitError::NotNewer { .. }) => {}
-            Err(error) => tracing::warn!(%error, "a prekey bundle was refused"),
-        }
-    }
-
     fn handle_inquiry(&mut self, link: LinkKey, inquiry: Inquiry) {
         match self.store.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index }) {
             Ok(seen) => self.handle(Event::Inquired { link, inquiry, seen }),
@@ -134,22 +45,4 @@ impl Turn {
         let InquiryAnswer { id, index, by, state } = answer;
         self.progress(OwnEvent::Answer { id, index, by, via, state });
     }
-}
-
-fn check(
-    frame: &Bundle,
-    store: &dyn crate::store::Store,
-    roster: &liaison_protocol::Roster,
-) -> Result<AgencyId, bundles::AdmitError> {
-    let signed = liaison_protocol::prekey::SignedBundle::decode(&frame.bundle)?;
-    let claimed: Option<liaison_protocol::prekey::PrekeyBundle> =
-        liaison_protocol::codec::decode("prekey bundle", &signed.bundle, limits::BUNDLE_BYTES_MAX).ok();
-    // What cannot be read from the store is compared with nothing, and then fails where it is written.
-    let known = claimed.and_then(|claimed| bundles::get(store, &claimed.agency).ok().flatten());
-    let verified = bundles::admit(frame, known.as_ref(), roster, clock::now())?;
-    Ok(verified.bundle().agency.clone())
-}
-
-fn version(bundle: &liaison_protocol::prekey::PrekeyBundle) -> BundleVersion {
-    BundleVersion { agency: bundle.agency.clone(), epoch: bundle.epoch, seq: bundle.seq }
 }

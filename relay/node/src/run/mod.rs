@@ -18,6 +18,7 @@ mod links;
 mod notices;
 mod operate;
 mod perform;
+mod prekeys;
 mod receipts;
 mod recent;
 mod requests;
@@ -53,11 +54,11 @@ use crate::operator::OperatorRequests;
 use crate::store::{Store, StoreError, Writer};
 use commits::{Commits, Committed};
 use conserve::Conservation;
-use control::BundleChecked;
 use custody::Origins;
 use inbound::Inbound;
 use links::Link;
 use operate::PeerRecord;
+use prekeys::{BundleChecked, Prekeys};
 use receipts::{Receipts, Signed};
 use recent::Recent;
 use requests::Waiter;
@@ -159,6 +160,7 @@ pub(crate) struct Turn {
     /// At a daemon: transfers that the agency has seen and the core has not yet settled.
     offered: BTreeMap<(LinkKey, u8, u64), MessageId>,
     bundle_checks: JoinSet<BundleChecked>,
+    prekeys: Prekeys,
     /// A roster whose commit is under way.
     adopting: Option<Arc<Roster>>,
     /// Whom this node dials.
@@ -196,6 +198,7 @@ impl Runner {
         let (receipts, marker) =
             Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store, &now_roster, clock::now())?;
         let rosters = rosters::restore(&*store, Arc::clone(&now_roster))?;
+        let prekeys = Prekeys::restore(&*store)?;
         let restored = restored(&*store)?;
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
@@ -229,6 +232,7 @@ impl Runner {
             signed: None,
             offered: BTreeMap::new(),
             bundle_checks: JoinSet::new(),
+            prekeys,
             adopting: None,
             dialed: options.peers,
             redial: Vec::new(),

@@ -41,7 +41,8 @@ impl Notice<'_> {
             return Ok((Ended::Records(Vec::new()), None));
         }
         let sender = self.entry.sender.to_agency();
-        let Some((prekey, expires_max)) = bundles::get(store, &sender)?.and_then(|known| known.select(self.now)) else {
+        let known = bundles::get(store, &sender, roster, self.now)?;
+        let Some((prekey, expires_max)) = known.and_then(|known| known.select(self.now)) else {
             return Ok((Ended::Later, None));
         };
         let facts = RefusalFacts {

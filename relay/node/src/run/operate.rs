@@ -173,7 +173,12 @@ impl Turn {
             clock_offset_ms: self.clock_offset_ms(),
             links: self.link_statuses(),
             queues: queue_statuses(&self.core.queues()),
-            alarms: [alarms(&roster, &store), self.conservation_alarms(clock::now())].concat(),
+            alarms: [
+                alarms(&roster, &store),
+                self.prekeys.alarms(&self.roster, clock::now()),
+                self.conservation_alarms(clock::now()),
+            ]
+            .concat(),
             roster,
             store,
         })

@@ -7,16 +7,17 @@ use liaison_core::roster_state::{ForkProof, Settled};
 use liaison_core::{Event, NodeKind, Ticket};
 use liaison_protocol::frame::{ControlFrame, Inquiry};
 use liaison_protocol::limits::INQUIRY_HOPS_MAX;
+use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, MessageId};
 
 use super::Turn;
-use crate::local::{OwnEvent, Reply, Request, RequestError};
+use crate::local::{Reply, Request, RequestError};
 
 /// Who waits for a commit.
 pub(super) enum Waiter {
     /// A new bundle is in the store: its agency's peers are to hear of it.
-    Bundle(AgencyId),
+    Bundle(AgencyId, BundlePosition),
     /// A cancellation.
     Cancelled(Reply<Vec<u16>>),
     /// The proof of a fork.
@@ -89,12 +90,7 @@ impl Turn {
             Outcome::Full => Err(RequestError::Full),
         };
         match waiter {
-            Waiter::Bundle(agency) => {
-                if result.is_ok() {
-                    self.offer_bundle(&agency);
-                    self.progress(OwnEvent::Bundle { agency });
-                }
-            }
+            Waiter::Bundle(agency, position) => self.bundle_written(agency, position, result.is_ok()),
             Waiter::Cancelled(reply) => drop(reply.send(result)),
             Waiter::Fork(proof) => {
                 if result.is_ok() {

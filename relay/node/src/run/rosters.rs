@@ -227,6 +227,7 @@ impl Turn {
             drop(link.handle.control(&frame));
         }
         self.handle(Event::Roster(roster));
+        self.follow_signers();
         self.progress(OwnEvent::Roster);
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Fed {
     pub(super) sender: NodeId,
     pub(super) recipient: NodeId,
     pub(super) relay_key: Arc<SigningKey>,
-    sender_key: SigningKey,
+    pub(super) sender_key: SigningKey,
     prekey: PrekeySecret,
 }
 
@@ -59,6 +59,11 @@ impl Fed {
 
     /// Today's key of the sender, so that a relay can write to it.
     pub(super) fn bundle_of_sender(&self) -> Op {
+        bundles::put(&self.sender.to_agency(), &self.bundle(&self.sender_key, 86_400))
+    }
+
+    /// A bundle of the sender, always with the same number.
+    pub(super) fn bundle(&self, signer: &SigningKey, max_ttl_s: u32) -> Bundle {
         let (now, key) = (clock::now(), self.prekey.public());
         let entry = PrekeyEntry {
             id: key.id(),
@@ -66,20 +71,27 @@ impl Fed {
             not_after: now.after(Duration::from_secs(3600)),
             once: false,
         };
-        let agency = self.sender.to_agency();
         let bundle = PrekeyBundle {
             version: PrekeyBundle::VERSION,
             federation: self.roster.federation(),
-            agency: agency.clone(),
+            agency: self.sender.to_agency(),
             epoch: 1,
             seq: 1,
             issued: now,
-            max_ttl_s: 86_400,
+            max_ttl_s,
             keys: vec![entry],
         };
-        let signed = sign_bundle(&bundle, &self.sender_key).unwrap();
-        let keys = vec![Fixed(Box::new(*key.as_bytes()))];
-        bundles::put(&agency, &Bundle { bundle: signed.encode().into(), keys })
+        let signed = sign_bundle(&bundle, signer).unwrap();
+        Bundle { bundle: signed.encode().into(), keys: vec![Fixed(Box::new(*key.as_bytes()))] }
+    }
+
+    /// A roster that names this signing key of the sender, and no other.
+    pub(super) fn replace_sender_key(&self, signer: &SigningKey) -> Roster {
+        let replaced = self.files.publish(|roster| {
+            let agency = roster.agencies.iter_mut().find(|agency| agency.id == self.sender.to_agency()).unwrap();
+            agency.sign_keys[0].public = signer.verifying_key();
+        });
+        replaced.unwrap()
     }
 
     /// A letter from the sender to the recipient.

@@ -2,6 +2,7 @@
 
 mod fed;
 mod party;
+mod prekeys;
 mod store_faults;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{NodeOptions, RunError, Runner};
 use crate::local::NodeHandle;
-use crate::operator;
+use crate::operator::{self, OperatorHandle};
 use crate::store::{DiskStore, Store, StoreConfig};
 use fed::Fed;
 
@@ -43,16 +44,20 @@ struct Relay {
 impl Relay {
     /// Reads `store` and runs.
     fn start(fed: &Fed, store: Arc<dyn Store>) -> Result<Self, RunError> {
+        Ok(Self::start_with_operator(fed, store)?.0)
+    }
+
+    /// The same with an operator.
+    fn start_with_operator(fed: &Fed, store: Arc<dyn Store>) -> Result<(Self, OperatorHandle), RunError> {
         let (_, requests) = NodeHandle::new(Arc::clone(&store));
         let (operator, operated) = operator::channel();
-        drop(operator);
         let (roster, _) = watch::channel(Arc::clone(&fed.roster));
         let runner = Runner::start(options(fed), store, roster, None, requests, operated)?;
         let address = runner.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "the test awaits its end")]
         let ended = tokio::spawn(runner.run(stop.clone()));
-        Ok(Self { address, stop, ended })
+        Ok((Self { address, stop, ended }, operator))
     }
 }
 
