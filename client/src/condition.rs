@@ -45,6 +45,7 @@ impl Office {
             },
             clock: ClockStatus { offset_ms: node.clock_offset_ms, against: None },
             prekeys_until: self.keyring.until().map(Into::into),
+            alarms: self.alarms(&roster, node, now),
             cursor: self.last_event()?,
         })
     }
@@ -80,6 +81,8 @@ impl Office {
         let unacked = self.shelf.scan(Table::Inbox, b"a").try_fold(0, |n, record| record.map(|_| n + 1))?;
         metrics::gauge!("liaison_daemon_outbox_messages").set(number(self.outbox_status()?.open));
         metrics::gauge!("liaison_daemon_inbox_unacked_messages").set(number(unacked));
+        let foreign = self.keyring.alarms().standing_foreign(&self.me, &self.roster(), self.now());
+        metrics::gauge!("liaison_daemon_foreign_prekeys").set(f64::from(u8::from(foreign.is_some())));
         Ok(())
     }
 
@@ -95,7 +98,7 @@ impl Office {
 
     fn agency_view(&self, roster: &Roster, agency: &Agency) -> Result<AgencyView, ReadError> {
         let may = |from: &AgencyId, to: &AgencyId| roster.agreement(from, to).map(|a| a.max_precedence.into());
-        let bundle = bundles::get(self.shelf.store(), &agency.id)?;
+        let bundle = bundles::get(self.shelf.store(), &agency.id, roster, self.now())?;
         Ok(AgencyView {
             id: agency.id.clone(),
             name: agency.name.clone(),
@@ -129,6 +132,7 @@ impl Office {
             check_roster(&roster, node, now),
             self.check_identity(&roster, now),
             self.check_prekeys(now),
+            self.check_copies(&roster, now),
             check_clock(node),
         ];
         findings.extend(check_links(node, home));
@@ -166,6 +170,37 @@ impl Office {
             }
             _ => finding("prekeys", Level::Fail, "none is published for today: nobody can write to us".into(), None),
         }
+    }
+
+    /// Whether all that is published in this agency's name is its own.
+    fn check_copies(&self, roster: &Roster, now: Timestamp) -> Finding {
+        let (id, alarms) = ("identity-copy", self.keyring.alarms());
+        if let Some(foreign) = alarms.standing_foreign(&self.me, roster, now) {
+            let text = format!("{}; last seen {} ago", foreign.in_words(), span(now.since(foreign.last_seen)));
+            let fix =
+                "stop the other daemon; if there is none, have the roster's publishers replace the signing key now";
+            return finding(id, Level::Fail, text, Some(fix));
+        }
+        if let Some((at, restored)) = alarms.standing_restored(now) {
+            let text = format!(
+                "at the start {} ago {}: new prekeys were published, and mail sealed to lost ones comes again",
+                span(now.since(at)),
+                restored.in_words()
+            );
+            return finding(
+                id,
+                Level::Warn,
+                text,
+                Some("a restore leaves this; without one, see who changed these files"),
+            );
+        }
+        finding(id, Level::Ok, "all prekeys seen in this agency's name are its own".into(), None)
+    }
+
+    /// What needs somebody, in words: this agency's own first.
+    fn alarms(&self, roster: &Roster, node: &NodeStatus, now: Timestamp) -> Vec<String> {
+        let foreign = self.keyring.alarms().standing_foreign(&self.me, roster, now);
+        foreign.iter().map(|foreign| foreign.in_words()).chain(node.alarms.iter().cloned()).collect()
     }
 
     fn check_store(&self, node: &NodeStatus) -> Finding {

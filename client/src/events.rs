@@ -43,6 +43,8 @@ pub(crate) enum What {
     LinkDown,
     RosterChanged,
     Resubmitted,
+    PrekeysForeign,
+    PrekeysRestarted,
 }
 
 impl From<What> for EventKind {
@@ -61,6 +63,8 @@ impl From<What> for EventKind {
             What::LinkDown => Self::LinkDown,
             What::RosterChanged => Self::RosterChanged,
             What::Resubmitted => Self::Resubmitted,
+            What::PrekeysForeign => Self::PrekeysForeign,
+            What::PrekeysRestarted => Self::PrekeysRestarted,
         }
     }
 }

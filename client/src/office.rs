@@ -21,8 +21,10 @@ use crate::at_rest::AtRest;
 use crate::attachment::arrive::Arrivals;
 use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
+use crate::events::{EventRecord, What};
 use crate::once::Turns;
 use crate::outbox::keys::KeyCache;
+use crate::outbox::work::Work;
 use crate::prekeys::slots::SlotFile;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
@@ -136,6 +138,8 @@ pub(crate) struct Wake {
     pub(crate) feed: Notify,
     /// A relay is linked again: open messages are asked after.
     pub(crate) ask: Notify,
+    /// Somebody else has published prekeys of this agency.
+    pub(crate) prekeys: Notify,
 }
 
 impl Office {
@@ -179,11 +183,17 @@ impl Office {
             witnessed_ms: AtomicU64::new(witnessed.as_millis()),
             started,
         };
-        if office.keyring.is_restored(started) {
-            tracing::warn!("the prekeys' slots are gone: mail sealed to lost keys is sealed anew by its senders");
-            let skip = office.skip_receipts()?;
+        if let Some(restored) = office.keyring.restored(started) {
+            let text = format!("{}: mail sealed to lost keys is sealed anew by its senders", restored.in_words());
+            tracing::warn!("{text}");
+            let event = EventRecord::new(What::PrekeysRestarted, started).because(text);
+            let ops = [
+                office.skip_receipts()?,
+                office.keyring.note_restored(restored, started),
+                Work::Announce(event).put(&office.shelf, started),
+            ];
             // The run loop does not run yet.
-            drop(office.node.store().commit(&[skip]).map_err(ReadError::from)?);
+            drop(office.node.store().commit(&ops).map_err(ReadError::from)?);
         }
         Ok(office)
     }

@@ -171,7 +171,8 @@ async fn seal_anew(me: &Desk, other: &Desk, id: MessageId) -> Answer<()> {
             office.node.commit(vec![bundles::put(&other.me(), &other.bundle())]).await?;
             let event = OwnEvent::Bundle { agency: other.me() };
             office.node.commit(office.progress(event, office.now())).await?;
-        } else if bundles::get(&**office.node.store(), &other.me())?.is_some_and(|known| known.frame == other.bundle())
+        } else if bundles::get(&**office.node.store(), &other.me(), &office.roster(), office.now())?
+            .is_some_and(|known| *known.frame() == other.bundle())
         {
             return Ok(());
         }

@@ -15,8 +15,11 @@ use liaison_node::local::{LocalAgency, NodeHandle, OwnEvent, Received};
 use liaison_node::operator::{self, OperatorHandle};
 use liaison_node::run::{NodeOptions, Runner};
 use liaison_node::store::{DiskStore, Store, StoreConfig};
+use liaison_protocol::codec::Fixed;
 use liaison_protocol::envelope::verify_bytes;
+use liaison_protocol::frame::Bundle;
 use liaison_protocol::keyfile::{KeyRole, open_keys};
+use liaison_protocol::prekey::{BundlePosition, PrekeyBundle, PrekeyEntry, PrekeySecret, sign_bundle};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::{Roster, TrustAnchor};
 use liaison_protocol::sign::SigningKey;
@@ -105,6 +108,36 @@ impl Federation {
 
     pub(crate) fn slot_file(&self, agency: &str) -> PathBuf {
         self.folder.path().join(format!("{agency}.slots"))
+    }
+
+    /// The signing key of `agency`, as its daemon, or a thief, has it.
+    pub(crate) fn signing_key(&self, agency: &AgencyId) -> SigningKey {
+        secrets(self, agency).0
+    }
+
+    /// A bundle of `agency` with one key, for today, and that key.
+    pub(crate) fn bundle(
+        &self,
+        agency: &AgencyId,
+        signer: &SigningKey,
+        position: BundlePosition,
+        issued: Timestamp,
+    ) -> (Bundle, PrekeySecret) {
+        let secret = PrekeySecret::generate(&mut rand_core::UnwrapErr(getrandom::SysRng));
+        let window = crate::prekeys::calendar::Window::holding(issued);
+        let (not_before, not_after) = (window.not_before(), window.not_after());
+        let bundle = PrekeyBundle {
+            version: PrekeyBundle::VERSION,
+            federation: self.roster().federation(),
+            agency: agency.clone(),
+            epoch: position.epoch,
+            seq: position.seq,
+            issued,
+            max_ttl_s: 7 * 86_400,
+            keys: vec![PrekeyEntry { id: secret.id(), not_before, not_after, once: false }],
+        };
+        let keys = vec![Fixed(Box::new(*secret.public().as_bytes()))];
+        (Bundle { bundle: sign_bundle(&bundle, signer).unwrap().encode().into(), keys }, secret)
     }
 
     fn file(&self, agency: &AgencyId, name: &str) -> Vec<u8> {
@@ -249,13 +282,30 @@ impl Desk {
 
     /// Gives this daemon the prekey bundle of another.
     pub(crate) async fn learn_keys_of(&self, other: &Self) {
-        self.commit(vec![bundles::put(&other.me(), &other.bundle())]).await;
-        self.tell(OwnEvent::Bundle { agency: other.me() }).await;
+        self.learn_bundle(other.me(), &other.bundle()).await;
+    }
+
+    /// Gives this daemon a bundle that its run loop has admitted.
+    pub(crate) async fn learn_bundle(&self, agency: AgencyId, frame: &Bundle) {
+        self.commit(vec![bundles::put(&agency, frame)]).await;
+        self.tell(OwnEvent::Bundle { agency }).await;
+    }
+
+    /// A roster takes effect, as when its file is read anew.
+    pub(crate) async fn follow(&self, roster: &Roster) {
+        self.operator.reload_roster(roster.signed().clone()).await.unwrap();
+        until(|| self.office.roster().version() == roster.version()).await;
     }
 
     /// Its own prekey bundle, as it publishes it.
-    pub(crate) fn bundle(&self) -> liaison_protocol::frame::Bundle {
-        bundles::get(&**self.office.node.store(), &self.me()).unwrap().unwrap().frame
+    pub(crate) fn bundle(&self) -> Bundle {
+        self.known(&self.me()).unwrap().frame().clone()
+    }
+
+    /// What it knows of an agency's prekeys, and counts.
+    pub(crate) fn known(&self, agency: &AgencyId) -> Option<bundles::KnownBundle> {
+        let office = &self.office;
+        bundles::get(&**office.node.store(), agency, &office.roster(), office.now()).unwrap()
     }
 
     pub(crate) async fn tell(&self, event: OwnEvent) {

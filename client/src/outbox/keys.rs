@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use liaison_node::bundles;
 use liaison_node::store::Store;
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::prekey::PrekeyPublic;
-use liaison_protocol::{AgencyId, Timestamp};
+use liaison_protocol::prekey::{PrekeyPublic, signer_of};
+use liaison_protocol::roster::Roster;
+use liaison_protocol::{AgencyId, KeyId, Timestamp};
 
 use crate::shelf::ReadError;
 
@@ -27,6 +28,9 @@ struct Cached {
     chosen: Chosen,
     not_before: Timestamp,
     not_after: Timestamp,
+    /// Of the bundle that names the key: who signed it, and when.
+    signer: KeyId,
+    issued: Timestamp,
 }
 
 /// A key to seal to.
@@ -38,14 +42,20 @@ pub(super) struct Chosen {
 }
 
 impl KeyCache {
-    /// The key to seal to at `created`. `None`: none is known that is meant for that time.
+    /// The key to seal to at `created`. `None`: none is known that is meant for that time and signed by a key that the
+    /// roster gives this agency at `now`. What is remembered is asked of the roster, too.
     pub(super) fn select(
         &self,
         store: &dyn Store,
+        roster: &Roster,
         agency: &AgencyId,
         created: Timestamp,
+        now: Timestamp,
     ) -> Result<Option<Chosen>, ReadError> {
-        let of_window = |cached: &&Cached| cached.not_before <= created && created < cached.not_after;
+        let of_window = |cached: &&Cached| {
+            let counts = signer_of(agency, cached.signer, cached.issued, roster, now).is_some();
+            counts && cached.not_before <= created && created < cached.not_after
+        };
         let forgotten = {
             let known = self.lock();
             if let Some(cached) = known.keys.get(agency).filter(of_window) {
@@ -53,14 +63,16 @@ impl KeyCache {
             }
             known.forgotten
         };
-        let Some(known) = bundles::get(store, agency)? else { return Ok(None) };
+        let Some(known) = bundles::get(store, agency, roster, now)? else { return Ok(None) };
         let Some((key, expires_max)) = known.select(created) else { return Ok(None) };
-        let window = known.bundle.entry(&key).map(|entry| (entry.not_before, entry.not_after));
+        let window = known.bundle().entry(&key).map(|entry| (entry.not_before, entry.not_after));
+        let (signer, issued) = (known.signer(), known.bundle().issued);
         let chosen = Chosen { key, expires_max };
         if let Some((not_before, not_after)) = window {
             let mut known = self.lock();
             if known.forgotten == forgotten {
-                known.keys.insert(agency.clone(), Cached { chosen: chosen.clone(), not_before, not_after });
+                let cached = Cached { chosen: chosen.clone(), not_before, not_after, signer, issued };
+                known.keys.insert(agency.clone(), cached);
             }
         }
         Ok(Some(chosen))

@@ -30,6 +30,7 @@ pub(crate) mod sealing;
 mod settle;
 pub(crate) mod state;
 mod submit;
+mod vouch;
 mod withdraw;
 pub(crate) mod work;
 

@@ -50,6 +50,7 @@ impl Office {
             OwnEvent::Bundle { agency } => self.keyed(&agency, now),
             OwnEvent::Custody(custody) => self.in_custody(*custody, now),
             OwnEvent::Expired { id, index } => self.refused(self.local(id, index, RefusalReason::Expired, now), now),
+            OwnEvent::ForeignBundle(foreign) => Ok(self.met_foreign(&foreign, now)),
             OwnEvent::LinkDown { peer, reason } => {
                 announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))
             }
@@ -148,8 +149,8 @@ impl Office {
     /// A key of an agency has come: what waits for one is sealed.
     fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         self.keys.forget(agency);
-        if let Some(known) = bundles::get(self.shelf.store(), agency)? {
-            self.note_witness(known.bundle.issued);
+        if let Some(known) = bundles::get(self.shelf.store(), agency, &self.roster(), now)? {
+            self.note_witness(known.bundle().issued);
         }
         let prefix = [b"n", agency.as_str().as_bytes(), &[0]].concat();
         let mut ops = Vec::new();

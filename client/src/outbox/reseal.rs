@@ -136,6 +136,14 @@ impl Office {
         let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
         let now = self.now();
         let recipient = self.sent_head(first)?.and_then(|head| head.recipients.get(usize::from(index)).cloned());
+        if let Some(agency) = &recipient
+            && kept.roster_version != self.roster().version()
+            && !self.is_vouched_for(whole.header(), index, agency)?
+        {
+            // [PREKEY-7] The roster may have ended the signer of this key: it is not used again.
+            let ops = self.without_key(first, envelope, index, agency);
+            return Ok(Some(Submission { envelope: None, attempt: 1, ops }));
+        }
         let event = EventRecord::new(What::Resubmitted, now).about(first).because(because.in_words());
         let event = recipient.iter().fold(event, |event, agency| event.with_agency(agency));
         let mut ops = vec![

@@ -4,6 +4,7 @@ use liaison_protocol::envelope::{ContentKey, VerifiedEnvelope};
 use liaison_protocol::inner::Content;
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::prekey::{PrekeyPublic, PrekeySecret};
+use liaison_protocol::roster::RosterVersion;
 use liaison_protocol::seal::{SealError, SealRequest, seal};
 use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
 
@@ -27,6 +28,8 @@ pub(crate) struct Outgoing {
     content_key: ContentKey,
     /// Recipients without a known key, by their place: their wraps are placeholders, and go nowhere.
     pub(crate) unkeyed: Vec<u16>,
+    /// The roster that vouched for the keys.
+    pub(crate) roster_version: RosterVersion,
 }
 
 /// Why nothing was sealed.
@@ -42,11 +45,12 @@ impl Office {
     /// Seals to every recipient. One of whom no key is known for that day gets a wrap under a key that nobody has, so
     /// that the header names all recipients; it is sealed anew when a key comes.
     pub(crate) fn seal(&self, sealing: &Sealing<'_>) -> Result<Outgoing, SealingError> {
+        let (roster, now) = (self.roster(), self.now());
         let mut rng = self.shelf.random();
         let mut keys: Vec<(AgencyId, PrekeyPublic)> = Vec::with_capacity(sealing.recipients.len());
         let (mut unkeyed, mut expires) = (Vec::new(), sealing.expires);
         for (index, agency) in (0..).zip(sealing.recipients) {
-            let key = match self.keys.select(self.shelf.store(), agency, sealing.created)? {
+            let key = match self.keys.select(self.shelf.store(), &roster, agency, sealing.created, now)? {
                 Some(chosen) => {
                     expires = expires.min(chosen.expires_max);
                     chosen.key
@@ -59,7 +63,7 @@ impl Office {
             keys.push((agency.clone(), key));
         }
         let request = SealRequest {
-            federation: self.roster().federation(),
+            federation: roster.federation(),
             sender: &NodeId::from(&self.me),
             recipients: &keys,
             created: sealing.created,
@@ -68,16 +72,17 @@ impl Office {
             content: sealing.content,
         };
         let sealed = seal(&request, &*self.signer, &mut rng)?;
-        Ok(Outgoing { envelope: sealed.envelope, content_key: sealed.content_key, unkeyed })
+        let roster_version = roster.version();
+        Ok(Outgoing { envelope: sealed.envelope, content_key: sealed.content_key, unkeyed, roster_version })
     }
 
     /// What is kept of an envelope of our own.
     pub(crate) fn keep(&self, outgoing: &Outgoing) -> Kept {
         if planted(Mutant::OutboxKeepsNoWraps) {
             let bare = outgoing.envelope.prune(&[]);
-            return Kept::new(&bare, &outgoing.content_key, &self.verifying_key, self.roster().version());
+            return Kept::new(&bare, &outgoing.content_key, &self.verifying_key, outgoing.roster_version);
         }
-        Kept::new(&outgoing.envelope, &outgoing.content_key, &self.verifying_key, self.roster().version())
+        Kept::new(&outgoing.envelope, &outgoing.content_key, &self.verifying_key, outgoing.roster_version)
     }
 }
 

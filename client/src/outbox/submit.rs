@@ -64,6 +64,9 @@ impl Office {
         if prepared.feeds {
             self.wake.feed.notify_one();
         }
+        if prepared.outgoing.roster_version != self.roster().version() {
+            self.seal_the_unvouched_anew().await?;
+        }
         Ok(Submitted { fsync_ms: started.elapsed().as_secs_f64() * 1000.0, ..prepared.answer })
     }
 

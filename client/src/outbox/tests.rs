@@ -10,7 +10,7 @@ use crate::api::model::{MessageState, Precedence, ProblemCode, RecipientState, S
 use crate::daemon::Ask;
 use crate::testing::{Desk, Federation, submission, until};
 
-async fn pair(federation: &Federation) -> (Desk, Desk) {
+pub(super) async fn pair(federation: &Federation) -> (Desk, Desk) {
     let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
     a.learn_keys_of(&b).await;
     b.learn_keys_of(&a).await;

@@ -1,13 +1,14 @@
 //! Calendar prekeys: made ahead, published, and erased on schedule (security.md, "Calendar prekeys").
 //!
 //! ```text
-//!  calendar ── which ──► Keyring::plan ──► slots (fsync) ──► records + bundle (one commit) ──► published
+//!  calendar ── which ──► Keyring::plan ──► slots (fsync) ──► records + bundle (one commit) ──► slots (fsync) ──► published
 //!                                    └──► slots erased (fsync) ──► records deleted
 //! ```
 //!
 //! Invariants: a private half is durable before its public half leaves; it rests only under its slot's key together
 //! with the identity key file; a slot is erased before its record goes, so that no record outlives its erasure.
 
+pub(crate) mod alarm;
 pub mod calendar;
 pub(crate) mod record;
 pub mod slots;
@@ -18,16 +19,20 @@ use std::time::Duration;
 
 use liaison_core::op::Op;
 use liaison_node::bundles;
+use liaison_node::local::ForeignBundle;
 use liaison_protocol::codec::Fixed;
 use liaison_protocol::frame::Bundle;
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::prekey::{PrekeyBundle, PrekeyEntry, PrekeySecret, SignBundleError, sign_bundle};
+use liaison_protocol::prekey::{
+    BundlePosition, PrekeyBundle, PrekeyEntry, PrekeySecret, SignBundleError, Succession, sign_bundle,
+};
 use liaison_protocol::sign::Signer;
 use liaison_protocol::{AgencyId, FederationId, PrekeyId, Timestamp};
 
+use self::alarm::{Alarms, Restored};
 use self::calendar::Window;
 use self::record::{BundleRecord, KeyRecord};
-use self::slots::{SlotError, SlotFile};
+use self::slots::{Progress, SlotError, SlotFile};
 use crate::shelf::{ReadError, Shelf};
 
 /// Why prekeys are not made, read or erased.
@@ -57,6 +62,13 @@ struct State {
     slots: SlotFile,
     held: Vec<KeyRecord>,
     bundle: Option<BundleRecord>,
+    alarms: Alarms,
+    /// Store and slots are not of one time.
+    torn: Option<Restored>,
+    /// The highest bundle of this agency that was met before this life had looked after its own: one of a life before.
+    before: Option<BundlePosition>,
+    /// Whether this life has looked after its bundle: what is foreign from now on, somebody else has made.
+    settled: bool,
 }
 
 /// What is to be committed to top up the keys. Nothing of it holds before [`Keyring::confirm`].
@@ -66,6 +78,14 @@ pub struct TopUp {
     pub ops: Vec<Op>,
     made: Vec<(KeyRecord, PrekeySecret)>,
     bundle: BundleRecord,
+    alarms: Alarms,
+}
+
+/// A foreign bundle is noted, once this is committed.
+pub(crate) struct Noted {
+    pub(crate) alarms: Alarms,
+    /// Whether it was not known before.
+    pub(crate) news: bool,
 }
 
 impl Keyring {
@@ -93,7 +113,11 @@ impl Keyring {
             slots.erase(&stray)?;
         }
         let bundle = BundleRecord::read(&shelf)?;
-        let state = Mutex::new(State { slots, held, bundle });
+        let alarms = Alarms::read(&shelf)?;
+        let torn = torn(slots.progress(), bundle.as_ref().map(BundleRecord::position));
+        // A life that is to publish anew meets what was published before, and that is no alarm.
+        let settled = bundle.is_some() && torn.is_none();
+        let state = Mutex::new(State { slots, held, bundle, alarms, torn, before: None, settled });
         Ok(Self { shelf, agency, federation, secrets: RwLock::new(secrets), state })
     }
 
@@ -103,12 +127,44 @@ impl Keyring {
         self.secrets.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
     }
 
-    /// Whether keys that are published have been lost: the sign of a restore from a backup, which holds no slots.
+    /// Whether store and slots are of different times, or keys that are published have been lost: the signs of a restore
+    /// from a backup, which holds no slots.
     #[must_use]
-    pub fn is_restored(&self, now: Timestamp) -> bool {
+    pub(crate) fn restored(&self, now: Timestamp) -> Option<Restored> {
         let state = self.lock();
         let published = state.bundle.as_ref().is_some_and(|bundle| bundle.until > now);
-        published && !state.holds(Window::holding(now))
+        let gone = published && !state.holds(Window::holding(now));
+        state.torn.or_else(|| gone.then_some(Restored::SlotsGone))
+    }
+
+    /// Writes down what was found at the start.
+    pub(crate) fn note_restored(&self, restored: Restored, now: Timestamp) -> Op {
+        let mut state = self.lock();
+        state.alarms.restored = Some((now, restored));
+        state.settled = false;
+        state.alarms.put()
+    }
+
+    /// What is wrong, if anything.
+    pub(crate) fn alarms(&self) -> Alarms {
+        self.lock().alarms
+    }
+
+    /// [PREKEY-9] A bundle of this agency that the store does not know. `None`: it is this life's own after all, below it,
+    /// or of a life before, which this life publishes above anyway.
+    pub(crate) fn meet_foreign(&self, met: &ForeignBundle, now: Timestamp) -> Option<Noted> {
+        let mut state = self.lock();
+        let own = state.bundle.as_ref();
+        let is_own = |own: &BundleRecord| own.position() == met.position && own.hash() == Some(met.hash);
+        if own.is_some_and(|own| own.position() > met.position || is_own(own)) {
+            return None;
+        }
+        if !state.settled {
+            state.before = state.before.max(Some(met.position));
+            return None;
+        }
+        let news = state.alarms.meet(met, now);
+        Some(Noted { alarms: state.alarms, news })
     }
 
     /// End of the last window that is published.
@@ -132,26 +188,43 @@ impl Keyring {
         let missing: Vec<Window> = Window::published(now).filter(|window| !state.holds(*window)).collect();
         let lifetime_s = u32::try_from(lifetime_max.as_secs()).unwrap_or(u32::MAX);
         let stands = |bundle: &BundleRecord| bundle.lifetime_s == lifetime_s && bundle.is_signed_by(signer.key_id());
-        if missing.is_empty() && state.bundle.as_ref().is_some_and(stands) {
+        let own = state.bundle.as_ref().map(BundleRecord::position);
+        let answer = state.alarms.is_answer_due(own, now) || state.before.is_some_and(|before| own <= Some(before));
+        let anew = answer || state.torn.is_some();
+        if missing.is_empty() && state.bundle.as_ref().is_some_and(stands) && !anew {
             return Ok(None);
         }
         // Keys that are published and lost: senders must not go on with them, so the whole history starts anew.
         let lost = state.bundle.as_ref().is_none_or(|bundle| missing.iter().any(|w| w.not_before() < bundle.until));
+        let succession = if lost || anew { Succession::NewEpoch } else { Succession::Continue };
+        let Some(position) = BundlePosition::next(state.highest(), succession, now) else {
+            tracing::warn!(
+                "prekeys are published in some minutes: those of somebody else have the highest number of now"
+            );
+            return Ok(None);
+        };
         let starts: Vec<u64> = missing.iter().map(|window| window.0).collect();
+        state.slots.plan(position)?;
         state.slots.fill(&starts, &mut self.shelf.random())?;
         let made = missing.iter().filter_map(|window| self.make(&state, *window, lifetime_max)).collect::<Vec<_>>();
 
-        let position = state.next_position(lost, now);
         let (frame, until) = self.bundle(&state, &made, position, lifetime_s, signer, now)?;
-        let bundle = BundleRecord { epoch: position.0, seq: position.1, until, lifetime_s, frame };
+        let BundlePosition { epoch, seq } = position;
+        let bundle = BundleRecord { epoch, seq, until, lifetime_s, frame };
+        let mut alarms = state.alarms;
+        alarms.answer(position, now);
         let mut ops: Vec<Op> = made.iter().map(|(record, _)| record.put()).collect();
         ops.push(bundle.put());
         ops.push(bundles::put(&self.agency, &bundle.frame));
-        Ok(Some(TopUp { ops, made, bundle }))
+        ops.extend((alarms != state.alarms).then(|| alarms.put()));
+        Ok(Some(TopUp { ops, made, bundle, alarms }))
     }
 
-    /// The operations of `top_up` are durable: its keys open mail from now on.
-    pub fn confirm(&self, top_up: TopUp) {
+    /// The operations of `top_up` are durable: its keys open mail from now on. On return others may hear of its bundle.
+    ///
+    /// # Errors
+    /// [`PrekeyError`].
+    pub fn confirm(&self, top_up: TopUp) -> Result<(), PrekeyError> {
         let mut state = self.lock();
         let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
         for (record, secret) in top_up.made {
@@ -159,7 +232,18 @@ impl Keyring {
             state.held.push(record);
             secrets.insert(secret.prekey_id(), Arc::new(secret));
         }
+        drop(secrets);
+        if let (Some(now), Some(then)) = (&mut state.alarms.foreign, top_up.alarms.foreign) {
+            // What was met meanwhile stays.
+            (now.answered, now.answers) = (then.answered, then.answers);
+        }
+        let position = top_up.bundle.position();
+        state.slots.publish(position)?;
         state.bundle = Some(top_up.bundle);
+        // What was met meanwhile, and is not below it, is published above next.
+        state.before = state.before.filter(|before| *before >= position);
+        (state.torn, state.settled) = (None, true);
+        Ok(())
     }
 
     /// Erases what is spent: on return no copy opens any more. The operations only tidy up.
@@ -201,7 +285,7 @@ impl Keyring {
         &self,
         state: &State,
         made: &[(KeyRecord, PrekeySecret)],
-        (epoch, seq): (u32, u64),
+        BundlePosition { epoch, seq }: BundlePosition,
         max_ttl_s: u32,
         signer: &dyn Signer,
         now: Timestamp,
@@ -244,16 +328,23 @@ impl State {
         self.held.iter().any(|key| key.window == window)
     }
 
-    /// [PREKEY-5] A new epoch is the time in seconds: higher than any before it, also where the old one was lost with the disk.
-    fn next_position(&self, lost: bool, now: Timestamp) -> (u32, u64) {
-        match &self.bundle {
-            Some(bundle) if !lost => (bundle.epoch, bundle.seq.saturating_add(1)),
-            before => {
-                let clock = u32::try_from(now.as_millis() / 1000).unwrap_or(u32::MAX);
-                let floor = before.as_ref().map_or(0, |bundle| bundle.epoch.saturating_add(1));
-                (clock.max(floor), 1)
-            }
-        }
+    /// The highest bundle of this agency that is known of, whoever made it.
+    fn highest(&self) -> Option<BundlePosition> {
+        let slots = self.slots.progress();
+        let own = self.bundle.as_ref().map(BundleRecord::position);
+        let foreign = self.alarms.foreign.map(|foreign| foreign.position);
+        [own, foreign, self.before, slots.planned, slots.published].into_iter().max().flatten()
+    }
+}
+
+/// Attack 36: whether the store's bundle, and the slot file's word of it, are of different times.
+fn torn(slots: Progress, own: Option<BundlePosition>) -> Option<Restored> {
+    if slots.published.is_some() && own < slots.published {
+        Some(Restored::StoreBehind)
+    } else if slots.planned.is_some() && own > slots.planned {
+        Some(Restored::SlotsBehind)
+    } else {
+        None
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
 use liaison_protocol::frame::Bundle;
-use liaison_protocol::prekey::{PrekeySecret, SignedBundle};
-use liaison_protocol::{KeyId, PrekeyId, Timestamp};
+use liaison_protocol::prekey::{BundlePosition, PrekeySecret, SignedBundle};
+use liaison_protocol::{Hash, KeyId, PrekeyId, Timestamp};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -101,6 +101,15 @@ impl BundleRecord {
     /// A bundle that another key signed is no longer taken once that key has ended.
     pub(super) fn is_signed_by(&self, key: KeyId) -> bool {
         SignedBundle::decode(&self.frame.bundle).is_ok_and(|signed| signed.key == key)
+    }
+
+    pub(super) const fn position(&self) -> BundlePosition {
+        BundlePosition { epoch: self.epoch, seq: self.seq }
+    }
+
+    /// SHA-256 of what was signed.
+    pub(super) fn hash(&self) -> Option<Hash> {
+        SignedBundle::decode(&self.frame.bundle).ok().map(|signed| Hash::of(&[&signed.bundle]))
     }
 
     pub(super) fn put(&self) -> Op {

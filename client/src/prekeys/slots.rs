@@ -6,15 +6,21 @@
 //! survive; the record then still needs the identity key file.
 //!
 //! ```text
-//!  "LSNS" u8=1 zero[59]                                       header, 64 bytes
+//!  "LSNS" u8=1 planned[12] published[12] check[8] zero[27]    header, 64 bytes
+//!  position: u32be epoch | u64be number, of this agency's bundle (all zero: none is known)
 //!  slot: u64be window start, seconds (0: free) | key[32] | check[8] = SHA-256(label || start || key) | zero[16]
 //! ```
+//!
+//! The header says how far the agency's bundles have come: `planned` is written before a bundle is committed to the store,
+//! `published` after that, and before anybody hears of the bundle. So a store that is behind `published`, or ahead of
+//! `planned`, is not of this file's time: one of the two was restored.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::{Hash, label};
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
@@ -59,6 +65,16 @@ pub struct SlotFile {
     path: PathBuf,
     octets: Box<dyn SlotOctets>,
     slots: Vec<Option<Slot>>,
+    progress: Progress,
+}
+
+/// How far this agency's bundles have come. None in a file of a version that did not write it, and in a torn header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The bundle that is being, or was, committed to the store.
+    pub planned: Option<BundlePosition>,
+    /// The last one that is committed: others may know it.
+    pub published: Option<BundlePosition>,
 }
 
 /// What a slot file is made of. The outside world, so tests bring their own.
@@ -134,8 +150,41 @@ impl SlotFile {
         if bytes.len() != FILE_BYTES || !bytes.starts_with(MAGIC) {
             return Err(SlotError::Format { path: path.into() });
         }
+        let progress = bytes.get(MAGIC.len()..).and_then(decode_progress).unwrap_or_default();
         let slots = bytes.chunks_exact(SLOT_BYTES).skip(HEADER_BYTES / SLOT_BYTES).map(decode).collect();
-        Ok(Self { path: path.into(), octets, slots })
+        Ok(Self { path: path.into(), octets, slots, progress })
+    }
+
+    /// How far this agency's bundles have come.
+    #[must_use]
+    pub const fn progress(&self) -> Progress {
+        self.progress
+    }
+
+    /// A bundle is to be committed at `position`. Durable with the next sync, which [`SlotFile::fill`] makes.
+    ///
+    /// # Errors
+    /// [`SlotError::Io`].
+    pub fn plan(&mut self, position: BundlePosition) -> Result<(), SlotError> {
+        self.progress.planned = Some(position);
+        self.write_progress()
+    }
+
+    /// It is committed. On return that is durable.
+    ///
+    /// # Errors
+    /// [`SlotError::Io`].
+    pub fn publish(&mut self, position: BundlePosition) -> Result<(), SlotError> {
+        self.progress = Progress { planned: Some(position), published: Some(position) };
+        self.write_progress()?;
+        self.sync()
+    }
+
+    fn write_progress(&self) -> Result<(), SlotError> {
+        let octets = encode_progress(self.progress);
+        self.octets
+            .write(MAGIC.len() as u64, &octets)
+            .map_err(|source| SlotError::Io { path: self.path.clone(), source })
     }
 
     /// The key of the window that starts at `start`.
@@ -217,6 +266,41 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
+const PROGRESS_BYTES: usize = 32;
+const _: () = assert!(MAGIC.len() + PROGRESS_BYTES <= HEADER_BYTES);
+
+fn encode_progress(progress: Progress) -> [u8; PROGRESS_BYTES] {
+    let mut bytes = [0; PROGRESS_BYTES];
+    let position = |position: Option<BundlePosition>| {
+        let BundlePosition { epoch, seq } = position.unwrap_or(BundlePosition { epoch: 0, seq: 0 });
+        [epoch.to_be_bytes().as_slice(), seq.to_be_bytes().as_slice()].concat()
+    };
+    let fields = [position(progress.planned), position(progress.published)].concat();
+    let sum = progress_check(&fields);
+    for (place, byte) in bytes.iter_mut().zip(fields.iter().chain(&sum)) {
+        *place = *byte;
+    }
+    bytes
+}
+
+fn decode_progress(bytes: &[u8]) -> Option<Progress> {
+    let (planned, rest) = bytes.split_first_chunk::<12>()?;
+    let (published, rest) = rest.split_first_chunk::<12>()?;
+    let position = |bytes: &[u8; 12]| {
+        let (epoch, seq) = bytes.split_first_chunk::<4>()?;
+        let seq = u64::from_be_bytes(*seq.first_chunk()?);
+        let epoch = u32::from_be_bytes(*epoch);
+        (epoch != 0 || seq != 0).then_some(BundlePosition { epoch, seq })
+    };
+    let sound = rest.starts_with(&progress_check(&[planned.as_slice(), published].concat()));
+    sound.then(|| Progress { planned: position(planned), published: position(published) })
+}
+
+fn progress_check(fields: &[u8]) -> [u8; 8] {
+    let Hash(hash) = Hash::of(&[label::AT_REST, b"slot progress", fields]);
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
 fn check(start: u64, key: &[u8; 32]) -> [u8; 8] {
     let Hash(hash) = Hash::of(&[label::AT_REST, b"slot", &start.to_be_bytes(), key]);
     hash.first_chunk().copied().unwrap_or_default()
@@ -262,6 +346,27 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert!(bytes.windows(32).any(|window| window == kept));
         assert!(!bytes.windows(8).any(|window| erased.starts_with(window)));
+    }
+
+    #[test]
+    fn how_far_bundles_have_come_survives_reopening_and_a_torn_header_says_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prekeys.slots");
+        let mut slots = SlotFile::open(&path).unwrap();
+        assert_eq!(slots.progress(), Progress::default());
+        let [first, second] = [(7, 1), (7, 2)].map(|(epoch, seq)| BundlePosition { epoch, seq });
+        slots.publish(first).unwrap();
+        slots.plan(second).unwrap();
+        slots.fill(&[10], &mut UnwrapErr(SysRng)).unwrap();
+        drop(slots);
+        let slots = SlotFile::open(&path).unwrap();
+        assert_eq!(slots.progress(), Progress { planned: Some(second), published: Some(first) });
+        drop(slots);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[MAGIC.len() + 3] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let slots = SlotFile::open(&path).unwrap();
+        assert_eq!((slots.progress(), slots.starts().count()), (Progress::default(), 1));
     }
 
     #[test]

@@ -1,10 +1,16 @@
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use liaison_node::bundles;
-use liaison_protocol::Timestamp;
+use liaison_node::local::{ForeignBundle, OwnEvent};
+use liaison_protocol::prekey::{BundlePosition, SignedBundle};
+use liaison_protocol::sign::SigningKey;
+use liaison_protocol::{Hash, Timestamp};
+use zeroize::Zeroizing;
 
 use super::calendar::Window;
-use crate::testing::{Desk, Federation};
+use crate::api::model::{EventKind, Finding, Level};
+use crate::testing::{Desk, Federation, until};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -14,12 +20,12 @@ async fn top_up(desk: &Desk) -> bool {
     let planned = office.keyring.plan(WEEK, &*office.signer, office.now()).unwrap();
     let Some(mut top_up) = planned else { return false };
     desk.commit(std::mem::take(&mut top_up.ops)).await;
-    office.keyring.confirm(top_up);
+    office.keyring.confirm(top_up).unwrap();
     true
 }
 
 fn published(desk: &Desk) -> bundles::KnownBundle {
-    bundles::get(&**desk.office.node.store(), &desk.me()).unwrap().unwrap()
+    desk.known(&desk.me()).unwrap()
 }
 
 fn opens(desk: &Desk, at: Timestamp) -> bool {
@@ -33,7 +39,7 @@ async fn keys_for_thirty_five_days_are_published_and_kept() {
     let a = federation.start_idle("ncb.sg").await;
     assert!(top_up(&a).await && !top_up(&a).await);
     let now = a.office.now();
-    let bundle = published(&a).bundle;
+    let bundle = published(&a).bundle().clone();
     assert_eq!((bundle.keys.len(), bundle.seq), (35, 1));
     a.stop().await;
     let a = federation.start_idle("ncb.sg").await;
@@ -46,10 +52,10 @@ async fn each_day_adds_a_key_to_the_same_epoch() {
     let federation = Federation::new();
     let a = federation.start_idle("ncb.sg").await;
     top_up(&a).await;
-    let before = published(&a).bundle;
+    let before = published(&a).bundle().clone();
     a.clock.advance(DAY);
     assert!(top_up(&a).await);
-    let after = published(&a).bundle;
+    let after = published(&a).bundle().clone();
     assert_eq!((after.epoch, after.seq, after.keys.len()), (before.epoch, 2, 35));
     assert_eq!(after.keys[..34], before.keys[1..]);
 }
@@ -79,14 +85,114 @@ async fn lost_slots_begin_a_new_epoch_with_new_keys() {
     let federation = Federation::new();
     let a = federation.start_idle("ncb.sg").await;
     top_up(&a).await;
-    let before = published(&a).bundle;
+    let before = published(&a).bundle().clone();
     a.stop().await;
     std::fs::remove_file(federation.slot_file("ncb.sg")).unwrap();
     let a = federation.start_idle("ncb.sg").await;
     assert!(!opens(&a, a.office.now()));
     assert!(top_up(&a).await);
-    let after = published(&a).bundle;
+    let after = published(&a).bundle().clone();
     assert!(after.epoch > before.epoch && after.seq == 1);
     assert!(after.keys.iter().all(|key| !before.keys.contains(key)));
     assert!(opens(&a, a.office.now()));
+}
+
+fn position(desk: &Desk) -> BundlePosition {
+    published(desk).position()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() { copy(&path, &to) } else { std::fs::copy(&path, &to).map(drop).unwrap() }
+    }
+}
+
+async fn alarm(desk: &Desk) -> Finding {
+    let node = desk.operator.status().await.unwrap();
+    desk.office.doctor(&node, &[]).unwrap().into_iter().find(|finding| finding.id == "identity-copy").unwrap()
+}
+
+/// Makes a bundle, keeps its store and its slots, lives another day, and stops.
+async fn lived_on(federation: &Federation, name: &str) -> (BundlePosition, PathBuf, PathBuf) {
+    let a = federation.start_idle(name).await;
+    top_up(&a).await;
+    a.stop().await;
+    let (store, slots) = (federation.store_folder(name), federation.slot_file(name));
+    let (old_store, old_slots) = (store.with_extension("old"), slots.with_extension("before"));
+    copy(&store, &old_store);
+    std::fs::copy(&slots, &old_slots).unwrap();
+    let a = federation.start_idle(name).await;
+    assert_eq!(alarm(&a).await.level, Level::Ok);
+    a.clock.advance(DAY);
+    assert!(top_up(&a).await);
+    let last = position(&a);
+    a.stop().await;
+    (last, old_store, old_slots)
+}
+
+// Attack 36, [PREKEY-5].
+#[tokio::test]
+async fn a_store_restored_beside_living_slots_begins_a_new_epoch_and_says_so() {
+    let federation = Federation::new();
+    let (last, old_store, _) = lived_on(&federation, "ncb.sg").await;
+    let store = federation.store_folder("ncb.sg");
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(old_store, &store).unwrap();
+    let a = federation.start_idle("ncb.sg").await;
+    let found = alarm(&a).await;
+    assert!(found.level == Level::Warn && found.text.contains("store is older"), "{found:?}");
+    assert!(top_up(&a).await, "though nothing is missing");
+    assert!(position(&a).epoch > last.epoch, "{:?}", position(&a));
+    assert!(opens(&a, a.office.now()));
+    a.stop().await;
+    let a = federation.start_idle("ncb.sg").await;
+    assert!(!top_up(&a).await, "once");
+}
+
+// Attack 36, [PREKEY-5].
+#[tokio::test]
+async fn slots_restored_beside_a_living_store_begin_a_new_epoch_and_it_says_so() {
+    let federation = Federation::new();
+    let (last, _, old_slots) = lived_on(&federation, "ncb.sg").await;
+    std::fs::rename(old_slots, federation.slot_file("ncb.sg")).unwrap();
+    let a = federation.start_idle("ncb.sg").await;
+    let found = alarm(&a).await;
+    assert!(found.level == Level::Warn && found.text.contains("slot file is older"), "{found:?}");
+    assert!(top_up(&a).await);
+    assert!(position(&a).epoch > last.epoch, "{:?}", position(&a));
+}
+
+// [PREKEY-9]
+#[tokio::test]
+async fn a_foreign_bundle_is_published_above_with_an_alarm_everywhere() {
+    let federation = Federation::new();
+    let a = federation.start("ncb.sg").await;
+    until(|| a.known(&a.me()).is_some()).await;
+    let (own, now) = (position(&a), a.office.now());
+    let theirs = BundlePosition { epoch: own.epoch + 30, seq: 400 };
+    let foreign =
+        ForeignBundle { position: theirs, issued: now, signer: a.office.signer.key_id(), hash: Hash([1; 32]) };
+    a.tell(OwnEvent::ForeignBundle(foreign)).await;
+    until(|| position(&a) > theirs).await;
+    assert!(opens(&a, now), "with the keys that it holds");
+    let found = alarm(&a).await;
+    assert!(found.level == Level::Fail && found.text.contains("a second daemon"), "{found:?}");
+    assert_eq!(a.office.status(&a.operator.status().await.unwrap(), &[]).unwrap().alarms.len(), 1);
+    let event =
+        |events: Vec<crate::api::model::Event>| events.iter().any(|event| event.kind == EventKind::PrekeysForeign);
+    until(|| event(a.office.events(0, 100).unwrap())).await;
+    // Its own is none of somebody else's.
+    let stands = position(&a);
+    let signed = SignedBundle::decode(&a.bundle().bundle).unwrap();
+    let own = ForeignBundle { position: stands, hash: Hash::of(&[&signed.bundle]), ..foreign };
+    assert!(a.office.met_foreign(&own, now).is_empty());
+    // The alarm ends with the key that signed it.
+    let replaced = federation.roster_with(|roster| {
+        let agency = roster.agencies.iter_mut().find(|agency| agency.id == a.me()).unwrap();
+        agency.sign_keys[0].public = SigningKey::from_seed(&Zeroizing::new([7; 32])).verifying_key();
+    });
+    a.follow(&replaced).await;
+    assert_eq!(alarm(&a).await.level, Level::Ok);
 }

@@ -17,6 +17,7 @@ use crate::once::Record;
 use crate::outbox::fact::{CustodyFact, Fact};
 use crate::outbox::work::Work;
 use crate::outbox::{EnvelopeRef, SentHead};
+use crate::prekeys::alarm::Alarms;
 use crate::prekeys::record::{BundleRecord, KeyRecord};
 use crate::receipts::due::Due;
 use crate::shelf;
@@ -31,6 +32,7 @@ pub struct Kind {
 
 /// All of them: one for each form, whatever the places where it stands.
 pub const KINDS: &[Kind] = &[
+    kind::<Alarms>("alarms"),
     kind::<Arrived>("arrived"),
     kind::<(u8, Timestamp)>("attempt"),
     kind::<BundleRecord>("bundle"),

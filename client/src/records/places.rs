@@ -50,6 +50,7 @@ const PLACES: &[(Table, u8, Option<usize>, Form)] = &[
     (Table::Meta, b'f', Some(0), Clear("number")),
     (Table::Meta, b'k', Some(8), Clear("prekey")),
     (Table::Meta, b'w', Some(0), Clear("time")),
+    (Table::Meta, b'x', Some(0), Clear("alarms")),
     (Table::Outbox, b'c', Some(43), Clear("lost")),
     (Table::Outbox, b'e', Some(32), Clear("envelope")),
     (Table::Outbox, b'f', Some(32), Clear("feed")),
@@ -70,7 +71,7 @@ const PLACES: &[(Table, u8, Option<usize>, Form)] = &[
 ];
 
 /// The run loop's own single values.
-const OF_THE_NODE: &[&[u8]] = &[b"receipt-chain", b"roster"];
+const OF_THE_NODE: &[&[u8]] = &[b"prekey-proof/", b"receipt-chain", b"roster"];
 
 /// Looks at every record that this daemon keeps; gives the places where one was.
 pub(crate) fn look_at(desk: &Desk) -> BTreeSet<(String, char)> {

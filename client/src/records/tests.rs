@@ -10,9 +10,10 @@ use bytes::Bytes;
 use liaison_protocol::chunk::AttachmentKey;
 use liaison_protocol::frame::{Bundle, CustodyState};
 use liaison_protocol::inner::Tlp;
+use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::RosterVersion;
-use liaison_protocol::{AgencyId, NodeId, Precedence, PrekeyId};
+use liaison_protocol::{AgencyId, KeyId, NodeId, Precedence, PrekeyId};
 use zeroize::Zeroizing;
 
 use super::*;
@@ -22,6 +23,7 @@ use crate::office::Secret32;
 use crate::outbox::EnvelopePart;
 use crate::outbox::fact::Proven;
 use crate::outbox::work::Because;
+use crate::prekeys::alarm::{Foreign, Restored};
 use crate::prekeys::calendar::Window;
 use crate::prekeys::slots::SlotFile;
 use crate::receipts::due::DueKind;
@@ -185,6 +187,8 @@ fn work() -> Vec<(&'static str, Vec<u8>)> {
         What::LinkDown,
         What::RosterChanged,
         What::Resubmitted,
+        What::PrekeysForeign,
+        What::PrekeysRestarted,
     ];
     let work = [
         Work::Announce(whole.clone()),
@@ -232,11 +236,25 @@ fn owed() -> Vec<(&'static str, Vec<u8>)> {
         lifetime_s: 604_800,
         frame: Bundle { bundle: octets("bundle"), keys: Vec::new() },
     };
+    let foreign = Foreign {
+        position: BundlePosition { epoch: 5, seq: 300 },
+        issued: at(1_000),
+        signer: KeyId([1; 8]),
+        first_seen: at(2_000),
+        last_seen: at(3_000),
+        answered: Some(at(4_000)),
+        answers: 6,
+    };
+    let alarms = [Restored::SlotsBehind, Restored::SlotsGone, Restored::StoreBehind]
+        .map(|restored| Alarms { foreign: Some(foreign), restored: Some((at(5_000), restored)) });
     let submission = Record { content: Hash([1; 32]), answer: "{}".into(), until: at(3_000) };
     let mut samples = vec![
         sample("chain", &ReceiptChain { seq: 300, prev: Hash([2; 32]) }),
         sample("prekey", &prekey),
         sample("bundle", &bundle),
+        sample("alarms", &alarms[0]),
+        sample("alarms", &alarms[1]),
+        sample("alarms", &alarms[2]),
         sample("submission", &submission),
     ];
     samples.extend(dues.map(|kind| sample("due", &due(kind))));

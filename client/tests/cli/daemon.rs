@@ -291,6 +291,7 @@ async fn status() -> Json<Status> {
         store: StoreStatus { used_bytes: 0, free_bytes: 1, min_free_bytes: 0 },
         clock: ClockStatus { offset_ms: None, against: None },
         prekeys_until: None,
+        alarms: Vec::new(),
         cursor: 0,
     })
 }

@@ -48,6 +48,12 @@ pub enum EventKind {
     /// A newer roster holds.
     #[serde(rename = "roster.changed")]
     RosterChanged,
+    /// Prekeys of this agency are published that its daemon did not make: an alarm.
+    #[serde(rename = "prekeys.foreign")]
+    PrekeysForeign,
+    /// Store and prekeys were not of one time, as after a restore: new prekeys are published.
+    #[serde(rename = "prekeys.restarted")]
+    PrekeysRestarted,
     /// From a newer daemon.
     #[serde(other, rename = "unknown")]
     Unknown,
@@ -71,6 +77,8 @@ impl EventKind {
             Self::LinkUp => "link.up",
             Self::LinkDown => "link.down",
             Self::RosterChanged => "roster.changed",
+            Self::PrekeysForeign => "prekeys.foreign",
+            Self::PrekeysRestarted => "prekeys.restarted",
             Self::Unknown => "unknown",
         }
     }

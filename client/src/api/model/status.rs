@@ -33,6 +33,9 @@ pub struct Status {
     /// Last day for which this agency has published a prekey. Past it, nobody can write to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prekeys_until: Option<Time>,
+    /// What needs somebody, in words; `GET /v1/doctor` says what to do.
+    #[serde(default)]
+    pub alarms: Vec<String>,
     /// Where the event stream stands.
     pub cursor: u64,
 }

@@ -38,10 +38,11 @@ impl Keys {
         let mut known = BTreeMap::new();
         for node in daemons.iter().copied() {
             make(&nodes[node], node, federation, seed);
-            let bundle = stored(&nodes[node], node, federation).expect("it was just made");
+            let bundle = stored(&nodes[node], node, federation, nodes[node].clock(0)).expect("it was just made");
             known.insert(node, Arc::new(bundle));
         }
-        let put = |(node, bundle): (&NodeNo, &Arc<KnownBundle>)| bundles::put(&federation.agency(*node), &bundle.frame);
+        let put =
+            |(node, bundle): (&NodeNo, &Arc<KnownBundle>)| bundles::put(&federation.agency(*node), bundle.frame());
         let all: Vec<Op> = known.iter().map(put).collect();
         daemons.iter().for_each(|node| nodes[*node].disk_mut().apply(all.clone()));
         Self { known: vec![known; nodes.len()], good: HashSet::new() }
@@ -61,9 +62,18 @@ impl Keys {
     fn news(&self, node: NodeNo, peer: NodeNo) -> Vec<Arc<KnownBundle>> {
         let (Some(known), Some(there)) = (self.known.get(node), self.known.get(peer)) else { return Vec::new() };
         let newer = |(of, bundle): &(&NodeNo, &Arc<KnownBundle>)| {
-            there.get(of).is_none_or(|there| position(there) < position(bundle))
+            there.get(of).is_none_or(|there| there.position() < bundle.position())
         };
         known.iter().filter(newer).map(|(_, bundle)| Arc::clone(bundle)).collect()
+    }
+
+    /// Those whose signer the roster has ended go. Gives whose they were.
+    fn drop_ended(&mut self, node: NodeNo, roster: &Roster, now: Timestamp) -> Vec<NodeNo> {
+        let Some(known) = self.known.get_mut(node) else { return Vec::new() };
+        let ended = known.iter().filter(|(of, bundle)| **of != node && !bundle.counts(roster, now));
+        let ended: Vec<NodeNo> = ended.map(|(of, _)| *of).collect();
+        known.retain(|of, _| !ended.contains(of));
+        ended
     }
 
     fn learn(&mut self, node: NodeNo, of: NodeNo, bundle: &Arc<KnownBundle>) {
@@ -73,14 +83,14 @@ impl Keys {
     /// Whether `node` takes it, by the product's rules.
     fn admits(&mut self, (node, of): (NodeNo, NodeNo), bundle: &KnownBundle, roster: &Roster, now: Timestamp) -> bool {
         let known = self.known[node].get(&of);
-        if known.is_some_and(|known| position(known) >= position(bundle)) {
+        if known.is_some_and(|known| known.position() >= bundle.position()) {
             return false;
         }
-        let key = (roster.version().0, bundle.frame.bundle.clone());
+        let key = (roster.version().0, bundle.frame().bundle.clone());
         if self.good.contains(&key) {
-            return bundle.bundle.issued <= now.after(CLOCK_AHEAD_MAX);
+            return bundle.bundle().issued <= now.after(CLOCK_AHEAD_MAX);
         }
-        let good = bundles::admit(&bundle.frame, known.map(|known| &**known), roster, now).is_ok();
+        let good = bundles::admit(bundle.frame(), known.map(|known| &**known), roster, now).is_ok();
         if good {
             self.good.insert(key);
         }
@@ -88,13 +98,9 @@ impl Keys {
     }
 }
 
-const fn position(known: &KnownBundle) -> (u32, u64) {
-    (known.bundle.epoch, known.bundle.seq)
-}
-
-fn stored(node: &SimNode, number: NodeNo, federation: &Federation) -> Option<KnownBundle> {
+fn stored(node: &SimNode, number: NodeNo, federation: &Federation, now: Timestamp) -> Option<KnownBundle> {
     let store = SimStore { disk: Arc::clone(&node.stored), low: Arc::default() };
-    bundles::get(&store as &dyn Store, &federation.agency(number)).expect("it reads")
+    bundles::get(&store as &dyn Store, &federation.agency(number), node.roster(), now).expect("it reads")
 }
 
 /// The office makes its keys, over a disk that does all at once.
@@ -140,7 +146,7 @@ impl World<'_> {
 
     /// A daemon has made new prekeys, and they are on its disk.
     pub(super) fn publish_bundle(&mut self, node: NodeNo) {
-        if let Some(bundle) = stored(&self.nodes[node], node, &self.federation) {
+        if let Some(bundle) = stored(&self.nodes[node], node, &self.federation, self.clock(node)) {
             self.keys.learn(node, node, &Arc::new(bundle));
             self.offer_to_all(node);
         }
@@ -149,14 +155,15 @@ impl World<'_> {
     pub(in crate::sim) fn bundle_came(&mut self, node: NodeNo, bundle: &Arc<KnownBundle>) {
         let (Some(of), now) = (self.number_of(bundle), self.clock(node)) else { return };
         let roster = Arc::clone(self.nodes[node].roster());
-        if !self.keys.admits((node, of), bundle, &roster, now) {
+        // A daemon makes its own; nobody else has its keys here.
+        if of == node || !self.keys.admits((node, of), bundle, &roster, now) {
             return;
         }
         if self.federation.is_relay(node) {
             self.keys.learn(node, of, bundle);
             return self.offer_to_all(node);
         }
-        let ops = vec![bundles::put(&bundle.bundle.agency, &bundle.frame)];
+        let ops = vec![bundles::put(&bundle.bundle().agency, bundle.frame())];
         let ticket = self.nodes[node].ticket(Waits::Bundle(Arc::clone(bundle)));
         self.handle(node, Event::Records { ticket, ops });
     }
@@ -166,11 +173,31 @@ impl World<'_> {
         let of = self.number_of(bundle)?;
         self.keys.learn(node, of, bundle);
         self.offer_to_all(node);
-        self.progress(node, OwnEvent::Bundle { agency: bundle.bundle.agency.clone() })
+        self.progress(node, OwnEvent::Bundle { agency: bundle.bundle().agency.clone() })
+    }
+
+    /// A roster has taken effect: what its end of a signer ends is dropped, and peers are asked for what stands now.
+    pub(in crate::sim) fn follow_signers(&mut self, node: NodeNo) {
+        let (roster, now) = (Arc::clone(self.nodes[node].roster()), self.clock(node));
+        let ended = self.keys.drop_ended(node, &roster, now);
+        if ended.is_empty() {
+            return;
+        }
+        if !self.federation.is_relay(node) {
+            let ops = ended.iter().map(|of| bundles::delete(&self.federation.agency(*of))).collect();
+            let ticket = self.nodes[node].ticket(Waits::Records);
+            self.handle(node, Event::Records { ticket, ops });
+        }
+        let peers: Vec<NodeNo> = self.nodes[node].links.values().copied().collect();
+        for peer in peers {
+            let links = self.nodes[peer].links.iter().filter(|(_, to)| **to == node);
+            let links: Vec<LinkKey> = links.map(|(link, _)| *link).collect();
+            links.into_iter().for_each(|link| self.offer_bundles(peer, link));
+        }
     }
 
     fn number_of(&self, bundle: &KnownBundle) -> Option<NodeNo> {
-        self.federation.number(&(&bundle.bundle.agency).into())
+        self.federation.number(&(&bundle.bundle().agency).into())
     }
 
     /// Its slot file is gone, as after a restore: no backup has one.

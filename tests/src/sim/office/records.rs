@@ -44,6 +44,8 @@ enum What {
     LinkDown,
     RosterChanged,
     Resubmitted,
+    PrekeysForeign,
+    PrekeysRestarted,
 }
 
 /// What became of a message for one recipient, as far as anything but its kind is read of it.

@@ -292,6 +292,7 @@ impl World<'_> {
     }
 
     pub(in crate::sim) fn follow_roster(&mut self, node: NodeNo) {
+        self.follow_signers(node);
         let roster = Arc::clone(self.nodes[node].roster());
         if let Some(desk) = &self.nodes[node].desk {
             desk.roster.send_replace(roster);

@@ -140,7 +140,7 @@ async fn of_daemon(cx: &Context) -> Result<Exit, Failure> {
         cx.out.data(&render_status(&status, &cx.clock()))?;
     }
     let up = status.links.iter().any(|link| link.state == LinkState::Up);
-    Ok(if up { Exit::Done } else { Exit::Finding })
+    Ok(if up && status.alarms.is_empty() { Exit::Done } else { Exit::Finding })
 }
 
 fn render_status(status: &Status, clock: &Clock) -> String {
@@ -164,6 +164,7 @@ fn render_status(status: &Status, clock: &Clock) -> String {
     if let (Some(offset), Some(node)) = (status.clock.offset_ms, &status.clock.against) {
         rows.push(("clock".into(), format!("{offset:+} ms against {node}")));
     }
+    rows.extend(status.alarms.iter().map(|alarm| ("ALARM".into(), alarm.clone())));
     rows.iter().map(|(name, text)| format!("{}  {}\n", pad(&safe_line(name), 12), safe_line(text))).collect()
 }
 

@@ -126,6 +126,7 @@ pub(crate) fn status() -> Status {
         store: StoreStatus { used_bytes: 1_288_490_189, free_bytes: 44_023_414_784, min_free_bytes: 1 << 31 },
         clock: ClockStatus { offset_ms: Some(-3), against: Some("ap-1".parse().unwrap()) },
         prekeys_until: None,
+        alarms: Vec::new(),
         cursor: 7,
     }
 }
