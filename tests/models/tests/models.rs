@@ -2,6 +2,7 @@
 
 use liaison_models::custody::{self, Custody};
 use liaison_models::meeting::{self, Meeting};
+use liaison_models::prekeys::{self, Prekeys};
 use liaison_models::rosters::{self, Rosters};
 use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
@@ -89,6 +90,28 @@ fn rosters_are_followed_by_the_rules_in_every_state() {
 fn every_bug_planted_in_rosters_is_found() {
     for bug in rosters::Bug::ALL {
         let Explored { states, broken, .. } = explore(Rosters::new(Some(bug), 2), HasDiscoveries::AnyFailures);
+        println!("{bug:?}: {states} states, {broken:?}");
+        assert!(!broken.is_empty(), "{bug:?} was not found");
+    }
+}
+
+const fn prekeys(bug: Option<prekeys::Bug>) -> Prekeys {
+    Prekeys { bug, ticks_max: 2, bundles_max: 2 }
+}
+
+// [PREKEY-7] [PREKEY-8]
+#[test]
+fn a_stolen_key_chooses_no_keys_once_it_is_replaced_and_its_owner_can_always_publish_in_every_state() {
+    let Explored { states, broken, unreached } = explore(prekeys(None), HasDiscoveries::All);
+    println!("prekeys: {states} states");
+    assert!(broken.is_empty() && unreached.is_empty(), "{broken:?}, {unreached:?}");
+    assert!(states > 10_000, "the model has shrunk to {states} states: what is it that no longer happens?");
+}
+
+#[test]
+fn every_bug_planted_in_prekeys_is_found() {
+    for bug in prekeys::Bug::ALL {
+        let Explored { states, broken, .. } = explore(prekeys(Some(bug)), HasDiscoveries::AnyFailures);
         println!("{bug:?}: {states} states, {broken:?}");
         assert!(!broken.is_empty(), "{bug:?} was not found");
     }
