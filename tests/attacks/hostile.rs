@@ -122,21 +122,30 @@ impl Hostile {
     }
 
     fn prekey(&mut self, agency: &AgencyId) -> (AgencyId, PrekeyPublic) {
+        (agency.clone(), self.bundle_with(agency, |bundle| key_of(bundle, agency)))
+    }
+
+    /// Asks for the bundle of an agency until one comes in which `wanted` is found.
+    pub(crate) fn bundle_with<T>(&mut self, agency: &AgencyId, wanted: impl Fn(&Bundle) -> Option<T>) -> T {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
-            assert!(std::time::Instant::now() < deadline, "no keys of {agency}");
+            assert!(std::time::Instant::now() < deadline, "no such bundle of {agency}");
             // It may not have come by yet.
-            let request = BundleRequest { agencies: vec![agency.clone()] };
-            self.link().control(&ControlFrame::BundleRequest(request)).unwrap();
+            self.control(ControlFrame::BundleRequest(BundleRequest { agencies: vec![agency.clone()] }));
             let until = std::time::Instant::now() + Duration::from_millis(500);
             while let Some(event) = self.next_until(until) {
                 if let LinkEvent::Control { frame: ControlFrame::Bundle(bundle), .. } = event
-                    && let Some(key) = key_of(&bundle, agency)
+                    && let Some(found) = wanted(&bundle)
                 {
-                    return (agency.clone(), key);
+                    return found;
                 }
             }
         }
+    }
+
+    /// Says something on the control stream.
+    pub(crate) fn control(&self, frame: ControlFrame) {
+        self.link().control(&frame).unwrap();
     }
 
     /// Sends an envelope; what becomes of it.

@@ -10,3 +10,4 @@ mod overload;
 mod relay;
 mod shared;
 mod stranger;
+mod thief;
