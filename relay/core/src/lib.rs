@@ -12,6 +12,7 @@ pub mod admit;
 mod batch;
 pub mod conserve;
 pub mod event;
+pub mod forget;
 mod holds;
 pub mod inquiry;
 mod lane;

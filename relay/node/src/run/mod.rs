@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::event::{CommitResult, Disk};
+use liaison_core::forget::Forgetting;
 use liaison_core::op::{Op, RANKS, Table};
 use liaison_core::roster_state::RosterState;
 use liaison_core::{Action, Config, Event, LinkKey, Node, NodeKind, Restored, RestoredQueue, Ticket};
@@ -68,10 +69,8 @@ use times::CommitTimes;
 
 /// Events from links that wait for the loop. Full: links are not read.
 const LINK_EVENTS_MAX: usize = 1024;
-/// How often the disk is looked at, and old ids are forgotten.
+/// How often the disk is looked at, and a part of the dedupe memory for what may be forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// Ids forgotten at a time.
-const FORGET_MAX: usize = 1000;
 /// How long a stopping node waits for its last commit.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -170,6 +169,7 @@ pub(crate) struct Turn {
     /// What is known of peers, up or down.
     peers: BTreeMap<NodeId, PeerRecord>,
     commit_times: CommitTimes,
+    forgetting: Forgetting,
     /// By how much this clock was ahead of each peer's, by its last receipt.
     clock_offsets: BTreeMap<NodeId, i64>,
     started: Timestamp,
@@ -238,6 +238,7 @@ impl Runner {
             redial: Vec::new(),
             peers: BTreeMap::new(),
             commit_times: CommitTimes::default(),
+            forgetting: Forgetting::default(),
             clock_offsets: BTreeMap::new(),
             started: clock::now(),
             low_water_bytes: options.low_water_bytes,
@@ -311,6 +312,9 @@ impl Runner {
                     None => return Err(RunError::Thread("links".into())),
                 },
                 _ = housekeeping.tick() => self.turn.housekeep()?,
+            }
+            if self.turn.fault.is_none() {
+                self.turn.forget()?;
             }
             self.redial();
         }
@@ -394,10 +398,23 @@ impl Turn {
         let low = usage.free_bytes < self.low_water_bytes;
         self.handle(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
         self.look_for_freeze();
-        let forgotten = self.store.forgettable(clock::now(), FORGET_MAX)?;
-        if !forgotten.is_empty() {
-            let ops = forgotten.into_iter().map(|key| Op::Forget { key }).collect();
-            self.commit_records(ops);
+        self.forgetting.tick();
+        Ok(())
+    }
+
+    /// Looks for ids that nobody can send again, and commits that they are forgotten.
+    // [CUST-14]
+    fn forget(&mut self) -> Result<(), StoreError> {
+        let mut ops = Vec::new();
+        while let Some(rows) = self.forgetting.next_step() {
+            let due = self.store.forgettable(clock::now(), rows)?;
+            self.forgetting.handle_found(due.len());
+            ops.extend(due.into_iter().map(|key| Op::Forget { key }));
+        }
+        if !ops.is_empty() {
+            self.forgetting.begin_commit();
+            let ticket = self.ticket(Waiter::Forgotten);
+            self.handle(Event::Records { ticket, ops });
         }
         Ok(())
     }

@@ -139,6 +139,7 @@ impl Turn {
             self.records.push(record);
         }
         ops.append(&mut self.records);
+        self.forgetting.note_written(ops.iter().filter(|op| matches!(op, Op::Remember { .. })).count());
         self.recent.note(&ops);
         self.commits.start(ops);
     }

@@ -20,6 +20,8 @@ pub(super) enum Waiter {
     Bundle(AgencyId, BundlePosition),
     /// A cancellation.
     Cancelled(Reply<Vec<u16>>),
+    /// A step of forgetting old ids.
+    Forgotten,
     /// The proof of a fork.
     Fork(Box<ForkProof>),
     /// Nobody.
@@ -102,6 +104,7 @@ impl Turn {
                     self.settled(roster, decision);
                 }
             }
+            Waiter::Forgotten => self.forgetting.handle_committed(),
             Waiter::Nobody => {}
             Waiter::Roster(roster) => {
                 if result.is_ok() {

@@ -103,12 +103,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(DedupeKey, Remembered)>, StoreError>;
 
-    /// Dedupe keys whose `until` is at or before `now`, at most `limit`. One call looks at a part of the memory and the
-    /// next one goes on from there, so that an answer without keys says nothing of the rest: call it every minute or so.
+    /// Dedupe keys whose `until` is at or before `now`, among the next `rows_max` of the memory. The next call goes on
+    /// from there, and begins anew after the end, so that an answer without keys says nothing of the rest.
     ///
     /// # Errors
     /// [`StoreError::Fault`].
-    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError>;
+    fn forgettable(&self, now: Timestamp, rows_max: usize) -> Result<Vec<DedupeKey>, StoreError>;
 
     /// Entries that expire at or before `until`, the soonest first, at most `limit`.
     ///

@@ -67,10 +67,8 @@ impl Store for SimStore {
         Ok(after.map(|(key, remembered)| (*key, remembered.clone())).collect())
     }
 
-    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
-        let (mut old, _) = self.disk().forgettable(now);
-        old.truncate(limit);
-        Ok(old)
+    fn forgettable(&self, now: Timestamp, _: usize) -> Result<Vec<DedupeKey>, StoreError> {
+        Ok(self.disk().forgettable(now).0)
     }
 
     fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError> {

@@ -1,6 +1,7 @@
 //! The run loop with the real core, a real disk and real links on 127.0.0.1, between two agencies that the tests play.
 
 mod fed;
+mod forgetting;
 mod party;
 mod prekeys;
 mod store_faults;

@@ -28,7 +28,8 @@ pub(in crate::store) fn deduplication_lasts_until_it_is_forgotten(place: &dyn Pl
     commit(store.as_ref(), &[Op::Forget { key: key(1, 0) }, Op::Forget { key: key(9, 9) }]);
     assert_eq!(store.remembered(&key(1, 0)).unwrap(), None);
     assert_eq!(forgettable(store.as_ref(), 40), [key(1, 1), key(1, 300)]);
-    assert_eq!(store.forgettable(millis(40), 1).unwrap().len(), 1);
+    let in_steps: Vec<_> = (0..4).flat_map(|_| store.forgettable(millis(40), 1).unwrap()).collect();
+    assert!(in_steps.contains(&key(1, 1)) && in_steps.contains(&key(1, 300)), "{in_steps:?}");
 }
 
 /// All of it: one call may look at a part.

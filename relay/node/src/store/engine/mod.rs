@@ -41,8 +41,6 @@ use super::{
 const BEAT_BYTES: u64 = 16 * 1024 * 1024;
 /// Batches that add no more than this, and no envelope, are taken when the disk is low: they belong to removing.
 const SMALL_BYTES: u64 = 64 * 1024;
-/// Rows of the dedupe memory that one call looks at: some 20 ms.
-const SWEEP_ROWS: usize = 32 * 1024;
 
 /// A store in a directory of the local file system, of one process.
 pub struct DiskStore {
@@ -231,8 +229,8 @@ impl Store for DiskStore {
         self.read(|view| view.remembered_after(after, limit))
     }
 
-    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
-        let sweep = Sweep { from: lock(&self.state).sweep(), now, limit, rows_max: SWEEP_ROWS };
+    fn forgettable(&self, now: Timestamp, rows_max: usize) -> Result<Vec<DedupeKey>, StoreError> {
+        let sweep = Sweep { from: lock(&self.state).sweep(), now, rows_max };
         let (found, next) = self.read(|view| view.forgettable(&sweep))?;
         lock(&self.state).set_sweep(next);
         Ok(found)

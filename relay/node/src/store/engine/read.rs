@@ -101,7 +101,7 @@ impl<'a> View<'a> {
         let start = Bound::Included(sweep.from.clone());
         for (count, row) in self.range(Space::Ids, (start, Bound::Unbounded)).enumerate() {
             let (key, value) = row?;
-            if count == sweep.rows_max || found.len() == sweep.limit {
+            if count == sweep.rows_max {
                 return Ok((found, key.to_vec()));
             }
             // The heartbeat: no id is as short.
@@ -213,7 +213,6 @@ impl<'a> View<'a> {
 pub(super) struct Sweep {
     pub(super) from: Vec<u8>,
     pub(super) now: Timestamp,
-    pub(super) limit: usize,
     pub(super) rows_max: usize,
 }
 

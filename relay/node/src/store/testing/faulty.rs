@@ -175,8 +175,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.working("remembered_after")?.remembered_after(after, limit)
     }
 
-    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
-        self.working("forgettable")?.forgettable(now, limit)
+    fn forgettable(&self, now: Timestamp, rows_max: usize) -> Result<Vec<DedupeKey>, StoreError> {
+        self.working("forgettable")?.forgettable(now, rows_max)
     }
 
     fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError> {

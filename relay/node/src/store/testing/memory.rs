@@ -86,10 +86,11 @@ impl Store for MemoryStore {
         Ok(records.take(limit).map(|(key, record)| (*key, record.clone())).collect())
     }
 
-    fn forgettable(&self, now: Timestamp, limit: usize) -> Result<Vec<DedupeKey>, StoreError> {
+    /// All at once.
+    fn forgettable(&self, now: Timestamp, _: usize) -> Result<Vec<DedupeKey>, StoreError> {
         let content = self.content();
         let due = content.remembered.iter().filter(|(_, record)| record.until <= now);
-        Ok(due.take(limit).map(|(key, _)| *key).collect())
+        Ok(due.map(|(key, _)| *key).collect())
     }
 
     fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError> {
