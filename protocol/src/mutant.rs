@@ -146,6 +146,8 @@ mutants! {
     QuotaIgnored,
     /// all precedences use the reserve of flash
     FlashReserveForAll,
+    /// one sender may fill a queue
+    ShareIgnored,
     /// takes custody though the disk is low
     LowDiskIgnored,
     /// takes custody in a drain

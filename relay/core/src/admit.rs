@@ -11,9 +11,14 @@ use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
 
 use crate::event::NodeKind;
 use crate::op::{Held, RANK_BULK, Remembered};
+use crate::quota::{Limits, Room};
 
 /// The longest that a notice from the future waits before it is offered again: clocks are set right meanwhile.
 const CLOCK_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Bytes of a notice's body: a signed statement of at most 1,024 bytes, names and padding.
+const NOTICE_BODY_BYTES_MAX: u32 = 4096;
+/// The notices of one relay take at most this part of a recipient's queue: 640 MiB of 10 GiB.
+const NOTICES_PART: u64 = 16;
 
 /// Why custody is refused. Nothing was stored: the previous holder still holds the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +136,11 @@ pub fn check_recipient(
     if !may_hop(path, me, &agency.home) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }
-    if roster.role(&header.sender) == Some(Role::Relay) || planted(Mutant::AgreementIgnored) {
-        return Ok(()); // a notice: relays owe them to every sender
+    if roster.role(&header.sender) == Some(Role::Relay) {
+        return check_notice(header);
+    }
+    if planted(Mutant::AgreementIgnored) {
+        return Ok(());
     }
     let sender = header.sender.to_agency();
     let Some(agreement) = roster.agreement(&sender, recipient) else {
@@ -181,13 +189,48 @@ pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind, from: No
     }
 }
 
-/// Bytes that an agency's queue may hold of this precedence: flash keeps a reserve that nothing else may use.
-#[must_use]
-pub fn queue_bytes_max(limit: u64, flash_reserve_percent: u8, precedence: Precedence) -> u64 {
-    if precedence == Precedence::Flash || planted(Mutant::FlashReserveForAll) {
-        return limit;
+/// Rules for what a relay signs itself: a notice, for one recipient, and small. Relays need no agreement for it, so that
+/// nothing else may come by this way.
+// [CUST-16]
+fn check_notice(header: &Header) -> Result<(), Refusal> {
+    let is_small = header.recipients.len() == 1 && header.body_len <= NOTICE_BODY_BYTES_MAX;
+    if header.kind == Kind::Sealed && is_small {
+        return Ok(());
     }
-    limit - limit / 100 * u64::from(flash_reserve_percent.min(100))
+    let detail = format!("{} is a relay, which sends notices only", header.sender);
+    Err(Refusal::last(RefusalReason::NoAgreement, detail))
+}
+
+/// How much room `sender` finds in a recipient's queue of `queue_bytes`. A relay's notices never use the reserve of
+/// flash, and take a small part of the rest.
+// [CUST-15] [CUST-16]
+#[must_use]
+pub fn limits_of(
+    sender: &NodeId,
+    recipient: &AgencyId,
+    queue_bytes: u64,
+    reserve_percent: u8,
+    roster: &Roster,
+) -> Limits {
+    let reserve_bytes = queue_bytes / 100 * u64::from(reserve_percent.min(100));
+    match roster.role(sender) {
+        Some(Role::Relay) => Limits {
+            queue_bytes: queue_bytes - reserve_bytes,
+            reserve_bytes: 0,
+            sender_bytes: Some(queue_bytes / NOTICES_PART),
+        },
+        _ => Limits {
+            queue_bytes,
+            reserve_bytes,
+            sender_bytes: roster.agreement(&sender.to_agency(), recipient).and_then(|agreement| agreement.quota),
+        },
+    }
+}
+
+/// The room that entries of a rank take.
+#[must_use]
+pub fn room_of(rank: u8) -> Room {
+    if rank == Precedence::Flash.rank() { Room::WithReserve } else { Room::Common }
 }
 
 #[cfg(test)]
@@ -231,11 +274,5 @@ mod tests {
     fn a_suite_below_the_rosters_lowest_is_refused_though_known() {
         assert_eq!(check_suite(1, 1), Ok(()));
         assert_eq!(check_suite(1, 2).unwrap_err().reason, RefusalReason::UnsupportedSuite);
-    }
-
-    #[test]
-    fn flash_has_a_reserve_of_its_own() {
-        assert_eq!(queue_bytes_max(1_000, 5, Precedence::Flash), 1_000);
-        assert_eq!(queue_bytes_max(1_000, 5, Precedence::Routine), 950);
     }
 }

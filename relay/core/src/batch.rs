@@ -35,6 +35,8 @@ pub(crate) struct Batch {
     pub(crate) accepted: Vec<Count>,
     /// What is released to relays; kept with the releases.
     pub(crate) released: Vec<Count>,
+    /// Records of the senders' shares; written by the next commit if the disk is full.
+    pub(crate) shares: Vec<Op>,
     pub(crate) acks: Vec<(LinkKey, u8, Acknowledgement)>,
     /// Which of `acks` say, of which recipient, that a copy is held whose first one is in the batch before this one: not
     /// true if that finds the disk full.

@@ -107,6 +107,8 @@ pub enum Table {
     Outbox,
     /// Receipts due to senders.
     ReceiptsDue,
+    /// Bytes that each sender has in each queue.
+    Shares,
     /// Idempotency keys.
     Submissions,
 }

@@ -155,7 +155,8 @@ impl Disk {
             total.bytes += u64::from(entry.bytes);
         }
         let (_, next_expiry) = self.expiring(Timestamp::ZERO, 0);
-        let ledger = self.records(Table::Ledger).map(|(key, value)| (key.to_vec(), value.clone())).collect();
-        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry, ledger }
+        let all = |table| self.records(table).map(|(key, value)| (key.to_vec(), value.clone())).collect();
+        let (ledger, shares) = (all(Table::Ledger), all(Table::Shares));
+        Restored { last_seq: self.last_seq, queues: totals.into_values().collect(), next_expiry, ledger, shares }
     }
 }

@@ -22,6 +22,8 @@ impl Node {
         let mut batch = std::mem::take(&mut self.open);
         let mut ops = batch.take_ops();
         ops.extend(self.ledger.records(batch.accepted.iter().chain(&batch.released), now));
+        batch.shares = self.shares.records();
+        ops.extend(batch.shares.iter().cloned());
         let custody = batch.custody.clone();
         if planted(Mutant::AckBeforeSync) {
             acknowledge(std::mem::take(&mut batch.acks), actions);
@@ -85,6 +87,10 @@ impl Node {
         self.disk = Disk::Low;
         self.retry_commit_at = Some(now.after(FULL_RETRY));
         self.forget_undurable(&batch);
+        for (position, entry) in &batch.added {
+            self.give_room_back(position, entry);
+        }
+        self.shares.write_again(batch.shares.iter());
         for (_, _, acknowledgement) in batch.acks.iter_mut().filter(|_| !planted(Mutant::AckOnFullDisk)) {
             refuse_taken(acknowledgement);
         }

@@ -129,6 +129,7 @@ impl Node {
         if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
             window.remove(position.seq, entry.bytes);
         }
+        self.give_room_back(position, entry);
     }
 
     pub(super) fn retry_ends(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
@@ -168,6 +169,9 @@ impl Node {
     pub(super) fn undo_ending(&mut self, ending: &Ending, now: Timestamp, actions: &mut Vec<Action>) {
         let position = &ending.position;
         let key = (position.queue.clone(), position.rank);
+        if let Some(EndingEntry { entry, .. }) = self.ending.get(position).cloned() {
+            self.take_room(position, &entry);
+        }
         let window = self.windows.entry(key.clone()).or_default();
         window.undo_remove(ending.bytes);
         match self.ending.get(position).cloned() {

@@ -424,6 +424,7 @@ impl Node {
         window.remove(position.seq, entry.bytes);
         self.holds.taken(&to.0, position, &entry.sender);
         self.holds.gone(position);
+        self.give_room_back(position, &entry);
         self.releasing.insert(position.clone(), DedupeKey { id: entry.id, index: entry.index });
         self.open.release(dequeue(position, &entry));
         if let Some(op) = released(&entry, Some(to.0.clone()), &self.config.me) {

@@ -22,6 +22,8 @@ mod hold;
 mod inquire;
 mod receive;
 #[cfg(test)]
+mod relay_tests;
+#[cfg(test)]
 mod tests;
 mod view;
 #[cfg(test)]
@@ -45,7 +47,7 @@ use crate::lane::Lane;
 use crate::ledger::Ledger;
 use crate::op::{DedupeKey, Position};
 use crate::queue::Window;
-use crate::quota::Rate;
+use crate::quota::{Rate, Shares};
 use crate::retry::Jitter;
 use crate::route::Routes;
 
@@ -84,6 +86,8 @@ pub struct Restored {
     pub next_expiry: Option<Timestamp>,
     /// Records of [`crate::op::Table::Ledger`].
     pub ledger: Vec<crate::conserve::Record>,
+    /// Records of [`crate::op::Table::Shares`].
+    pub shares: Vec<crate::conserve::Record>,
 }
 
 /// Totals of one queue and rank.
@@ -139,6 +143,7 @@ pub struct Node {
     /// Entries released in a batch that is not yet durable.
     releasing: BTreeMap<Position, DedupeKey>,
     rates: BTreeMap<NodeId, Rate>,
+    shares: Shares,
     inquiries: Inquiries,
     ledger: Ledger,
     conserve: Conserve,
@@ -161,6 +166,7 @@ impl Node {
         let window = |queue: &RestoredQueue| Window::restored(queue.entries, queue.bytes, queue.oldest);
         let restored =
             if planted(Mutant::SequenceStartsAnew) { Restored { last_seq: 0, ..restored } } else { restored };
+        let totals = restored.queues.iter().map(|queue| (&queue.queue, queue.bytes));
         let windows = restored.queues.iter().map(|queue| ((queue.queue.clone(), queue.rank), window(queue))).collect();
         Self {
             jitter: Jitter::new(config.seed),
@@ -183,6 +189,7 @@ impl Node {
             now: Timestamp::ZERO,
             releasing: BTreeMap::new(),
             rates: BTreeMap::new(),
+            shares: Shares::restored(restored.shares, totals),
             inquiries: Inquiries::default(),
             ledger: Ledger::restored(restored.ledger),
             conserve: Conserve::default(),

@@ -14,8 +14,8 @@ use crate::action::{Acknowledgement, Action, Measure, Taken};
 use crate::admit::{self, Copy, Refusal};
 use crate::batch::remember_until;
 use crate::event::{Disk, Drain, Local, NodeKind, Received, Ticket};
-use crate::op::{DedupeKey, Entry, Held, Op, Position, RANK_BULK, Remembered};
-use crate::quota::Rate;
+use crate::op::{DedupeKey, Entry, Held, Op, Position, Remembered};
+use crate::quota::{NoRoom, Rate};
 use crate::roster_state::GRACE;
 
 /// When to try again with a node that drains, or whose disk is low.
@@ -201,20 +201,33 @@ impl Node {
         }
     }
 
-    // [CUST-10]
+    // [CUST-10] [CUST-15]
     fn check_quota(&self, header: &Header, recipient: &AgencyId, bytes: usize) -> Result<(), Refusal> {
-        let held: u64 = (0..=RANK_BULK)
-            .filter_map(|rank| self.windows.get(&(recipient.clone(), rank)))
-            .map(super::Window::bytes)
-            .sum();
-        let limit =
+        let queue_bytes =
             self.roster.agency(recipient).and_then(|agency| agency.quota).unwrap_or(self.config.agency_bytes_max);
-        let max = admit::queue_bytes_max(limit, self.config.flash_reserve_percent, header.precedence);
-        if held.saturating_add(bytes as u64) <= max || planted(Mutant::QuotaIgnored) {
-            return Ok(());
+        let reserve_percent = self.config.flash_reserve_percent;
+        let limits = admit::limits_of(&header.sender, recipient, queue_bytes, reserve_percent, &self.roster);
+        let (pair, room) = ((recipient, &header.sender), admit::room_of(admit::rank_of(header)));
+        match self.shares.admit(pair, bytes as u64, room, limits) {
+            Err(no_room) if !planted(Mutant::QuotaIgnored) => {
+                let detail = in_words(no_room, &header.sender, recipient);
+                Err(Refusal::later(RefusalReason::Quota, detail, LATER_MS))
+            }
+            _ => Ok(()),
         }
-        let detail = format!("the queue of {recipient} holds {held} of {max} bytes");
-        Err(Refusal::later(RefusalReason::Quota, detail, LATER_MS))
+    }
+
+    /// Counts an entry for its queue and sender, from when its commit is gathered.
+    pub(super) fn take_room(&mut self, position: &Position, entry: &Entry) {
+        if self.config.kind == NodeKind::Relay {
+            self.shares.add((&position.queue, &entry.sender), entry.bytes, admit::room_of(position.rank));
+        }
+    }
+
+    pub(super) fn give_room_back(&mut self, position: &Position, entry: &Entry) {
+        if self.config.kind == NodeKind::Relay {
+            self.shares.remove((&position.queue, &entry.sender), entry.bytes, admit::room_of(position.rank));
+        }
     }
 
     /// Custody for the recipients in `fresh`, in the batch that is being gathered.
@@ -271,6 +284,7 @@ impl Node {
                 expires: header.expires,
                 bytes: u32::try_from(envelope.encoded_len()).unwrap_or(u32::MAX),
             };
+            self.take_room(&position, &entry);
             self.open.enqueue(position, entry);
         }
         if header.recipients.len() > 1 {
@@ -378,6 +392,18 @@ fn check_branch(received: &Received, header: &Header) -> Result<(), &'static str
         Err("a lane carries its own precedence only")
     } else {
         Ok(())
+    }
+}
+
+fn in_words(no_room: NoRoom, sender: &NodeId, recipient: &AgencyId) -> String {
+    match no_room {
+        NoRoom::Queue { held, max } => format!("the queue of {recipient} holds {held} of {max} bytes"),
+        NoRoom::Sender { held, max } => {
+            format!("{sender} has {held} of its {max} bytes in the queue of {recipient}")
+        }
+        NoRoom::Share { held, free } => {
+            format!("{sender} has {held} bytes in the queue of {recipient}, and {free} are free for all senders")
+        }
     }
 }
 

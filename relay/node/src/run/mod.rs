@@ -483,7 +483,9 @@ fn restored(store: &dyn Store) -> Result<Restored, StoreError> {
     });
     let expiring = store.expiring(Timestamp::ZERO, 1)?;
     let ledger = store.scan(Table::Ledger, &[], None, usize::MAX)?;
-    Ok(Restored { last_seq: store.last_seq()?, queues: queues.collect(), next_expiry: expiring.next, ledger })
+    let shares = store.scan(Table::Shares, &[], None, usize::MAX)?;
+    let last_seq = store.last_seq()?;
+    Ok(Restored { last_seq, queues: queues.collect(), next_expiry: expiring.next, ledger, shares })
 }
 
 async fn sleep_until(deadline: Option<Timestamp>) {

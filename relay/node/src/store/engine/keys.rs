@@ -122,6 +122,7 @@ fn tag(table: Table) -> u8 {
         Table::ReceiptsDue => 8,
         Table::Submissions => 9,
         Table::Ledger => 10,
+        Table::Shares => 11,
     }
 }
 

@@ -1,0 +1,315 @@
+//! A relay between three agencies and another relay, driven by events: what it takes, and from whom.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::frame::{Ack, Refused};
+use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
+use liaison_protocol::prekey::PrekeySecret;
+use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::roster::{
+    AgencyEntry, AgencyStatus, AgreementEntry, Party, RelayEntry, RootKey, RootSet, Roster, RosterDocument,
+    SignKeyEntry, TrustAnchor,
+};
+use liaison_protocol::seal::{SealRequest, seal};
+use liaison_protocol::sign::SigningKey;
+use liaison_protocol::{Hash, NodeId, Precedence, Timestamp};
+use rand_core::{TryCryptoRng, TryRng};
+
+use super::{Config, Node, Restored};
+use crate::action::Action;
+use crate::admit::rank_of;
+use crate::event::{CommitResult, Event, LinkKey, NodeKind, Received};
+use crate::op::{Op, Table};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_521_600_000);
+const ME: &str = "eu-1";
+const RELAY: &str = "ap-1";
+/// The last one is away: what is written to it stays in its queue.
+const AGENCIES: [&str; 3] = ["ncb.jp", "ncb.sg", "ncb.ee"];
+const ROOM: u64 = 100_000;
+
+/// Hashes of a counter.
+struct Stream(u64);
+
+impl TryRng for Stream {
+    type Error = std::convert::Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+        self.try_next_u64().map(|number| number as u32)
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes).map(|()| u64::from_be_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+        for chunk in out.chunks_mut(32) {
+            self.0 += 1;
+            chunk.copy_from_slice(&Hash::of(&[&self.0.to_be_bytes()]).0[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for Stream {}
+
+struct Hub {
+    node: Node,
+    roster: Arc<Roster>,
+    keys: BTreeMap<NodeId, SigningKey>,
+    prekey: PrekeySecret,
+    random: Stream,
+    now: Timestamp,
+    links: BTreeMap<NodeId, LinkKey>,
+    last_seq: u64,
+    /// Records of senders' shares, as a store has them.
+    shares: BTreeMap<Vec<u8>, bytes::Bytes>,
+}
+
+impl Hub {
+    fn new(change: impl FnOnce(&mut RosterDocument)) -> Self {
+        let mut random = Stream(1);
+        let names = AGENCIES.iter().chain(&[ME, RELAY]);
+        let keys: BTreeMap<NodeId, SigningKey> =
+            names.map(|name| (name.parse().unwrap(), SigningKey::generate(&mut random))).collect();
+        let roster = roster(&keys, change, &mut random);
+        let prekey = PrekeySecret::generate(&mut random);
+        let mut hub = Self {
+            node: node(&roster, Restored::default()),
+            roster,
+            keys,
+            prekey,
+            random,
+            now: NOW,
+            links: BTreeMap::new(),
+            last_seq: 0,
+            shares: BTreeMap::new(),
+        };
+        hub.link([(AGENCIES[0], NodeKind::Daemon), (AGENCIES[1], NodeKind::Daemon), (RELAY, NodeKind::Relay)]);
+        hub
+    }
+
+    fn link<const N: usize>(&mut self, peers: [(&str, NodeKind); N]) {
+        for (number, (peer, kind)) in (1..).zip(peers) {
+            let (link, peer): (_, NodeId) = (LinkKey(number), peer.parse().unwrap());
+            self.links.insert(peer.clone(), link);
+            self.handle(Event::LinkUp { link, peer, kind });
+        }
+    }
+
+    /// Every commit goes well.
+    fn handle(&mut self, event: Event) -> Vec<Action> {
+        let (mut events, mut all) = (vec![event], Vec::new());
+        while let Some(event) = events.pop() {
+            let mut actions = Vec::new();
+            self.node.handle(event, self.now, &mut actions);
+            for action in &actions {
+                let Action::Commit { ops, .. } = action else { continue };
+                for op in ops {
+                    match op {
+                        Op::Put { table: Table::Shares, key, value } => {
+                            self.shares.insert(key.clone(), value.clone());
+                        }
+                        Op::Delete { table: Table::Shares, key } => drop(self.shares.remove(key)),
+                        _ => {}
+                    }
+                }
+                events.push(Event::Committed(CommitResult::Durable));
+            }
+            all.extend(actions);
+        }
+        all
+    }
+
+    /// To the agency that is away.
+    fn letter(&mut self, sender: &str, precedence: Precedence, bytes: usize) -> VerifiedEnvelope {
+        let message = Message {
+            thread: None,
+            in_reply_to: None,
+            chain: None,
+            info: Vec::new(),
+            subject: String::new(),
+            tlp: Tlp::Green,
+            handling: Vec::new(),
+            content_type: ContentType::Text,
+            text: "x".repeat(bytes),
+            attachments: Vec::new(),
+        };
+        let sender: NodeId = sender.parse().unwrap();
+        let request = SealRequest {
+            federation: self.roster.federation(),
+            sender: &sender,
+            recipients: &[(AGENCIES[2].parse().unwrap(), self.prekey.public())],
+            created: self.now,
+            expires: self.now.after(Duration::from_secs(86_400)),
+            precedence,
+            content: &Content::Message(message),
+        };
+        seal(&request, &self.keys[&sender], &mut self.random).unwrap().envelope
+    }
+
+    fn hand_over(&mut self, by: &str, envelope: VerifiedEnvelope) -> Ack {
+        self.last_seq += 1;
+        let received = Received {
+            link: self.links[&by.parse::<NodeId>().unwrap()],
+            rank: rank_of(envelope.header()),
+            seq: self.last_seq,
+            attempt: 1,
+            accepted: self.now,
+            branch: vec![0],
+            path: Vec::new(),
+            envelope,
+            seen: vec![None],
+            stored: None,
+            local: None,
+        };
+        let acks = self.handle(Event::Received(Box::new(received))).into_iter().filter_map(|action| match action {
+            Action::Acknowledge { acks, .. } => Some(acks),
+            _ => None,
+        });
+        let [ack] = <[_; 1]>::try_from(acks.flatten().collect::<Vec<_>>()).unwrap();
+        ack.ack
+    }
+
+    /// Hands over letters of 2 KiB until one is refused. How many were taken, and the refusal.
+    fn fill(&mut self, by: &str, sender: &str, precedence: Precedence) -> (usize, Refused) {
+        for taken in 0.. {
+            let letter = self.letter(sender, precedence, 500);
+            if let Some(refused) = self.hand_over(by, letter).refused.pop() {
+                return (taken, refused);
+            }
+        }
+        unreachable!("a queue has an end")
+    }
+}
+
+fn node(roster: &Arc<Roster>, restored: Restored) -> Node {
+    let config = Config {
+        me: ME.parse().unwrap(),
+        kind: NodeKind::Relay,
+        home: Vec::new(),
+        costs: BTreeMap::new(),
+        agency_bytes_max: ROOM,
+        flash_reserve_percent: 10,
+        agency_rate: None,
+        seed: 7,
+    };
+    Node::new(config, Arc::clone(roster), restored)
+}
+
+fn roster(
+    keys: &BTreeMap<NodeId, SigningKey>,
+    change: impl FnOnce(&mut RosterDocument),
+    random: &mut Stream,
+) -> Arc<Roster> {
+    let root = RootKey::generate(random);
+    let roots = RootSet { threshold: 1, keys: vec![root.public().clone()] };
+    let not_after = NOW.after(Duration::from_secs(30 * 86_400));
+    let mut document = RosterDocument::genesis("test", roots.clone(), NOW, not_after);
+    let mut link_key = || *SigningKey::generate(random).verifying_key().as_bytes();
+    for id in [ME, RELAY] {
+        let id: NodeId = id.parse().unwrap();
+        document.relays.push(RelayEntry {
+            region: "region".parse().unwrap(),
+            addresses: vec!["127.0.0.1:1".into()],
+            tls_key: link_key(),
+            sign_key: keys[&id].verifying_key(),
+            operator: "test".into(),
+            not_after,
+            id,
+        });
+    }
+    for id in AGENCIES {
+        let public = keys[&id.parse().unwrap()].verifying_key();
+        document.agencies.push(AgencyEntry {
+            id: id.parse().unwrap(),
+            name: id.into(),
+            home: vec![ME.parse().unwrap()],
+            tls_keys: vec![link_key()],
+            sign_keys: vec![SignKeyEntry { alg: 1, public, not_before: Timestamp::ZERO, not_after }],
+            max_ttl_s: 7 * 86_400,
+            quota_bytes: None,
+            status: AgencyStatus::Active,
+        });
+    }
+    let max_precedence = Precedence::Flash;
+    document.agreements = vec![AgreementEntry { from: Party::Any, to: Party::Any, max_precedence, quota_bytes: None }];
+    change(&mut document);
+    let anchor = TrustAnchor { federation: document.federation, roots };
+    Arc::new(Roster::verify_first(&document.sign(&[&root], random), &anchor).unwrap())
+}
+
+// [CUST-15]
+#[test]
+fn one_sender_neither_uses_up_a_queue_nor_its_reserve_of_flash() {
+    let mut hub = Hub::new(|_| ());
+    let (first, refused) = hub.fill("ncb.sg", "ncb.sg", Precedence::Routine);
+    assert_eq!(RefusalReason::try_from(refused.reason), Ok(RefusalReason::Quota));
+    assert!(refused.retry_after_ms > 0);
+    assert!(refused.detail.contains("ncb.sg has"), "{}", refused.detail);
+    let (flash, _) = hub.fill("ncb.sg", "ncb.sg", Precedence::Flash);
+    assert!(flash > 0, "its routine mail has not used up its flash");
+    let (second, _) = hub.fill("ncb.jp", "ncb.jp", Precedence::Routine);
+    assert!(first / 4 < second, "{second} of another sender after {first} and {flash} flash");
+    let (flash, _) = hub.fill("ncb.jp", "ncb.jp", Precedence::Flash);
+    assert!(flash > 0, "another sender's flash");
+}
+
+// [CUST-15]
+#[test]
+fn an_agreements_quota_is_a_bound_by_whatever_relay_it_comes() {
+    let mut hub = Hub::new(|document| {
+        document.agreements.push(AgreementEntry {
+            from: Party::Agency("ncb.sg".parse().unwrap()),
+            to: Party::Agency("ncb.ee".parse().unwrap()),
+            max_precedence: Precedence::Flash,
+            quota_bytes: Some(10_000),
+        });
+    });
+    let (taken, refused) = hub.fill("ncb.sg", "ncb.sg", Precedence::Routine);
+    assert!((3..6).contains(&taken), "{taken}");
+    assert!(refused.detail.contains("of its 10000 bytes"), "{}", refused.detail);
+    for (by, precedence) in [("ncb.sg", Precedence::Flash), (RELAY, Precedence::Routine)] {
+        assert_eq!(hub.fill(by, "ncb.sg", precedence).0, 0, "{precedence}, by {by}");
+    }
+    assert!(hub.fill("ncb.jp", "ncb.jp", Precedence::Routine).0 > 10);
+}
+
+// [CUST-15]
+#[test]
+fn shares_are_known_again_after_a_restart() {
+    let mut hub = Hub::new(|_| ());
+    let (taken, _) = hub.fill("ncb.sg", "ncb.sg", Precedence::Routine);
+    assert!(taken > 10);
+    let queues = hub.node.queues().into_iter().map(|view| super::RestoredQueue {
+        queue: view.queue,
+        rank: view.rank,
+        entries: view.entries,
+        bytes: view.bytes,
+        oldest: NOW,
+    });
+    let shares = hub.shares.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+    let restored = Restored { last_seq: 1_000, queues: queues.collect(), shares, ..Restored::default() };
+    hub.node = node(&hub.roster, restored);
+    hub.link([("ncb.jp", NodeKind::Daemon), ("ncb.sg", NodeKind::Daemon)]);
+    assert_eq!(hub.fill("ncb.sg", "ncb.sg", Precedence::Routine).0, 0);
+    assert!(hub.fill("ncb.jp", "ncb.jp", Precedence::Routine).0 > 5);
+}
+
+// [CUST-16]
+#[test]
+fn a_relay_sends_small_notices_only_and_few_of_them_and_none_into_the_reserve() {
+    let mut hub = Hub::new(|_| ());
+    let large = hub.letter(RELAY, Precedence::Routine, 5_000);
+    let refused = hub.hand_over(RELAY, large).refused.pop().unwrap();
+    assert_eq!((refused.reason, refused.retry_after_ms), (RefusalReason::NoAgreement.code(), 0));
+    let (taken, refused) = hub.fill(RELAY, RELAY, Precedence::Flash);
+    assert_eq!(refused.reason, RefusalReason::Quota.code());
+    assert!((1..5).contains(&taken), "a sixteenth of the room: {taken}");
+    let (first, _) = hub.fill("ncb.sg", "ncb.sg", Precedence::Flash);
+    assert!(first > 10);
+}
