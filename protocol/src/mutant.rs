@@ -50,6 +50,8 @@ mutants! {
     DurableNotQueued,
 
     // Custody.
+    /// lets go of what a relay acknowledges without a receipt
+    UnsignedLetsGo,
     /// passes a proof of custody back as often as it comes
     ProofsInACircle,
     /// a relay says that it has passed on what another relay brings back

@@ -1,6 +1,6 @@
 //! What a node's shell must do.
 
-use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer};
+use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hour, MessageId, NodeId, Precedence, Timestamp};
 
@@ -139,6 +139,11 @@ pub enum Action {
         /// What.
         answer: InquiryAnswer,
     },
+    /// A relay has acknowledged a transfer without a receipt that holds. What it acknowledged is kept: an alarm.
+    Unproven {
+        /// Which relay.
+        peer: NodeId,
+    },
 }
 
 /// One transfer to send.
@@ -182,21 +187,13 @@ pub struct Taken {
     pub indices: Vec<u16>,
 }
 
-/// That a next holder has taken over.
+/// That a relay has taken over, by a receipt that holds.
 #[derive(Clone, Debug)]
 pub struct Passed {
-    /// The link that the acknowledgement came by.
-    pub link: LinkKey,
-    /// Its lane.
-    pub rank: u8,
-    /// Its transfer's number.
-    pub seq: u64,
-    /// The envelope.
-    pub id: MessageId,
     /// From whom this node had it: where the proof goes; this node itself, for its own.
     pub from: NodeId,
-    /// For which recipients.
-    pub indices: Vec<u16>,
+    /// The proof.
+    pub proof: CustodyProof,
 }
 
 /// Whether a local request was carried out.

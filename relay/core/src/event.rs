@@ -10,6 +10,7 @@ use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use crate::conserve::ReleasedItem;
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
+use crate::proofs::VerifiedReceipt;
 
 /// One live link, as the shell numbers it. Never used twice in a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,9 @@ pub enum Event {
         rank: u8,
         /// What became of our transfers.
         acks: Vec<Ack>,
+        /// The receipt that came with them, once its signature has been verified. `None`: there was none, or it does not
+        /// hold.
+        receipt: Option<VerifiedReceipt>,
     },
     /// The commit in flight has ended.
     Committed(CommitResult),

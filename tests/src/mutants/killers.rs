@@ -60,6 +60,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::JumpUnlimited => "a_jump_of_more_than_a_thousand_versions_needs_an_operator",
         Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
         Mutant::HoldStopsEveryPeer => "what_the_first_home_cannot_take_now_goes_by_the_second_at_once",
+        Mutant::UnsignedLetsGo => "a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer",
         Mutant::ShareIgnored => "one_sender_neither_uses_up_a_queue_nor_its_reserve_of_flash",
         Mutant::BackoffIgnoresThePeer => "the_peers_own_time_is_never_undercut",
         Mutant::FederationUnchecked => "only_the_roster_says_whose_key_signs",

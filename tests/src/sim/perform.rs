@@ -6,6 +6,7 @@ use bytes::Bytes;
 use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
 use liaison_core::event::{CommitResult, Disk as DiskLevel, Ended, Received};
 use liaison_core::op::{DedupeKey, Op};
+use liaison_core::proofs::VerifiedReceipt;
 use liaison_core::{Action, Event, LinkKey, NodeKind};
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::frame::{Ack, ReachEntry, Transfer};
@@ -47,7 +48,7 @@ impl World<'_> {
             Action::AskedAfter { id } => events.extend(self.asked_after(node, id)),
             Action::Attest { link, custody, taken } => self.attest(node, link, custody, &taken),
             Action::Measure(_) => {}
-            Action::Passed(passed) => events.extend(self.pass_back(node, &passed)),
+            Action::Passed(passed) => events.extend(self.pass_back(node, passed)),
             Action::Compare { link, frame } => self.transmit(node, link, Frame::Comparison(frame)),
             Action::Compared { peer, finding: Some(finding), .. } => self.compared(node, &peer, &finding),
             Action::Compared { finding: None, .. } => {}
@@ -57,6 +58,7 @@ impl World<'_> {
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
             Action::Tell { link, answer } => self.transmit(node, link, Frame::Answer(answer)),
+            Action::Unproven { .. } => {}
         }
     }
 
@@ -149,20 +151,25 @@ impl World<'_> {
         receipt: Option<Bytes>,
     ) {
         let mut own = Vec::new();
+        let peer = self.nodes[node].links.get(&link).copied();
+        let from_relay = peer.is_some_and(|peer| self.federation.is_relay(peer));
+        let receipt = receipt.filter(|_| from_relay);
+        let receipt = receipt.and_then(|receipt| VerifiedReceipt::verify(receipt, self.nodes[node].roster()).ok());
         for (id, ack) in acks {
             if self.nodes[node].faults.false_seqs.remove(&(link, rank, ack.seq)) {
                 continue;
             }
-            self.note(Step::AckReceived { node, link, rank, seq: ack.seq, ack: facts_of(id, &ack) });
-            if let Some(peer) = self.nodes[node].links.get(&link).copied() {
+            // A relay's word without a receipt is worth nothing.
+            let proven = !from_relay || receipt.is_some() && ack.proof.is_some();
+            let counted = if proven { ack.clone() } else { Ack { taken: vec![], duplicate: vec![], ..ack.clone() } };
+            self.note(Step::AckReceived { node, link, rank, seq: ack.seq, ack: facts_of(id, &counted) });
+            if let Some(peer) = peer {
                 let holders = &mut self.nodes[node].holders;
-                holders.extend(ack.taken.iter().map(|index| ((id, *index), peer)));
+                holders.extend(counted.taken.iter().map(|index| ((id, *index), peer)));
             }
             own.push(ack);
         }
-        self.hold_acks(node, own.clone(), receipt);
-        self.handle(node, Event::Acked { link, rank, acks: own });
-        self.hold_acks(node, Vec::new(), None);
+        self.handle(node, Event::Acked { link, rank, acks: own, receipt });
     }
 
     pub(super) fn receive(&mut self, node: NodeNo, from: NodeNo, link: LinkKey, rank: u8, transfer: Transfer) {
@@ -184,9 +191,12 @@ impl World<'_> {
             }
         };
         if self.plays(node, Trick::Swallow) {
-            let ack = Ack { seq, taken: branch, duplicate: vec![], refused: vec![], proof: None };
+            // Half of the time it signs for what it drops.
+            let signed = if self.rng.percent(50) { self.false_receipt(node, from, id, &branch) } else { None };
+            let (receipt, proof) = signed.unzip();
+            let ack = Ack { seq, taken: branch, duplicate: vec![], refused: vec![], proof };
             self.note(Step::Acknowledged { node, link, rank, seq, ack: facts_of(id, &ack) });
-            return self.transmit(node, link, Frame::Acks { rank, acks: vec![(id, ack)], receipt: None });
+            return self.transmit(node, link, Frame::Acks { rank, acks: vec![(id, ack)], receipt });
         }
         let Ok(stored) = self.nodes[node].disk().envelope(&id) else { return self.rotten(node) };
         let local = if self.nodes[node].desk.is_some() {

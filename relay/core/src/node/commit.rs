@@ -118,8 +118,11 @@ fn refuse_taken(acknowledgement: &mut Acknowledgement) {
     for index in std::mem::take(&mut ack.taken) {
         ack.refused.push(no_room(index));
     }
+    // No receipt is signed, and without one a relay's word is worth nothing.
+    if acknowledgement.custody.take().is_some() {
+        ack.refused.extend(std::mem::take(&mut ack.duplicate).into_iter().map(no_room));
+    }
     ack.refused.sort_by_key(|refused| refused.index);
-    acknowledgement.custody = None;
 }
 
 fn answer(answers: Vec<(Ticket, Vec<u16>)>, actions: &mut Vec<Action>) {

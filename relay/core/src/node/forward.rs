@@ -1,9 +1,10 @@
 //! Passing custody on: which entry goes by which link, and what its acknowledgement means.
 
-use liaison_protocol::frame::{Ack, ReachEntry};
+use liaison_protocol::frame::{Ack, CustodyProof, ReachEntry};
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
+use super::hold::without_receipt;
 use super::{LaneKey, Node, QueueKey};
 use crate::action::{Action, CloseReason, Measure, Passed, Send};
 use crate::admit;
@@ -11,6 +12,7 @@ use crate::batch::{dequeue, remember_until};
 use crate::event::{LinkKey, NodeKind};
 use crate::lane::Flight;
 use crate::op::{DedupeKey, Entry, Held, Op, Position, RANKS, Remembered};
+use crate::proofs::VerifiedReceipt;
 use crate::queue::WINDOW;
 
 /// By which link an entry goes on.
@@ -359,54 +361,60 @@ impl Node {
 
     pub(super) fn handle_acks(
         &mut self,
-        link: LinkKey,
-        rank: u8,
+        lane: LaneKey,
         acks: &[Ack],
+        receipt: Option<&VerifiedReceipt>,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        if !self.peers.contains_key(&link) {
-            return;
-        }
+        let Some(to) = self.peers.get(&lane.0).cloned() else { return };
         for ack in acks {
-            let Some(flight) = self.lanes.get_mut(&(link, rank)).and_then(|lane| lane.acknowledge(ack.seq)) else {
-                return actions.push(Action::Close { link, why: CloseReason::Protocol });
+            let Some(flight) = self.lanes.get_mut(&lane).and_then(|lane| lane.acknowledge(ack.seq)) else {
+                return actions.push(Action::Close { link: lane.0, why: CloseReason::Protocol });
             };
-            self.handle_ack((link, rank), ack, flight, now, actions);
+            let proof =
+                receipt.and_then(|receipt| receipt.proof_of(ack, flight.id, (&self.config.me, &to.0), &self.roster));
+            self.handle_ack(&to, (ack, proof), flight, now, actions);
         }
         // The lane has room again: queues that were waiting for it are still on its list.
     }
 
-    fn handle_ack(&mut self, lane: LaneKey, ack: &Ack, flight: Flight, now: Timestamp, actions: &mut Vec<Action>) {
-        let Some(to) = self.peers.get(&lane.0).cloned() else { return };
-        let mut passed: Vec<(NodeId, u16)> = Vec::new();
+    /// A relay lets go only to a relay that has signed for it. Agencies sign delivery receipts, for the sender.
+    // [CUST-17]
+    fn handle_ack(
+        &mut self,
+        to: &(NodeId, NodeKind),
+        (ack, proof): (&Ack, Option<CustodyProof>),
+        flight: Flight,
+        now: Timestamp,
+        actions: &mut Vec<Action>,
+    ) {
+        let proven = to.1 == NodeKind::Daemon || proof.is_some() || planted(Mutant::UnsignedLetsGo);
+        let (mut from, mut unproven) = (None, false);
         for (index, position) in flight.entries {
             let window = self.windows.get(&(position.queue.clone(), position.rank));
             let merged =
                 window.is_some_and(|window| window.is_merged(position.seq)) && !planted(Mutant::MergedReleased);
+            let acknowledged = ack.taken.contains(&index) || ack.duplicate.contains(&index);
             if let Some(refused) = ack.refused.iter().find(|refused| refused.index == index) {
                 self.handle_refused(&to.0, &position, refused, now, actions);
             } else if merged {
                 self.keep(flight.id, position, now, actions);
-            } else if ack.taken.contains(&index) || ack.duplicate.contains(&index) {
-                if let Some(from) = self.release(&position, &to, now, actions) {
-                    passed.extend(ack.taken.contains(&index).then_some((from, index)));
-                }
+            } else if acknowledged && proven {
+                from = self.release(&position, to, now, actions).or(from);
+            } else if acknowledged {
+                unproven = true;
+                self.handle_refused(&to.0, &position, &without_receipt(index), now, actions);
             } else {
                 self.put_back_entry(flight.id, position.clone());
                 self.wake(&(position.queue, position.rank), actions);
             }
         }
-        if let Some((from, _)) = passed.first().cloned() {
-            let indices = ack.taken.clone();
-            actions.push(Action::Passed(Passed {
-                link: lane.0,
-                rank: lane.1,
-                seq: ack.seq,
-                id: flight.id,
-                from,
-                indices,
-            }));
+        if let (Some(from), Some(proof)) = (from, proof) {
+            actions.push(Action::Passed(Passed { from, proof }));
+        }
+        if unproven {
+            actions.push(Action::Unproven { peer: to.0.clone() });
         }
     }
 

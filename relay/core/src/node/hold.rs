@@ -17,6 +17,9 @@ use crate::retry::Backoff;
 /// The longest pause that a peer may ask for.
 const ASKED_MAX: Duration = Duration::from_secs(3_600);
 
+/// When a relay is tried again that has acknowledged without a receipt.
+const UNPROVEN_RETRY_MS: u32 = 5_000;
+
 impl Node {
     // [REF-1]
     pub(super) fn handle_refused(
@@ -111,4 +114,11 @@ impl Node {
         self.holds.clear();
         self.reroute(actions);
     }
+}
+
+/// What an acknowledgement comes to that nobody has signed for: the entry stays here, and goes another way, or again.
+pub(super) fn without_receipt(index: u16) -> Refused {
+    let reason = RefusalReason::BadSignature.code();
+    let detail = "it acknowledges without a custody receipt that holds".into();
+    Refused { index, reason, detail, retry_after_ms: UNPROVEN_RETRY_MS }
 }

@@ -225,7 +225,9 @@ impl Node {
 
     fn apply(&mut self, event: Event, now: Timestamp, actions: &mut Vec<Action>) {
         match event {
-            Event::Acked { link, rank, acks } => self.handle_acks(link, rank, &acks, now, actions),
+            Event::Acked { link, rank, acks, receipt } => {
+                self.handle_acks((link, rank), &acks, receipt.as_ref(), now, actions);
+            }
             Event::Cancel { ticket, entries, ops } => self.handle_cancel(ticket, &entries, ops),
             Event::Compare => self.handle_compare(now, actions),
             Event::Compared { link, frame, known } => self.handle_comparison(link, &frame, &known, now, actions),

@@ -15,6 +15,7 @@ use crate::admit::{self, Copy, Refusal};
 use crate::batch::remember_until;
 use crate::event::{Disk, Drain, Local, NodeKind, Received, Ticket};
 use crate::op::{DedupeKey, Entry, Held, Op, Position, Remembered};
+use crate::proofs;
 use crate::quota::{NoRoom, Rate};
 use crate::roster_state::GRACE;
 
@@ -105,11 +106,13 @@ impl Node {
         }
     }
 
-    /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable.
-    // [CUST-1] [CUST-3]
+    /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable. A
+    /// relay's receipt covers duplicates, too: without one the peer keeps its copy.
+    // [CUST-1] [CUST-3] [CUST-17]
     fn acknowledge_after_commit(&mut self, lane: LaneKey, ack: Ack, id: liaison_protocol::MessageId, from: NodeId) {
-        let custody = (!ack.taken.is_empty() && self.config.kind == NodeKind::Relay).then(|| {
-            self.open.custody.push(Taken { id, from, indices: ack.taken.clone() });
+        let indices = proofs::claimed(&ack);
+        let custody = (!indices.is_empty() && self.config.kind == NodeKind::Relay).then(|| {
+            self.open.custody.push(Taken { id, from, indices });
             self.open.custody.len() - 1
         });
         self.open.acks.push((lane.0, lane.1, Acknowledgement { ack, custody }));

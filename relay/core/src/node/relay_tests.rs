@@ -1,4 +1,4 @@
-//! A relay between three agencies and another relay, driven by events: what it takes, and from whom.
+//! A relay between agencies and other relays, driven by events: what it takes, and what makes it let go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,27 +8,34 @@ use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::frame::{Ack, Refused};
 use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
 use liaison_protocol::prekey::PrekeySecret;
+use liaison_protocol::receipt::{CustodyLeaf, Issuer, ReceiptChain};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::{
     AgencyEntry, AgencyStatus, AgreementEntry, Party, RelayEntry, RootKey, RootSet, Roster, RosterDocument,
     SignKeyEntry, TrustAnchor,
 };
 use liaison_protocol::seal::{SealRequest, seal};
-use liaison_protocol::sign::SigningKey;
-use liaison_protocol::{Hash, NodeId, Precedence, Timestamp};
+use liaison_protocol::sign::{Signer as _, SigningKey};
+use liaison_protocol::{Hash, MessageId, NodeId, Precedence, Timestamp};
 use rand_core::{TryCryptoRng, TryRng};
 
 use super::{Config, Node, Restored};
-use crate::action::Action;
+use crate::action::{Action, Send};
 use crate::admit::rank_of;
 use crate::event::{CommitResult, Event, LinkKey, NodeKind, Received};
-use crate::op::{Op, Table};
+use crate::op::{Held, Op, Remembered, Table};
+use crate::proofs::VerifiedReceipt;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 const ME: &str = "eu-1";
 const RELAY: &str = "ap-1";
-/// The last one is away: what is written to it stays in its queue.
-const AGENCIES: [&str; 3] = ["ncb.jp", "ncb.sg", "ncb.ee"];
+/// Another home relay of the agency behind [`RELAY`].
+const SPARE: &str = "ap-2";
+const AGENCIES: [&str; 4] = ["ncb.jp", "ncb.sg", AWAY, BEHIND];
+/// What is written to it stays in its queue.
+const AWAY: &str = "ncb.ee";
+/// At home at the other relays.
+const BEHIND: &str = "ncb.fr";
 const ROOM: u64 = 100_000;
 
 /// Hashes of a counter.
@@ -57,6 +64,12 @@ impl TryRng for Stream {
 
 impl TryCryptoRng for Stream {}
 
+#[derive(Clone, Copy)]
+enum Word {
+    Duplicate,
+    Taken,
+}
+
 struct Hub {
     node: Node,
     roster: Arc<Roster>,
@@ -68,12 +81,14 @@ struct Hub {
     last_seq: u64,
     /// Records of senders' shares, as a store has them.
     shares: BTreeMap<Vec<u8>, bytes::Bytes>,
+    /// What the store remembers of what is handed over.
+    seen: Option<Remembered>,
 }
 
 impl Hub {
     fn new(change: impl FnOnce(&mut RosterDocument)) -> Self {
         let mut random = Stream(1);
-        let names = AGENCIES.iter().chain(&[ME, RELAY]);
+        let names = AGENCIES.iter().chain(&[ME, RELAY, SPARE]);
         let keys: BTreeMap<NodeId, SigningKey> =
             names.map(|name| (name.parse().unwrap(), SigningKey::generate(&mut random))).collect();
         let roster = roster(&keys, change, &mut random);
@@ -88,6 +103,7 @@ impl Hub {
             links: BTreeMap::new(),
             last_seq: 0,
             shares: BTreeMap::new(),
+            seen: None,
         };
         hub.link([(AGENCIES[0], NodeKind::Daemon), (AGENCIES[1], NodeKind::Daemon), (RELAY, NodeKind::Relay)]);
         hub
@@ -127,6 +143,10 @@ impl Hub {
 
     /// To the agency that is away.
     fn letter(&mut self, sender: &str, precedence: Precedence, bytes: usize) -> VerifiedEnvelope {
+        self.letter_to(AWAY, sender, precedence, bytes)
+    }
+
+    fn letter_to(&mut self, to: &str, sender: &str, precedence: Precedence, bytes: usize) -> VerifiedEnvelope {
         let message = Message {
             thread: None,
             in_reply_to: None,
@@ -143,7 +163,7 @@ impl Hub {
         let request = SealRequest {
             federation: self.roster.federation(),
             sender: &sender,
-            recipients: &[(AGENCIES[2].parse().unwrap(), self.prekey.public())],
+            recipients: &[(to.parse().unwrap(), self.prekey.public())],
             created: self.now,
             expires: self.now.after(Duration::from_secs(86_400)),
             precedence,
@@ -153,6 +173,15 @@ impl Hub {
     }
 
     fn hand_over(&mut self, by: &str, envelope: VerifiedEnvelope) -> Ack {
+        let acks = self.offer(by, envelope).into_iter().filter_map(|action| match action {
+            Action::Acknowledge { acks, .. } => Some(acks),
+            _ => None,
+        });
+        let [ack] = <[_; 1]>::try_from(acks.flatten().collect::<Vec<_>>()).unwrap();
+        ack.ack
+    }
+
+    fn offer(&mut self, by: &str, envelope: VerifiedEnvelope) -> Vec<Action> {
         self.last_seq += 1;
         let received = Received {
             link: self.links[&by.parse::<NodeId>().unwrap()],
@@ -163,16 +192,37 @@ impl Hub {
             branch: vec![0],
             path: Vec::new(),
             envelope,
-            seen: vec![None],
+            seen: vec![self.seen.clone()],
             stored: None,
             local: None,
         };
-        let acks = self.handle(Event::Received(Box::new(received))).into_iter().filter_map(|action| match action {
-            Action::Acknowledge { acks, .. } => Some(acks),
-            _ => None,
-        });
-        let [ack] = <[_; 1]>::try_from(acks.flatten().collect::<Vec<_>>()).unwrap();
-        ack.ack
+        self.handle(Event::Received(Box::new(received)))
+    }
+
+    /// A receipt of `issuer` for what this relay handed over, and the path to its only leaf.
+    fn receipt(&self, issuer: &str, id: MessageId, indices: &[u16]) -> (VerifiedReceipt, bytes::Bytes) {
+        let key = &self.keys[&issuer.parse().unwrap()];
+        let leaf = CustodyLeaf { id, received_from: ME.parse().unwrap(), time: self.now, indices: indices.to_vec() };
+        let issuer = Issuer {
+            federation: self.roster.federation(),
+            id: issuer.parse().unwrap(),
+            key: key.key_id(),
+            roster_version: self.roster.version(),
+        };
+        let receipt = ReceiptChain::default().next_custody(&issuer, &[leaf], self.now);
+        let signed = receipt.sign(key).unwrap().encode().into();
+        (VerifiedReceipt::verify(signed, &self.roster).unwrap(), receipt.proof(0).unwrap().encode().into())
+    }
+
+    /// The peer's word that it has taken a transfer, or had it before.
+    fn acknowledge(&mut self, send: &Send, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Vec<Action> {
+        let (receipt, proof) = signed.unzip();
+        let (taken, duplicate) = match word {
+            Word::Taken => (vec![0], vec![]),
+            Word::Duplicate => (vec![], vec![0]),
+        };
+        let ack = Ack { seq: send.seq, taken, duplicate, refused: vec![], proof };
+        self.handle(Event::Acked { link: send.link, rank: send.rank, acks: vec![ack], receipt })
     }
 
     /// Hands over letters of 2 KiB until one is refused. How many were taken, and the refusal.
@@ -211,7 +261,7 @@ fn roster(
     let not_after = NOW.after(Duration::from_secs(30 * 86_400));
     let mut document = RosterDocument::genesis("test", roots.clone(), NOW, not_after);
     let mut link_key = || *SigningKey::generate(random).verifying_key().as_bytes();
-    for id in [ME, RELAY] {
+    for id in [ME, RELAY, SPARE] {
         let id: NodeId = id.parse().unwrap();
         document.relays.push(RelayEntry {
             region: "region".parse().unwrap(),
@@ -228,7 +278,10 @@ fn roster(
         document.agencies.push(AgencyEntry {
             id: id.parse().unwrap(),
             name: id.into(),
-            home: vec![ME.parse().unwrap()],
+            home: if id == BEHIND { vec![RELAY, SPARE] } else { vec![ME] }
+                .into_iter()
+                .map(|id| id.parse().unwrap())
+                .collect(),
             tls_keys: vec![link_key()],
             sign_keys: vec![SignKeyEntry { alg: 1, public, not_before: Timestamp::ZERO, not_after }],
             max_ttl_s: 7 * 86_400,
@@ -312,4 +365,65 @@ fn a_relay_sends_small_notices_only_and_few_of_them_and_none_into_the_reserve() 
     assert!((1..5).contains(&taken), "a sixteenth of the room: {taken}");
     let (first, _) = hub.fill("ncb.sg", "ncb.sg", Precedence::Flash);
     assert!(first > 10);
+}
+
+fn sends(actions: &[Action]) -> Vec<Send> {
+    let send = |action: &Action| if let Action::Send(send) = action { Some(send.clone()) } else { None };
+    actions.iter().filter_map(send).collect()
+}
+
+fn is_unproven(actions: &[Action], relay: &str) -> bool {
+    actions.iter().any(|action| matches!(action, Action::Unproven { peer } if peer.as_str() == relay))
+}
+
+// [CUST-17]
+#[test]
+fn a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer() {
+    let mut hub = Hub::new(|_| ());
+    let letter = hub.letter_to(BEHIND, "ncb.sg", Precedence::Routine, 500);
+    let id = letter.id();
+    let mut sent = sends(&hub.offer("ncb.sg", letter));
+    let other = MessageId(Hash([9; 32]));
+    let wrong = [
+        None,
+        Some(hub.receipt(SPARE, id, &[0])),
+        Some(hub.receipt(RELAY, other, &[0])),
+        Some(hub.receipt(RELAY, id, &[0, 1])),
+    ];
+    let words = [Word::Taken, Word::Duplicate].into_iter().cycle();
+    for (signed, word) in wrong.into_iter().zip(words) {
+        let [send] = <[Send; 1]>::try_from(sent).unwrap();
+        let actions = hub.acknowledge(&send, word, signed);
+        assert!(is_unproven(&actions, RELAY), "{actions:?}");
+        assert!(!actions.iter().any(|action| matches!(action, Action::Passed(_))));
+        assert_eq!(hub.node.queues()[0].entries, 1, "it is kept");
+        assert!(hub.node.queues()[0].last_error.as_ref().unwrap().contains("without a custody receipt"));
+        hub.now = hub.now.after(Duration::from_secs(130));
+        sent = sends(&hub.handle(Event::Timer));
+    }
+    let [send] = <[Send; 1]>::try_from(sent).unwrap();
+    let signed = hub.receipt(RELAY, id, &[0]);
+    let actions = hub.acknowledge(&send, Word::Duplicate, Some(signed));
+    assert!(!is_unproven(&actions, RELAY));
+    let passed =
+        actions.iter().find_map(|action| if let Action::Passed(passed) = action { Some(passed) } else { None });
+    assert_eq!(passed.unwrap().from.as_str(), "ncb.sg", "its sender has the proof");
+    assert!(hub.node.queues().is_empty());
+}
+
+// [CUST-17]
+#[test]
+fn what_a_relay_says_that_it_had_before_is_covered_by_its_receipt_too() {
+    let mut hub = Hub::new(|_| ());
+    let letter = hub.letter("ncb.sg", Precedence::Routine, 500);
+    let claims = |actions: Vec<Action>| {
+        let claimed = actions.into_iter().find_map(|action| match action {
+            Action::Commit { custody, .. } => Some(custody),
+            _ => None,
+        });
+        claimed.unwrap().into_iter().map(|taken| taken.indices).collect::<Vec<_>>()
+    };
+    assert_eq!(claims(hub.offer("ncb.sg", letter.clone())), [[0]]);
+    hub.seen = Some(Remembered::mark(1, Held::Released, hub.now.after(Duration::from_secs(86_400))));
+    assert_eq!(claims(hub.offer("ncb.sg", letter)), [[0]], "a duplicate");
 }

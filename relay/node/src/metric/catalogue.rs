@@ -40,6 +40,7 @@ pub(super) const BY_PEER: &[&str] = &[
     "liaison_link_received_bytes_total",
     "liaison_link_sent_bytes_total",
     "liaison_link_transitions_total",
+    "liaison_unproven_acknowledgements_total",
 ];
 
 /// A commit on a good disk takes a millisecond, on a bad one a second.
@@ -105,6 +106,10 @@ pub const RELAY: &[Family] = &[
     counter(
         "liaison_prekey_equivocations_total",
         "Agencies found to have signed two prekey bundles of one number. Any is an alarm; the proof is kept.",
+    ),
+    counter(
+        "liaison_unproven_acknowledgements_total",
+        "Transfers that the peer acknowledged without a custody receipt that holds: they are kept. Any is an alarm.",
     ),
     gauge("liaison_queue_messages", "Entries in custody, by recipient agency and precedence."),
     gauge("liaison_queue_bytes", "Bytes in custody, by recipient agency and precedence."),

@@ -120,6 +120,11 @@ pub fn prekey_equivocation() {
     counter!("liaison_prekey_equivocations_total").increment(1);
 }
 
+/// A relay acknowledged a transfer without a custody receipt that holds.
+pub fn unproven(peer: &NodeId) {
+    counter!("liaison_unproven_acknowledgements_total", "peer" => peer.to_string()).increment(1);
+}
+
 /// A link went up or down.
 pub fn link_transition(peer: &NodeId) {
     counter!("liaison_link_transitions_total", "peer" => peer.to_string()).increment(1);

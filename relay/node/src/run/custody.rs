@@ -1,6 +1,7 @@
 //! Proofs of custody on their way back to the sender.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use liaison_core::action::{Passed, Taken};
 use liaison_core::op::DedupeKey;
@@ -11,14 +12,19 @@ use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, 
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use super::Turn;
-use crate::clock;
 use crate::local::{Custody, OwnEvent};
+use crate::{clock, metric};
 
 /// Messages of which a relay still knows who handed them over, after they have left.
 const ORIGINS_MAX: usize = 65_536;
 
 /// Proofs kept for peers that are away. What does not fit is asked for again by an inquiry.
 const KEPT_MAX: usize = 4_096;
+
+/// An alarm lasts so long after the last of them.
+const UNPROVEN_ALARM: Duration = Duration::from_secs(3_600);
+/// Between two lines in the log about one peer.
+const UNPROVEN_LOG: Duration = Duration::from_secs(60);
 
 /// Who handed over what has left, so that later holders' proofs find their way. Volatile: after a restart the dedupe
 /// memory says the same, and a proof that is lost costs no message, and is asked for again.
@@ -31,10 +37,20 @@ pub(super) struct Origins {
     /// For peers without a link, until they have one.
     kept: BTreeMap<NodeId, Vec<CustodyProof>>,
     passed: PassedProofs,
-    /// The acknowledgements that are being handled.
-    acked: Option<(LinkKey, u8, Acks)>,
-    /// The body of the last receipt that verified: one commit's proofs share it.
-    verified: Option<(bytes::Bytes, Timestamp)>,
+}
+
+/// A relay's acknowledgements without a receipt that holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unproven {
+    count: u64,
+    last: Timestamp,
+    logged: Timestamp,
+}
+
+impl Default for Unproven {
+    fn default() -> Self {
+        Self { count: 0, last: Timestamp::ZERO, logged: Timestamp::ZERO }
+    }
 }
 
 impl Origins {
@@ -51,20 +67,50 @@ impl Origins {
 }
 
 impl Turn {
+    /// Acknowledgements enter the core with the receipt that covers them, verified: one signature for a commit of theirs.
     pub(super) fn handle_acks(&mut self, link: LinkKey, rank: u8, acks: Acks) {
-        let events = acks.acks.clone();
-        self.origins.verified =
-            acks.receipt.as_ref().and_then(receipt_time).zip(acks.receipt.clone()).map(|(t, r)| (r, t));
-        self.compare_clocks(link);
-        self.origins.acked = Some((link, rank, acks));
-        self.handle(Event::Acked { link, rank, acks: events });
-        self.origins.acked = None;
+        let Acks { acks, receipt } = acks;
+        let receipt = receipt.filter(|_| self.links.get(&link).is_some_and(|link| link.kind == NodeKind::Relay));
+        let receipt = receipt.and_then(|receipt| match self.signed_receipts.verify(&receipt, &self.roster) {
+            Ok(receipt) => Some(receipt),
+            Err(error) => {
+                tracing::warn!(link = link.0, error, "the receipt of acknowledgements does not verify");
+                None
+            }
+        });
+        if let Some(receipt) = &receipt {
+            self.compare_clocks(link, receipt.body().time);
+        }
+        self.handle(Event::Acked { link, rank, acks, receipt });
+    }
+
+    /// A relay lets nobody show that it has taken over.
+    pub(super) fn unproven(&mut self, peer: NodeId, now: Timestamp) {
+        metric::unproven(&peer);
+        let known = self.unproven.entry(peer.clone()).or_default();
+        if now.since(known.logged) >= UNPROVEN_LOG || known.count == 0 {
+            known.logged = now;
+            tracing::error!(%peer, "it acknowledges without a custody receipt that holds: what it was sent is kept");
+        }
+        (known.count, known.last) = (known.count.saturating_add(1), now);
+    }
+
+    pub(super) fn unproven_alarms(&self, now: Timestamp) -> Vec<String> {
+        let fresh = self.unproven.iter().filter(|(_, unproven)| now.since(unproven.last) < UNPROVEN_ALARM);
+        let alarm = |(peer, unproven): (&NodeId, &Unproven)| {
+            let count = unproven.count;
+            format!(
+                "{peer} has acknowledged {count} transfers without a custody receipt that holds: they are kept here, \
+                 and go another way where there is one"
+            )
+        };
+        fresh.map(alarm).collect()
     }
 
     /// A receipt was made a moment ago, by its issuer's clock.
-    fn compare_clocks(&mut self, link: LinkKey) {
-        let (Some((_, theirs)), Some(link)) = (&self.origins.verified, self.links.get(&link)) else { return };
-        let (ours, theirs) = (clock::now(), *theirs);
+    fn compare_clocks(&mut self, link: LinkKey, theirs: Timestamp) {
+        let Some(link) = self.links.get(&link) else { return };
+        let ours = clock::now();
         let ahead = i64::try_from(ours.since(theirs).as_millis()).unwrap_or(i64::MAX);
         let behind = i64::try_from(theirs.since(ours).as_millis()).unwrap_or(i64::MAX);
         self.clock_offsets.insert(link.peer.clone(), ahead.saturating_sub(behind));
@@ -79,17 +125,14 @@ impl Turn {
         offsets.get(offsets.len() / 2).copied()
     }
 
-    /// The next holder has acknowledged: its proof goes back one hop, or is ours.
-    pub(super) fn pass_back(&mut self, passed: &Passed) {
-        if passed.from != self.me {
-            self.origins.remember(passed.id, passed.from.clone());
+    /// The next relay has signed for it: the proof goes back one hop, or is ours.
+    pub(super) fn pass_back(&mut self, passed: Passed) {
+        let Passed { from, proof } = passed;
+        if from == self.me {
+            return self.handle_own_proof(&proof);
         }
-        let Some(proof) = self.proof_of(passed) else { return };
-        if passed.from == self.me {
-            self.handle_own_proof(&proof);
-        } else {
-            self.origins.outgoing.entry(passed.from.clone()).or_default().push(proof);
-        }
+        self.origins.remember(proof.id, from.clone());
+        self.origins.outgoing.entry(from).or_default().push(proof);
     }
 
     /// A receipt anew, for whoever asked.
@@ -100,15 +143,6 @@ impl Turn {
         let leaf = CustodyLeaf { id: taken.id, received_from: taken.from.clone(), time, indices: indices.clone() };
         let proof = CustodyProof { id: taken.id, indices, receipt, proof, leaf: leaf.encode().into() };
         self.control(link, ControlFrame::Custody(CustodyFrame { proofs: vec![proof] }));
-    }
-
-    fn proof_of(&self, passed: &Passed) -> Option<CustodyProof> {
-        let (_, _, acks) = self.origins.acked.as_ref()?;
-        let (receipt, time) = self.origins.verified.clone()?;
-        let proof = acks.acks.iter().find(|ack| ack.seq == passed.seq)?.proof.clone()?;
-        let indices = passed.indices.clone();
-        let leaf = CustodyLeaf { id: passed.id, received_from: self.me.clone(), time, indices: indices.clone() };
-        Some(CustodyProof { id: passed.id, indices, receipt, proof, leaf: leaf.encode().into() })
     }
 
     pub(super) fn handle_custody(&mut self, frame: CustodyFrame) {
@@ -179,7 +213,7 @@ impl Turn {
     fn verify(&mut self, proof: &CustodyProof) -> Result<(CustodyLeaf, ReceiptBody), String> {
         let leaf = CustodyLeaf::decode(&proof.leaf).map_err(|error| error.to_string())?;
         let path = Proof::decode(&proof.proof).map_err(|error| error.to_string())?;
-        let body = self.signed_receipts.verify(&proof.receipt, &self.roster)?;
+        let body = self.signed_receipts.verify(&proof.receipt, &self.roster)?.body().clone();
         check_custody(&body, &path, &leaf, &self.roster).map_err(|error| error.to_string())?;
         if leaf.id == proof.id { Ok((leaf, body)) } else { Err("it is about another message".into()) }
     }

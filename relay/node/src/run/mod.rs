@@ -170,6 +170,8 @@ pub(crate) struct Turn {
     peers: BTreeMap<NodeId, PeerRecord>,
     commit_times: CommitTimes,
     forgetting: Forgetting,
+    /// Relays that acknowledge without a receipt.
+    unproven: BTreeMap<NodeId, custody::Unproven>,
     /// By how much this clock was ahead of each peer's, by its last receipt.
     clock_offsets: BTreeMap<NodeId, i64>,
     started: Timestamp,
@@ -239,6 +241,7 @@ impl Runner {
             peers: BTreeMap::new(),
             commit_times: CommitTimes::default(),
             forgetting: Forgetting::default(),
+            unproven: BTreeMap::new(),
             clock_offsets: BTreeMap::new(),
             started: clock::now(),
             low_water_bytes: options.low_water_bytes,
@@ -451,7 +454,7 @@ impl Turn {
     }
 }
 
-/// A signer that fails costs the proof, not the message.
+/// A signer that fails costs the proof, not the message: the peer keeps its copy, and hands it over again.
 fn warn_unsigned(error: SignError) {
     tracing::error!(%error, "a custody receipt could not be signed");
 }

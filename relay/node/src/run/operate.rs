@@ -176,6 +176,7 @@ impl Turn {
             alarms: [
                 alarms(&roster, &store),
                 self.prekeys.alarms(&self.roster, clock::now()),
+                self.unproven_alarms(clock::now()),
                 self.conservation_alarms(clock::now()),
             ]
             .concat(),

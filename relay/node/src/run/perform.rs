@@ -48,9 +48,10 @@ impl Turn {
                 Err(error) => self.fail(error),
             },
             Action::Measure(measure) => metric::measure(&measure),
-            Action::Passed(passed) => self.pass_back(&passed),
+            Action::Passed(passed) => self.pass_back(passed),
             Action::Reach { link, relays } => self.control(link, ControlFrame::Reach(Reach { relays })),
             Action::Send(send) => self.send(send),
+            Action::Unproven { peer } => self.unproven(peer, now),
         }
     }
 

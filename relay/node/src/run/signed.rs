@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use liaison_protocol::receipt::{ReceiptBody, SignedReceipt};
+use liaison_core::proofs::VerifiedReceipt;
 use liaison_protocol::roster::{Roster, RosterVersion};
 
 /// Receipts remembered: a few commits of each of a few relays.
@@ -14,7 +14,7 @@ const KEPT_MAX: usize = 64;
 pub(super) struct SignedReceipts {
     /// Under which roster they were verified: a key may leave with the next.
     under: Option<RosterVersion>,
-    kept: VecDeque<(Bytes, ReceiptBody)>,
+    kept: VecDeque<VerifiedReceipt>,
 }
 
 impl SignedReceipts {
@@ -22,20 +22,19 @@ impl SignedReceipts {
     ///
     /// # Errors
     /// Why it does not hold.
-    pub(super) fn verify(&mut self, receipt: &Bytes, roster: &Roster) -> Result<ReceiptBody, String> {
+    pub(super) fn verify(&mut self, receipt: &Bytes, roster: &Roster) -> Result<VerifiedReceipt, String> {
         if self.under != Some(roster.version()) {
             *self = Self { under: Some(roster.version()), kept: VecDeque::new() };
         }
-        if let Some((_, body)) = self.kept.iter().rev().find(|(known, _)| known == receipt) {
-            return Ok(body.clone());
+        if let Some(known) = self.kept.iter().rev().find(|known| known.bytes() == receipt) {
+            return Ok(known.clone());
         }
-        let signed = SignedReceipt::decode(receipt).map_err(|error| error.to_string())?;
-        let body = signed.verify(roster).map_err(|error| error.to_string())?;
+        let verified = VerifiedReceipt::verify(receipt.clone(), roster).map_err(|error| error.to_string())?;
         if self.kept.len() == KEPT_MAX {
             self.kept.pop_front();
         }
-        self.kept.push_back((receipt.clone(), body.clone()));
-        Ok(body)
+        self.kept.push_back(verified.clone());
+        Ok(verified)
     }
 }
 

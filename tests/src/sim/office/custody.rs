@@ -8,7 +8,7 @@ use liaison_core::op::DedupeKey;
 use liaison_core::proofs::PassedProofs;
 use liaison_core::{Event, LinkKey};
 use liaison_node::local::{Custody, OwnEvent};
-use liaison_protocol::frame::{Ack, CustodyProof};
+use liaison_protocol::frame::CustodyProof;
 use liaison_protocol::receipt::{CustodyLeaf, Proof, SignedReceipt, UnsignedReceipt, check_custody};
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
@@ -28,15 +28,13 @@ pub(in crate::sim) struct Receipts {
     /// For peers without a link, until they have one.
     kept: BTreeMap<NodeId, Vec<CustodyProof>>,
     passed: PassedProofs,
-    /// The acknowledgements that are being handled, with their receipt.
-    acked: Option<(Vec<Ack>, Bytes)>,
 }
 
 impl World<'_> {
     /// A relay's commit takes custody: its receipt is made now, and signed once it is durable ([RCPT-1]).
     pub(in crate::sim) fn claim(&mut self, node: NodeNo, taken: &[Taken], now: Timestamp) {
         self.nodes[node].receipts.unsigned = None;
-        if !self.plan.office || !self.federation.is_relay(node) || taken.is_empty() {
+        if !self.federation.is_relay(node) || taken.is_empty() {
             return;
         }
         let leaves: Vec<CustodyLeaf> =
@@ -69,34 +67,42 @@ impl World<'_> {
 
     /// A receipt anew, for whoever asked.
     pub(in crate::sim) fn attest(&mut self, node: NodeNo, link: LinkKey, custody: usize, taken: &Taken) {
-        let Some((receipt, proof)) = self.proof(node, custody) else { return };
+        let Some((receipt, proof)) = self.proof(node, custody).filter(|_| self.plan.office) else { return };
         let Some(time) = time_of(&receipt) else { return };
         let leaf = leaf(taken.id, &taken.from, time, &taken.indices).encode().into();
         let proof = CustodyProof { id: taken.id, indices: taken.indices.clone(), receipt, proof, leaf };
         self.transmit(node, link, Frame::Custody(vec![proof]));
     }
 
-    /// While the core hears of these acknowledgements, what it says of them finds their receipt.
-    pub(in crate::sim) fn hold_acks(&mut self, node: NodeNo, acks: Vec<Ack>, receipt: Option<Bytes>) {
-        self.nodes[node].receipts.acked = receipt.map(|receipt| (acks, receipt));
+    /// What a relay signs that then drops the message.
+    pub(in crate::sim) fn false_receipt(
+        &mut self,
+        node: NodeNo,
+        from: NodeNo,
+        id: MessageId,
+        indices: &[u16],
+    ) -> Option<(Bytes, Bytes)> {
+        if !self.federation.is_relay(node) {
+            return None;
+        }
+        let (now, from, signer) = (self.clock(node), self.nodes[from].id.clone(), self.federation.signer(node));
+        let (issuer, chain) = self.nodes[node].chain(signer);
+        let receipt = chain.next_custody(&issuer, &[leaf(id, &from, now, indices)], now);
+        let proof = receipt.proof(0)?.encode().into();
+        Some((receipt.sign(signer).expect("keys in memory sign").encode().into(), proof))
     }
 
-    /// The next holder has acknowledged: its proof goes back one hop, or is this agency's own.
-    pub(in crate::sim) fn pass_back(&mut self, node: NodeNo, passed: &Passed) -> Option<Event> {
-        let me = self.nodes[node].id.clone();
-        let own = passed.from == me;
-        if !own && self.plan.office {
-            self.nodes[node].receipts.origins.insert(passed.id, passed.from.clone());
+    /// The next relay has signed for it: the proof goes back one hop, or is this agency's own.
+    pub(in crate::sim) fn pass_back(&mut self, node: NodeNo, passed: Passed) -> Option<Event> {
+        let Passed { from, proof } = passed;
+        if !self.plan.office {
+            return None;
         }
-        let (acks, receipt) = self.nodes[node].receipts.acked.as_ref()?;
-        let proof = acks.iter().find(|ack| ack.seq == passed.seq)?.proof.clone()?;
-        let leaf = leaf(passed.id, &me, time_of(receipt)?, &passed.indices).encode().into();
-        let proof =
-            CustodyProof { id: passed.id, indices: passed.indices.clone(), receipt: receipt.clone(), proof, leaf };
-        if own {
+        if from == self.nodes[node].id {
             return self.own_proof(node, &proof);
         }
-        self.send_proofs(node, &passed.from, vec![proof]);
+        self.nodes[node].receipts.origins.insert(proof.id, from.clone());
+        self.send_proofs(node, &from, vec![proof]);
         None
     }
 
