@@ -16,7 +16,7 @@ use crate::store::directory::FORMAT;
 use crate::store::recover::batch_ends;
 use crate::store::testing::MemoryStore;
 
-const TABLES: [Table; 10] = [
+const TABLES: [Table; 9] = [
     Table::Bundles,
     Table::Custody,
     Table::Events,
@@ -26,7 +26,6 @@ const TABLES: [Table; 10] = [
     Table::Meta,
     Table::Outbox,
     Table::ReceiptsDue,
-    Table::Shares,
 ];
 
 /// One of everything: envelopes for one recipient and for two, what is remembered, a record in every table, and removals.
