@@ -191,7 +191,7 @@ pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind, from: No
 
 /// Rules for what a relay signs itself: a notice, for one recipient, and small. Relays need no agreement for it, so that
 /// nothing else may come by this way.
-// [CUST-16]
+// [CUST-22]
 fn check_notice(header: &Header) -> Result<(), Refusal> {
     let is_small = header.recipients.len() == 1 && header.body_len <= NOTICE_BODY_BYTES_MAX;
     if header.kind == Kind::Sealed && is_small {
@@ -203,7 +203,7 @@ fn check_notice(header: &Header) -> Result<(), Refusal> {
 
 /// How much room `sender` finds in a recipient's queue of `queue_bytes`. A relay's notices never use the reserve of
 /// flash, and take a small part of the rest.
-// [CUST-15] [CUST-16]
+// [CUST-21] [CUST-22]
 #[must_use]
 pub fn limits_of(
     sender: &NodeId,

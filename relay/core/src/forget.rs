@@ -98,7 +98,7 @@ mod tests {
         most
     }
 
-    // [CUST-14]
+    // [CUST-20]
     #[test]
     fn forgetting_keeps_up_with_any_rate_that_is_taken() {
         for rate in [100, 5_000, 40_000] {

@@ -43,7 +43,7 @@ impl VerifiedReceipt {
 
     /// The proof that `issuer` answers for message `id`, which `me` handed over: for every recipient that `ack` says it
     /// has taken, or had taken before. `None`: this receipt says no such thing.
-    // [CUST-17]
+    // [CUST-23]
     pub(crate) fn proof_of(
         &self,
         ack: &Ack,

@@ -149,7 +149,7 @@ impl Shares {
     ///
     /// # Errors
     /// Why not.
-    // [CUST-15]
+    // [CUST-21]
     pub fn admit(
         &self,
         (queue, sender): (&AgencyId, &NodeId),
@@ -301,7 +301,7 @@ mod tests {
         added
     }
 
-    // [CUST-15]
+    // [CUST-21]
     #[test]
     fn one_sender_leaves_half_and_every_next_one_finds_room() {
         let mut shares = Shares::default();
@@ -319,7 +319,7 @@ mod tests {
         assert_eq!(fill(&mut shares, "ncb.jp", 100, Room::WithReserve, LIMITS), 100);
     }
 
-    // [CUST-15]
+    // [CUST-21]
     #[test]
     fn nobody_fills_the_reserve_of_flash_and_routine_mail_does_not_use_up_ones_own() {
         let mut shares = Shares::default();
@@ -334,7 +334,7 @@ mod tests {
         assert!(fill(&mut alone, "ncb.sg", 10, Room::WithReserve, LIMITS) > 0, "its own flash");
     }
 
-    // [CUST-15]
+    // [CUST-21]
     #[test]
     fn a_sender_never_holds_more_than_its_agreement_says_flash_included() {
         let mut shares = Shares::default();

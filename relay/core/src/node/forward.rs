@@ -380,7 +380,7 @@ impl Node {
     }
 
     /// A relay lets go only to a relay that has signed for it. Agencies sign delivery receipts, for the sender.
-    // [CUST-17]
+    // [CUST-23]
     fn handle_ack(
         &mut self,
         to: &(NodeId, NodeKind),

@@ -108,7 +108,7 @@ impl Node {
 
     /// Everything said in `ack` waits for the batch that is being gathered: also the duplicate of what is not durable. A
     /// relay's receipt covers duplicates, too: without one the peer keeps its copy.
-    // [CUST-1] [CUST-3] [CUST-17]
+    // [CUST-1] [CUST-3] [CUST-23]
     fn acknowledge_after_commit(&mut self, lane: LaneKey, ack: Ack, id: liaison_protocol::MessageId, from: NodeId) {
         let indices = proofs::claimed(&ack);
         let custody = (!indices.is_empty() && self.config.kind == NodeKind::Relay).then(|| {
@@ -204,7 +204,7 @@ impl Node {
         }
     }
 
-    // [CUST-10] [CUST-15]
+    // [CUST-10] [CUST-21]
     fn check_quota(&self, header: &Header, recipient: &AgencyId, bytes: usize) -> Result<(), Refusal> {
         let queue_bytes =
             self.roster.agency(recipient).and_then(|agency| agency.quota).unwrap_or(self.config.agency_bytes_max);

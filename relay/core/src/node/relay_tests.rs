@@ -296,7 +296,7 @@ fn roster(
     Arc::new(Roster::verify_first(&document.sign(&[&root], random), &anchor).unwrap())
 }
 
-// [CUST-15]
+// [CUST-21]
 #[test]
 fn one_sender_neither_uses_up_a_queue_nor_its_reserve_of_flash() {
     let mut hub = Hub::new(|_| ());
@@ -312,7 +312,7 @@ fn one_sender_neither_uses_up_a_queue_nor_its_reserve_of_flash() {
     assert!(flash > 0, "another sender's flash");
 }
 
-// [CUST-15]
+// [CUST-21]
 #[test]
 fn an_agreements_quota_is_a_bound_by_whatever_relay_it_comes() {
     let mut hub = Hub::new(|document| {
@@ -332,7 +332,7 @@ fn an_agreements_quota_is_a_bound_by_whatever_relay_it_comes() {
     assert!(hub.fill("ncb.jp", "ncb.jp", Precedence::Routine).0 > 10);
 }
 
-// [CUST-15]
+// [CUST-21]
 #[test]
 fn shares_are_known_again_after_a_restart() {
     let mut hub = Hub::new(|_| ());
@@ -353,7 +353,7 @@ fn shares_are_known_again_after_a_restart() {
     assert!(hub.fill("ncb.jp", "ncb.jp", Precedence::Routine).0 > 5);
 }
 
-// [CUST-16]
+// [CUST-22]
 #[test]
 fn a_relay_sends_small_notices_only_and_few_of_them_and_none_into_the_reserve() {
     let mut hub = Hub::new(|_| ());
@@ -376,7 +376,7 @@ fn is_unproven(actions: &[Action], relay: &str) -> bool {
     actions.iter().any(|action| matches!(action, Action::Unproven { peer } if peer.as_str() == relay))
 }
 
-// [CUST-17]
+// [CUST-23]
 #[test]
 fn a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer() {
     let mut hub = Hub::new(|_| ());
@@ -411,7 +411,7 @@ fn a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer() {
     assert!(hub.node.queues().is_empty());
 }
 
-// [CUST-17]
+// [CUST-23]
 #[test]
 fn what_a_relay_says_that_it_had_before_is_covered_by_its_receipt_too() {
     let mut hub = Hub::new(|_| ());

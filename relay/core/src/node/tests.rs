@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_protocol::frame::{Ack, ReachEntry, Refused};
+use liaison_protocol::receipt::{CustodyLeaf, Issuer, ReceiptChain};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::{
     AgencyEntry, AgencyStatus, RelayEntry, RootKey, RootSet, Roster, RosterDocument, SignKeyEntry, TrustAnchor,
 };
-use liaison_protocol::sign::SigningKey;
+use liaison_protocol::sign::{Signer as _, SigningKey};
 use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Timestamp};
 
 use super::{Config, Node, Restored, RestoredQueue};
 use crate::action::{Action, Send};
 use crate::event::{Event, LinkKey, NodeKind};
 use crate::op::Entry;
+use crate::proofs::VerifiedReceipt;
 use crate::testing::Counter;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_521_600_000);
@@ -120,9 +122,26 @@ impl Hub {
             });
             let taken = if refused.is_some() { vec![] } else { vec![index] };
             let refused = refused.into_iter().collect();
-            let ack = Ack { seq: send.seq, taken, duplicate: vec![], refused, proof: None };
-            self.event(Event::Acked { link: send.link, rank: send.rank, acks: vec![ack] });
+            let (receipt, proof) = (!taken.is_empty()).then(|| self.receipt(send)).unzip();
+            let ack = Ack { seq: send.seq, taken, duplicate: vec![], refused, proof };
+            self.event(Event::Acked { link: send.link, rank: send.rank, acks: vec![ack], receipt });
         }
+    }
+
+    /// What a home relay signs when it takes over.
+    fn receipt(&self, send: &Send) -> (VerifiedReceipt, bytes::Bytes) {
+        let (me, roster) = (self.node.config.me.clone(), &self.node.roster);
+        let key = SigningKey::generate(&mut Counter(9 + u8::try_from(send.link.0).unwrap()));
+        let leaf = CustodyLeaf { id: send.id, received_from: me, time: NOW, indices: send.branch.clone() };
+        let issuer = Issuer {
+            federation: roster.federation(),
+            id: HOMES[usize::try_from(send.link.0).unwrap() - 1].parse().unwrap(),
+            key: key.key_id(),
+            roster_version: roster.version(),
+        };
+        let receipt = ReceiptChain::default().next_custody(&issuer, &[leaf], NOW);
+        let signed = receipt.sign(&key).unwrap().encode().into();
+        (VerifiedReceipt::verify(signed, roster).unwrap(), receipt.proof(0).unwrap().encode().into())
     }
 
     fn later(&mut self, span: Duration) {

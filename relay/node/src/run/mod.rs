@@ -406,7 +406,7 @@ impl Turn {
     }
 
     /// Looks for ids that nobody can send again, and commits that they are forgotten.
-    // [CUST-14]
+    // [CUST-20]
     fn forget(&mut self) -> Result<(), StoreError> {
         let mut ops = Vec::new();
         while let Some(rows) = self.forgetting.next_step() {

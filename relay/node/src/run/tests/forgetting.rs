@@ -20,7 +20,7 @@ fn remember(number: u32, until: Timestamp) -> Op {
     Op::Remember { key, record: Remembered::mark(1, Held::Released, until) }
 }
 
-// [CUST-14]
+// [CUST-20]
 #[tokio::test]
 async fn everything_that_is_due_is_forgotten_as_fast_as_commits_go() {
     let fed = Fed::new();
