@@ -136,6 +136,7 @@ impl Office {
             check_clock(node),
         ];
         findings.extend(check_links(node, home));
+        findings.extend(check_refusals(node));
         findings.push(self.check_store(node));
         findings.push(self.check_outbox(now)?);
         Ok(findings)
@@ -303,6 +304,17 @@ fn check_links<'a>(node: &'a NodeStatus, home: &'a [NodeId]) -> impl Iterator<It
         let level = if any { Level::Warn } else { Level::Fail };
         finding(&id, level, format!("no link: {why}"), Some("check address and firewall (UDP); mail waits safely here"))
     })
+}
+
+/// What relays refuse for now, in their words. Nothing is lost: it waits here, or goes by another relay.
+fn check_refusals(node: &NodeStatus) -> Option<Finding> {
+    let refused = node.queues.iter().filter(|queue| queue.state == node::QueueState::Backoff);
+    let words: Vec<String> =
+        refused.filter_map(|queue| Some(format!("for {}: {}", queue.queue, queue.last_error.as_ref()?))).collect();
+    let first = words.first()?;
+    let others = if words.len() > 1 { format!(" (and {} more)", words.len() - 1) } else { String::new() };
+    let fix = "the refusal names the cause; mail waits safely here";
+    Some(finding("refusals", Level::Warn, format!("{first}{others}"), Some(fix)))
 }
 
 fn finding(id: &str, level: Level, text: String, fix: Option<&str>) -> Finding {

@@ -58,6 +58,7 @@ mod store_faults;
 #[cfg(test)]
 mod testing;
 mod trace;
+mod witness;
 
 use api::model::{Problem, ProblemCode};
 

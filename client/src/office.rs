@@ -33,6 +33,7 @@ use crate::receipts::fresh::Fresh;
 use crate::receipts::reminders::Reminders;
 use crate::sequence::Sequence;
 use crate::shelf::{Place, ReadError, Shelf, last_u64};
+use crate::witness::Witness;
 
 /// What an [`Office`] is opened with.
 pub struct OfficeParts {
@@ -120,8 +121,8 @@ pub struct Office {
     free_bytes: AtomicU64,
     /// When the last envelope came, in milliseconds.
     last_taken_ms: AtomicU64,
-    /// The latest time that others have stated, in milliseconds.
-    witnessed_ms: AtomicU64,
+    /// What time it is at least, by others' word.
+    witness: Mutex<Witness>,
     pub(crate) started: Timestamp,
 }
 
@@ -155,6 +156,7 @@ impl Office {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();
         let witnessed = shelf.get_clear(&witness_place())?.unwrap_or(Timestamp::ZERO);
+        let witness = Witness::new((&parts.agency).into(), witnessed);
         let office = Self {
             me: parts.agency,
             shelf,
@@ -180,7 +182,7 @@ impl Office {
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
             last_taken_ms: AtomicU64::new(started.as_millis()),
-            witnessed_ms: AtomicU64::new(witnessed.as_millis()),
+            witness: Mutex::new(witness),
             started,
         };
         if let Some(restored) = office.keyring.restored(started) {
@@ -216,14 +218,14 @@ impl Office {
         Timestamp::from_millis(self.last_taken_ms.load(Ordering::Relaxed))
     }
 
-    /// Somebody else's signature says that it is at least so late.
-    pub(crate) fn note_witness(&self, at: Timestamp) {
-        self.witnessed_ms.fetch_max(at.as_millis(), Ordering::Relaxed);
+    /// `by` has signed that it is at least so late.
+    pub(crate) fn note_witness(&self, by: &NodeId, at: Timestamp, now: Timestamp) {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner).note(by, at, now);
     }
 
-    /// The latest time that others have stated.
+    /// What time it is at least, by the word of two others.
     pub(crate) fn witnessed(&self) -> Timestamp {
-        Timestamp::from_millis(self.witnessed_ms.load(Ordering::Relaxed))
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner).time()
     }
 
     /// Runs costly work on one of as many workers as there are cores.

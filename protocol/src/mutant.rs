@@ -126,8 +126,8 @@ mutants! {
     ExpiredTaken,
     /// takes what comes from the future
     FutureTaken,
-    /// refuses a notice from the future for good: its sender is never told
-    NoticeLostToAClock,
+    /// refuses for good what a clock puts into the future
+    ClockRefusesForGood,
     /// takes another's envelope from an agency
     SpoofTaken,
     /// takes an envelope without an agreement

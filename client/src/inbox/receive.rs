@@ -24,7 +24,7 @@ use crate::shelf::{ReadError, Shelf};
 impl Office {
     /// See [`liaison_node::local::LocalAgency::receive`].
     pub(crate) fn take(&self, envelope: &VerifiedEnvelope, index: u16, now: Timestamp) -> Result<Received, ReadError> {
-        self.note_witness(envelope.header().created);
+        self.note_witness(&envelope.header().sender, envelope.header().created, now);
         if envelope.header().kind == Kind::Chunk {
             return self.take_chunk(envelope, now);
         }

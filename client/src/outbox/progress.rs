@@ -123,7 +123,7 @@ impl Office {
             return Ok(Vec::new());
         };
         let Custody { id: envelope, indices, holder, from, at, receipt, proof } = custody;
-        self.note_witness(at);
+        self.note_witness(&holder, at, now);
         let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
         let facts = self.facts(first)?;
         let last = |index: &u16| facts.holders(*index, first).next_back().map(|fact| &fact.holder);
@@ -150,7 +150,7 @@ impl Office {
     fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         self.keys.forget(agency);
         if let Some(known) = bundles::get(self.shelf.store(), agency, &self.roster(), now)? {
-            self.note_witness(known.bundle().issued);
+            self.note_witness(&agency.into(), known.bundle().issued, now);
         }
         let prefix = [b"n", agency.as_str().as_bytes(), &[0]].concat();
         let mut ops = Vec::new();

@@ -9,6 +9,7 @@ use crate::bounded::list;
 use crate::codec::{self, Fixed, Malformed};
 use crate::ids::{AgencyId, MessageId, NodeId};
 use crate::limits::{AGENCIES_MAX, HOPS_MAX, INQUIRY_HOPS_MAX, PREKEY_BYTES, PREKEYS_MAX, RECIPIENTS_MAX, RELAYS_MAX};
+use crate::time::Timestamp;
 
 /// Proofs in one custody frame.
 pub const CUSTODY_PROOFS_MAX: usize = 512;
@@ -44,6 +45,15 @@ pub enum ControlFrame {
     Roster(RosterFrame),
     /// Asks for rosters.
     RosterRequest(RosterRequest),
+    /// What time it is at the sender.
+    Time(Time),
+}
+
+/// What time it is at the sender, so that a node whose clock is wrong finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Time {
+    /// By the sender's clock, when it sends this.
+    pub now: Timestamp,
 }
 
 /// Asks for the rosters after a version, in order.
@@ -228,6 +238,10 @@ pub(super) fn at_most<T>(what: &'static str, list: &[T], max: usize) -> Result<(
 
 impl Payload for RosterRequest {
     const TYPE: FrameType = FrameType::RosterRequest;
+}
+
+impl Payload for Time {
+    const TYPE: FrameType = FrameType::Time;
 }
 
 impl Payload for RosterFrame {

@@ -26,7 +26,7 @@ pub use close::CloseCode;
 pub use control::{
     BUNDLE_BYTES_MAX, Bundle, BundleOffer, BundleRequest, BundleVersion, CUSTODY_PROOFS_MAX, ControlFrame, Custody,
     CustodyProof, CustodyState, Inquiry, InquiryAnswer, LEAF_BYTES_MAX, PROOF_BYTES_MAX, RECEIPT_BYTES_MAX, Reach,
-    ReachEntry, RosterFrame, RosterRequest,
+    ReachEntry, RosterFrame, RosterRequest, Time,
 };
 pub use decoder::{Decoder, Expect};
 pub use hello::{Agreed, FEATURES_MAX, Hello, HelloError, VERSION_MAX, VERSION_MIN, negotiate};
@@ -71,6 +71,8 @@ pub enum FrameType {
     Roll = 13,
     /// [`RollAnswer`].
     RollAnswer = 14,
+    /// [`Time`].
+    Time = 16,
     /// [`LaneOpen`].
     LaneOpen = 32,
     /// [`Transfer`].
@@ -81,7 +83,7 @@ pub enum FrameType {
 
 impl FrameType {
     /// All, by number.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Hello,
         Self::RosterRequest,
         Self::Roster,
@@ -96,6 +98,7 @@ impl FrameType {
         Self::TalliesAnswer,
         Self::Roll,
         Self::RollAnswer,
+        Self::Time,
         Self::LaneOpen,
         Self::Transfer,
         Self::Acks,
@@ -118,7 +121,7 @@ impl FrameType {
     pub const fn payload_bytes_max(self) -> usize {
         match self {
             Self::Hello => 512,
-            Self::LaneOpen | Self::RosterRequest => 16,
+            Self::LaneOpen | Self::RosterRequest | Self::Time => 16,
             Self::Inquiry => 128,
             Self::InquiryAnswer => 256,
             Self::RollAnswer => 16 * 1024,
@@ -151,6 +154,7 @@ impl FrameType {
             Self::TalliesAnswer => "tallies answer",
             Self::Roll => "roll",
             Self::RollAnswer => "roll answer",
+            Self::Time => "time",
             Self::LaneOpen => "lane open",
             Self::Transfer => "transfer",
             Self::Acks => "acks",
@@ -286,6 +290,7 @@ impl Frame {
             FrameType::TalliesAnswer => Self::comparison(Comparison::TalliesAnswer(decode_payload(payload)?)),
             FrameType::Roll => Self::comparison(Comparison::Roll(decode_payload(payload)?)),
             FrameType::RollAnswer => Self::comparison(Comparison::RollAnswer(decode_payload(payload)?)),
+            FrameType::Time => Self::Control(ControlFrame::Time(decode_payload(payload)?)),
             FrameType::LaneOpen => Self::LaneOpen(decode_payload(payload)?),
             FrameType::Transfer => Self::Transfer(decode_payload(payload)?),
             FrameType::Acks => Self::Acks(decode_payload(payload)?),
@@ -317,6 +322,7 @@ impl ControlFrame {
             Self::Reach(reach) => encode_payload(reach),
             Self::Roster(roster) => encode_payload(roster),
             Self::RosterRequest(request) => encode_payload(request),
+            Self::Time(time) => encode_payload(time),
         }
     }
 }

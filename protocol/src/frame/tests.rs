@@ -92,6 +92,7 @@ fn control() -> impl Strategy<Value = ControlFrame> {
             ControlFrame::Comparison(Comparison::RollAnswer(RollAnswer { unknown }))
         }),
         any::<u32>().prop_map(|after| ControlFrame::RosterRequest(RosterRequest { after })),
+        any::<u64>().prop_map(|now| ControlFrame::Time(Time { now: Timestamp::from_millis(now) })),
         bytes(500).prop_map(|bytes| ControlFrame::Roster(RosterFrame { bytes })),
         (btree_set(agency(), 0..5), any::<u32>(), any::<u64>()).prop_map(|(agencies, epoch, seq)| {
             let bundles = agencies.into_iter().map(|agency| BundleVersion { agency, epoch, seq }).collect();

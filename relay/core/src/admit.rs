@@ -13,7 +13,9 @@ use crate::event::NodeKind;
 use crate::op::{Held, RANK_BULK, Remembered};
 use crate::quota::{Limits, Room};
 
-/// The longest that a notice from the future waits before it is offered again: clocks are set right meanwhile.
+/// When to try again with a relay whose clock is off.
+const WRONG_CLOCK_MS: u32 = 30_000;
+/// The longest that an envelope from the future waits before it is offered again: clocks are set right meanwhile.
 const CLOCK_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Bytes of a notice's body: a signed statement of at most 1,024 bytes, names and padding.
 const NOTICE_BODY_BYTES_MAX: u32 = 4096;
@@ -64,7 +66,7 @@ pub fn check_envelope(
 ) -> Result<(), Refusal> {
     check_suite(header.suite, roster.min_suite())?;
     if header.created > now.after(CLOCK_AHEAD_MAX) && !planted(Mutant::FutureTaken) {
-        return Err(ahead(header, roster, now));
+        return Err(ahead(header, now));
     }
     if header.expires <= now && !planted(Mutant::ExpiredTaken) {
         return Err(Refusal::last(RefusalReason::Expired, "it has expired"));
@@ -76,16 +78,25 @@ pub fn check_envelope(
     Ok(())
 }
 
-/// Whoever holds a message tells its sender of this refusal. Of a notice nobody is told, so that it is refused for now
-/// only: its holder keeps it until the clocks agree ([CUST-6]).
-fn ahead(header: &Header, roster: &Roster, now: Timestamp) -> Refusal {
+/// Only for now: it may be this node's clock that is wrong, and time passes at either. The holder keeps the envelope, and
+/// may hand it to another node meanwhile ([CUST-6]).
+fn ahead(header: &Header, now: Timestamp) -> Refusal {
     let ahead = header.created.since(now);
     let detail = format!("created {} s ahead of this node's clock", ahead.as_secs());
-    if roster.role(&header.sender) == Some(Role::Relay) && !planted(Mutant::NoticeLostToAClock) {
-        let wait = ahead.saturating_sub(CLOCK_AHEAD_MAX).min(CLOCK_RETRY_MAX);
-        return Refusal::later(RefusalReason::Clock, detail, u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+    if planted(Mutant::ClockRefusesForGood) {
+        return Refusal::last(RefusalReason::Clock, detail);
     }
-    Refusal::last(RefusalReason::Clock, detail)
+    let wait = ahead.saturating_sub(CLOCK_AHEAD_MAX).min(CLOCK_RETRY_MAX);
+    Refusal::later(RefusalReason::Clock, detail, u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))
+}
+
+/// A relay whose own clock is off takes nothing: it would refuse honest mail, or let it expire too early.
+// [CUST-24]
+pub(crate) fn wrong_clock(me: &NodeId, ahead_ms: i64) -> Refusal {
+    let seconds = ahead_ms.unsigned_abs() / 1_000;
+    let way = if ahead_ms < 0 { "behind" } else { "ahead of" };
+    let detail = format!("the clock of {me} is {seconds} s {way} its peers'; it takes nothing until that is set");
+    Refusal::later(RefusalReason::Clock, detail, WRONG_CLOCK_MS)
 }
 
 /// A federation that has left a suite behind is not talked back into it ([ROSTER-13]).

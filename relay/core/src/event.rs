@@ -44,6 +44,13 @@ pub enum Event {
         /// hold.
         receipt: Option<VerifiedReceipt>,
     },
+    /// A peer says what time it is there.
+    ClockTold {
+        /// Its link.
+        link: LinkKey,
+        /// By its clock.
+        theirs: Timestamp,
+    },
     /// The commit in flight has ended.
     Committed(CommitResult),
     /// An operator wants what was released to be compared now.

@@ -10,6 +10,7 @@
 pub mod action;
 pub mod admit;
 mod batch;
+pub mod clock;
 pub mod conserve;
 pub mod event;
 pub mod forget;

@@ -23,6 +23,8 @@ struct Slot {
     state: State,
     /// Another relay's copy was taken for this one while it was in flight.
     merged: bool,
+    /// What the last refusal for now said.
+    refused: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +131,18 @@ impl Window {
         true
     }
 
+    /// A peer has refused an entry for now: said of it if it expires.
+    pub(crate) fn note_refusal(&mut self, seq: u64, words: &str) {
+        if let Some(slot) = self.loaded.get_mut(&seq) {
+            slot.refused = Some(words.into());
+        }
+    }
+
+    /// The last refusal of an entry, as far as is known.
+    pub(crate) fn refusal(&self, seq: u64) -> Option<&str> {
+        self.loaded.get(&seq)?.refused.as_deref()
+    }
+
     /// Where to load from, if more should be loaded now.
     pub(crate) fn wants_load(&mut self) -> Option<u64> {
         if self.complete || self.loading || self.loaded.len() > WINDOW / 2 {
@@ -164,7 +178,7 @@ impl Window {
 
     fn insert(&mut self, seq: u64, entry: Entry) {
         self.cursor = self.cursor.max(seq);
-        self.loaded.insert(seq, Slot { entry, state: State::Waiting, merged: false });
+        self.loaded.insert(seq, Slot { entry, state: State::Waiting, merged: false, refused: None });
         self.waiting.insert(seq);
     }
 

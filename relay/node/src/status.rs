@@ -30,6 +30,9 @@ pub struct NodeStatus {
     pub draining: bool,
     /// By how much this clock is ahead of the peers', if any peer has said.
     pub clock_offset_ms: Option<i64>,
+    /// Whether this clock can be right, by the peers'. A relay whose clock is off takes no custody.
+    #[serde(default)]
+    pub clock: ClockStanding,
     /// The roster that it follows.
     pub roster: RosterStatus,
     /// The disk.
@@ -100,6 +103,17 @@ pub enum RosterStanding {
     Forked,
     /// Ended; still used for its days of grace.
     Grace,
+}
+
+/// A clock against the peers'.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClockStanding {
+    /// Most peers' clocks are more than five minutes away.
+    Off,
+    /// It is not, or too few have said.
+    #[default]
+    Sane,
 }
 
 /// The disk.
@@ -336,7 +350,7 @@ pub struct Condition {
     pub text: String,
 }
 
-/// A clock further off than this is not sane (the protocol refuses envelopes from 5 minutes ahead on).
+/// A clock further off than this is worth a word; see [`ClockStanding`] for what stops custody.
 pub const CLOCK_OFFSET_MS_MAX: u64 = 30_000;
 
 impl NodeStatus {
@@ -348,7 +362,6 @@ impl NodeStatus {
             Some(offset) => format!("{offset} ms ahead of the peers'"),
             None => "no peer to compare with".into(),
         };
-        let clock_ok = self.clock_offset_ms.is_none_or(|offset| offset.unsigned_abs() <= CLOCK_OFFSET_MS_MAX);
         let roster = match self.roster.standing {
             RosterStanding::Current => "in force",
             RosterStanding::Expired => "ended, and its days of grace too",
@@ -362,7 +375,7 @@ impl NodeStatus {
             if self.store.writable { "" } else { "; not taking anything" }
         );
         vec![
-            condition("clock", clock_ok, clock),
+            condition("clock", self.clock == ClockStanding::Sane, clock),
             condition("draining", !self.draining, if self.draining { "yes" } else { "no" }.into()),
             condition("roster", self.roster.standing != RosterStanding::Expired, roster.into()),
             condition("store", self.store.writable, store),

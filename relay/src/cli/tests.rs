@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use liaison_node::status::{
-    LinkStatus, NodeStatus, QueueEntry, QueueState, QueueStatus, Rank, RosterStanding, RosterStatus, StoreStatus, Trace,
+    ClockStanding,     LinkStatus, NodeStatus, QueueEntry, QueueState, QueueStatus, Rank, RosterStanding, RosterStatus, StoreStatus, Trace,
 };
 use liaison_protocol::role::Role;
 use liaison_protocol::roster::RosterVersion;
@@ -81,6 +81,7 @@ fn status() -> NodeStatus {
         uptime_s: 270_000,
         draining: false,
         clock_offset_ms: None,
+        clock: ClockStanding::Sane,
         roster: RosterStatus {
             version: RosterVersion(14),
             hash: Hash([7; 32]),

@@ -5,7 +5,7 @@ use liaison_client::records::KINDS;
 use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
-    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Transfer,
+    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Time, Transfer,
 };
 use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::{Hash, MessageId, Role, codec};
@@ -84,6 +84,7 @@ fn sample_frames() -> Vec<(u8, &'static str, Frame)> {
     let control = |frame: ControlFrame| Frame::Control(frame);
     vec![
         (0, "hello", Frame::Hello(hello)),
+        (1, "time", control(ControlFrame::Time(Time { now: Timestamp::from_millis(1_795_521_600_000) }))),
         (1, "roster request", control(ControlFrame::RosterRequest(RosterRequest { after: 3 }))),
         (1, "roster", control(ControlFrame::Roster(RosterFrame { bytes: Bytes::from_static(b"{}") }))),
         (1, "bundle offer", control(ControlFrame::BundleOffer(BundleOffer { bundles: vec![version] }))),

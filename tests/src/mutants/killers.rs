@@ -27,7 +27,6 @@ fn seed(mutant: Mutant) -> Option<u64> {
 
 const fn plan(mutant: Mutant) -> Option<&'static str> {
     match mutant {
-        Mutant::NoticeLostToAClock => Some("a notice before clocks that were set back"),
         Mutant::ChunksSentOnce => Some("chunks lost far behind their message"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
         Mutant::HearsayIsWord => Some("a notice for a key that is lost"),
@@ -61,6 +60,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
         Mutant::HoldStopsEveryPeer => "what_the_first_home_cannot_take_now_goes_by_the_second_at_once",
         Mutant::UnsignedLetsGo => "a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer",
+        Mutant::ClockRefusesForGood => "what_comes_from_the_future_is_refused_for_now_whoever_sent_it",
         Mutant::ShareIgnored => "one_sender_neither_uses_up_a_queue_nor_its_reserve_of_flash",
         Mutant::BackoffIgnoresThePeer => "the_peers_own_time_is_never_undercut",
         Mutant::FederationUnchecked => "only_the_roster_says_whose_key_signs",

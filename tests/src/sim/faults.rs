@@ -189,6 +189,7 @@ impl World<'_> {
         self.nodes[node].clock_ms += by_ms;
         self.note(Step::ClockJumped { node, by_ms });
         (self.nodes[node].timer_ms, self.nodes[node].round_ms) = (None, None);
+        self.after(60_000, What::TellTimes { node });
         self.handle(node, Event::Timer);
         self.arm_round(node);
     }

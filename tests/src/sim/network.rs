@@ -9,7 +9,7 @@ use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_node::bundles::KnownBundle;
 use liaison_node::local::OwnEvent;
-use liaison_protocol::MessageId;
+use liaison_protocol::{MessageId, Timestamp};
 use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
 
@@ -64,6 +64,7 @@ pub(super) enum Frame {
     Inquiry(Inquiry),
     Reach(Vec<ReachEntry>),
     Roster(Bytes),
+    Time(Timestamp),
     Transfer { rank: u8, transfer: Transfer },
 }
 
@@ -77,7 +78,8 @@ impl Frame {
             | Self::Custody(_)
             | Self::Inquiry(_)
             | Self::Reach(_)
-            | Self::Roster(_) => CONTROL,
+            | Self::Roster(_)
+            | Self::Time(_) => CONTROL,
         }
     }
 }
@@ -164,12 +166,22 @@ impl World<'_> {
         self.note(Step::LinkUp { node: here, peer: there, link });
         let (peer, kind) = (self.nodes[there].id.clone(), self.nodes[there].kind);
         self.handle(here, Event::LinkUp { link, peer: peer.clone(), kind });
+        self.transmit(here, link, Frame::Time(self.clock(here)));
         self.send_kept_proofs(here, there);
         self.offer_bundles(here, link);
         self.tell_office(here, OwnEvent::LinkUp { peer });
         if self.nodes[here].roster().version() > self.nodes[there].roster().version() {
             let roster = self.nodes[here].roster().signed().clone();
             self.transmit(here, link, Frame::Roster(roster));
+        }
+    }
+
+    /// A clock has jumped, and a minute has passed: its node and its peers have told each other the time.
+    pub(super) fn tell_times(&mut self, node: NodeNo) {
+        let links: Vec<(LinkKey, NodeNo)> = self.nodes[node].links.iter().map(|(link, peer)| (*link, *peer)).collect();
+        for (link, peer) in links {
+            self.transmit(node, link, Frame::Time(self.clock(node)));
+            self.transmit(peer, link, Frame::Time(self.clock(peer)));
         }
     }
 
@@ -267,8 +279,8 @@ impl World<'_> {
         let busy = state.busy_until.entry((side, frame.stream())).or_default();
         let mut at = (now_ms.max(blocked) + delay_ms + held_ms).max(*busy);
         self.frame_faults.held += u64::from(blocked > now_ms || held_ms > 0);
-        // A bundle that is lost is not offered again on the same link, as QUIC loses none.
-        if now_ms < broken_until && !matches!(frame, Frame::Bundle(_)) {
+        // A bundle or a time that is lost is not said again on the same link, as QUIC loses none.
+        if now_ms < broken_until && !matches!(frame, Frame::Bundle(_) | Frame::Time(_)) {
             if self.rng.range(0, 1000) < lost {
                 self.frame_faults.lost += 1;
                 return;
@@ -314,6 +326,7 @@ impl World<'_> {
             }
             Frame::Reach(relays) => self.handle(node, Event::Reach { link, relays }),
             Frame::Roster(roster) => self.offered(node, &roster),
+            Frame::Time(theirs) => self.handle(node, Event::ClockTold { link, theirs }),
             Frame::Transfer { rank, transfer } => self.receive(node, from, link, rank, transfer),
         }
     }

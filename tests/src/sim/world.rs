@@ -43,6 +43,7 @@ pub(super) enum What {
     Round { node: NodeNo, at_ms: u64 },
     Start { node: NodeNo },
     Submit { mail: usize },
+    TellTimes { node: NodeNo },
     Timer { node: NodeNo, at_ms: u64 },
     Wake { node: NodeNo, at_ms: u64 },
 }
@@ -211,6 +212,7 @@ impl<'a> World<'a> {
             What::Round { node, at_ms } => self.round(node, at_ms),
             What::Start { node } => self.start(node),
             What::Submit { mail } => self.submit(mail),
+            What::TellTimes { node } => self.tell_times(node),
             What::Wake { node, at_ms } => self.wake(node, at_ms),
             What::Timer { node, at_ms } => {
                 if self.nodes[node].timer_ms == Some(at_ms) {

@@ -57,7 +57,10 @@ impl Node {
                 continue;
             }
             if self.begin_end(&position, &entry) {
-                let ending = EndingEntry { entry, reason: RefusalReason::Expired, detail: String::new() };
+                let window = self.windows.get(&(position.queue.clone(), position.rank));
+                let refused = window.and_then(|window| window.refusal(position.seq));
+                let detail = refused.map(|words| format!("refused until then, at last with {words}"));
+                let ending = EndingEntry { entry, reason: RefusalReason::Expired, detail: detail.unwrap_or_default() };
                 self.end(position, ending, actions);
             } else {
                 // [CUST-11]

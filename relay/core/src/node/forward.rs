@@ -39,6 +39,9 @@ impl Node {
     pub(super) fn handle_link_down(&mut self, link: LinkKey, actions: &mut Vec<Action>) {
         let Some((peer, _)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
+        if self.routes.link_to(&peer).is_none() {
+            self.clocks.forget(&peer);
+        }
         self.advertised.remove(&link);
         self.conserve.handle_down(link, &peer);
         let unanswered = self.inquiries.handle_down(link);

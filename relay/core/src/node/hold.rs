@@ -39,7 +39,9 @@ impl Node {
             return;
         }
         if refused.retry_after_ms > 0 {
-            window.note_error(format!("{peer}: {reason}: {}", refused.detail));
+            let words = format!("{peer}: {reason}: {}", refused.detail);
+            window.note_refusal(position.seq, &words);
+            window.note_error(words);
             let asked = Duration::from_millis(u64::from(refused.retry_after_ms)).min(ASKED_MAX);
             let scope = Scope::of(reason, self.config.kind);
             self.holds.refused(peer, (scope, position, &entry.sender), (now, asked), &mut self.jitter);

@@ -39,6 +39,7 @@ use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 
 use crate::action::Action;
 use crate::batch::Batch;
+use crate::clock::PeerClocks;
 use crate::conserve::Conserve;
 use crate::event::{Disk, Drain, Event, LinkKey, NodeKind};
 use crate::holds::Holds;
@@ -144,6 +145,7 @@ pub struct Node {
     releasing: BTreeMap<Position, DedupeKey>,
     rates: BTreeMap<NodeId, Rate>,
     shares: Shares,
+    clocks: PeerClocks,
     inquiries: Inquiries,
     ledger: Ledger,
     conserve: Conserve,
@@ -190,6 +192,7 @@ impl Node {
             releasing: BTreeMap::new(),
             rates: BTreeMap::new(),
             shares: Shares::restored(restored.shares, totals),
+            clocks: PeerClocks::default(),
             inquiries: Inquiries::default(),
             ledger: Ledger::restored(restored.ledger),
             conserve: Conserve::default(),
@@ -231,6 +234,11 @@ impl Node {
             Event::Cancel { ticket, entries, ops } => self.handle_cancel(ticket, &entries, ops),
             Event::Compare => self.handle_compare(now, actions),
             Event::Compared { link, frame, known } => self.handle_comparison(link, &frame, &known, now, actions),
+            Event::ClockTold { link, theirs } => {
+                if let Some((peer, kind)) = self.peers.get(&link) {
+                    self.clocks.tell(peer.clone(), *kind, theirs, now);
+                }
+            }
             Event::Committed(result) => self.handle_committed(result, now, actions),
             Event::Disk(disk) => self.disk = disk,
             Event::Drain(drain) => self.drain = drain,

@@ -125,6 +125,9 @@ impl Node {
         path: &[NodeId],
         now: Timestamp,
     ) -> Result<(), Refusal> {
+        if let Some(ahead_ms) = self.clocks.off_ms().filter(|_| self.config.kind == NodeKind::Relay) {
+            return Err(admit::wrong_clock(&self.config.me, ahead_ms));
+        }
         admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
         if now > self.roster.expires().after(GRACE) && !planted(Mutant::GraceEndless) {
             let detail = format!("roster version {} has expired", self.roster.version());

@@ -111,10 +111,14 @@ impl Hub {
 
     fn link<const N: usize>(&mut self, peers: [(&str, NodeKind); N]) {
         for (number, (peer, kind)) in (1..).zip(peers) {
-            let (link, peer): (_, NodeId) = (LinkKey(number), peer.parse().unwrap());
-            self.links.insert(peer.clone(), link);
-            self.handle(Event::LinkUp { link, peer, kind });
+            self.link_up(number, peer, kind);
         }
+    }
+
+    fn link_up(&mut self, number: u64, peer: &str, kind: NodeKind) {
+        let (link, peer): (_, NodeId) = (LinkKey(number), peer.parse().unwrap());
+        self.links.insert(peer.clone(), link);
+        self.handle(Event::LinkUp { link, peer, kind });
     }
 
     /// Every commit goes well.
@@ -426,4 +430,72 @@ fn what_a_relay_says_that_it_had_before_is_covered_by_its_receipt_too() {
     assert_eq!(claims(hub.offer("ncb.sg", letter.clone())), [[0]]);
     hub.seen = Some(Remembered::mark(1, Held::Released, hub.now.after(Duration::from_secs(86_400))));
     assert_eq!(claims(hub.offer("ncb.sg", letter)), [[0]], "a duplicate");
+}
+
+// [CUST-6]
+#[test]
+fn what_comes_from_the_future_is_refused_for_now_whoever_sent_it() {
+    let mut hub = Hub::new(|_| ());
+    for (sender, by) in [("ncb.sg", "ncb.sg"), (RELAY, RELAY)] {
+        let letter = hub.letter(sender, Precedence::Routine, 500);
+        let right = hub.now;
+        hub.now = right.before(Duration::from_secs(359));
+        let refused = hub.hand_over(by, letter.clone()).refused.pop().unwrap();
+        assert_eq!(refused.reason, RefusalReason::Clock.code());
+        assert!(refused.retry_after_ms > 0, "{sender}");
+        hub.now = right.before(Duration::from_secs(299));
+        assert_eq!(hub.hand_over(by, letter).taken, [0], "{sender}");
+        hub.now = right;
+    }
+}
+
+// [CUST-24]
+#[test]
+fn a_relay_whose_clock_is_off_takes_nothing_until_it_is_set() {
+    let mut hub = Hub::new(|_| ());
+    hub.link_up(4, SPARE, NodeKind::Relay);
+    let (right, slow) = (hub.now, hub.now.before(Duration::from_secs(360)));
+    let letter = hub.letter("ncb.sg", Precedence::Flash, 500);
+    hub.now = slow;
+    for link in [3, 4] {
+        hub.handle(Event::ClockTold { link: LinkKey(link), theirs: right });
+    }
+    let refused = hub.hand_over("ncb.sg", letter.clone()).refused.pop().unwrap();
+    assert_eq!(refused.reason, RefusalReason::Clock.code());
+    assert!(refused.retry_after_ms > 0);
+    assert!(refused.detail.contains("the clock of eu-1 is 360 s behind"), "{}", refused.detail);
+    hub.handle(Event::LinkDown { link: LinkKey(4) });
+    hub.now = right;
+    hub.handle(Event::ClockTold { link: LinkKey(3), theirs: right });
+    assert_eq!(hub.hand_over("ncb.sg", letter).taken, [0]);
+}
+
+// [CUST-6] [CUST-9]
+#[test]
+fn what_is_refused_until_it_expires_ends_with_the_word_of_the_refusal() {
+    let mut hub = Hub::new(|_| ());
+    let letter = hub.letter_to(BEHIND, "ncb.sg", Precedence::Routine, 500);
+    let actions = hub.offer("ncb.sg", letter);
+    let entry = actions.iter().find_map(|action| match action {
+        Action::Commit { ops, .. } => ops.iter().find_map(|op| match op {
+            Op::Enqueue { position, entry } => Some((position.clone(), entry.clone())),
+            _ => None,
+        }),
+        _ => None,
+    });
+    let entry = entry.unwrap();
+    let [send] = <[Send; 1]>::try_from(sends(&actions)).unwrap();
+    let (reason, detail) = (RefusalReason::Clock.code(), "created 359 s ahead".into());
+    let refused = vec![Refused { index: 0, reason, detail, retry_after_ms: 5_000 }];
+    let ack = Ack { seq: send.seq, taken: vec![], duplicate: vec![], refused, proof: None };
+    hub.handle(Event::Acked { link: send.link, rank: send.rank, acks: vec![ack], receipt: None });
+    hub.handle(Event::LinkDown { link: send.link });
+    hub.now = entry.1.expires;
+    let ended = hub.handle(Event::Expiring { entries: vec![entry], next: None }).into_iter().find_map(|action| {
+        let Action::End { reason, detail, .. } = action else { return None };
+        Some((reason, detail))
+    });
+    let (reason, detail) = ended.unwrap();
+    assert_eq!(reason, RefusalReason::Expired);
+    assert!(detail.contains("clock: created 359 s ahead"), "{detail}");
 }

@@ -3,6 +3,7 @@
 use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::Node;
+use crate::clock::PeerClocks;
 use crate::event::LinkKey;
 use crate::ledger::Tally;
 
@@ -81,6 +82,12 @@ impl Node {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.open.is_empty() && self.flying.is_none() && self.windows.values().all(|window| window.entries() == 0)
+    }
+
+    /// This clock against the peers'.
+    #[must_use]
+    pub const fn clocks(&self) -> &PeerClocks {
+        &self.clocks
     }
 
     /// Whether new custody is refused because an operator drains the node.

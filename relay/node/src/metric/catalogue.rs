@@ -74,6 +74,7 @@ pub const RELAY: &[Family] = &[
     ),
     gauge("liaison_draining", "1 while an operator has the node take no new custody."),
     gauge("liaison_clock_offset_seconds", "This clock minus the peers'; absent until a peer has been compared with."),
+    gauge("liaison_clock_off", "1 while most peers' clocks are more than five minutes away: no new custody."),
     gauge("liaison_roster_version", "Version of the roster that the node follows."),
     gauge(
         "liaison_roster_forked",

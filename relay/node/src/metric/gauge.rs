@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use liaison_protocol::Timestamp;
 use metrics::gauge;
 
-use crate::status::{LinkStatus, NodeStatus, Rank, RosterStanding};
+use crate::status::{ClockStanding, LinkStatus, NodeStatus, Rank, RosterStanding};
 
 /// Whether queues are told apart by agency: the labels say who writes to whom, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,7 @@ impl StatusGauges {
             #[expect(clippy::cast_precision_loss, reason = "milliseconds of a clock's error")]
             gauge!("liaison_clock_offset_seconds").set(offset as f64 / 1000.0);
         }
+        gauge!("liaison_clock_off").set(flag(status.clock == ClockStanding::Off));
         gauge!("liaison_roster_version").set(status.roster.version.0);
         let forked = status.roster.standing == RosterStanding::Forked;
         gauge!("liaison_roster_forked").set(flag(forked));

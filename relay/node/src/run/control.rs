@@ -20,6 +20,7 @@ impl Turn {
             ControlFrame::Reach(Reach { relays }) => self.handle(Event::Reach { link, relays }),
             ControlFrame::Roster(roster) => self.handle_roster(&roster),
             ControlFrame::RosterRequest(request) => self.send_rosters(link, request),
+            ControlFrame::Time(time) => self.handle_time(link, time),
         }
     }
 

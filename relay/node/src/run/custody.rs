@@ -78,9 +78,6 @@ impl Turn {
                 None
             }
         });
-        if let Some(receipt) = &receipt {
-            self.compare_clocks(link, receipt.body().time);
-        }
         self.handle(Event::Acked { link, rank, acks, receipt });
     }
 
@@ -105,24 +102,6 @@ impl Turn {
             )
         };
         fresh.map(alarm).collect()
-    }
-
-    /// A receipt was made a moment ago, by its issuer's clock.
-    fn compare_clocks(&mut self, link: LinkKey, theirs: Timestamp) {
-        let Some(link) = self.links.get(&link) else { return };
-        let ours = clock::now();
-        let ahead = i64::try_from(ours.since(theirs).as_millis()).unwrap_or(i64::MAX);
-        let behind = i64::try_from(theirs.since(ours).as_millis()).unwrap_or(i64::MAX);
-        self.clock_offsets.insert(link.peer.clone(), ahead.saturating_sub(behind));
-    }
-
-    /// By how much this clock is ahead of the linked peers': their median, so that one wrong clock decides nothing.
-    pub(super) fn clock_offset_ms(&self) -> Option<i64> {
-        let linked = |peer: &NodeId| self.links.values().any(|link| link.peer == *peer);
-        let mut offsets: Vec<i64> =
-            self.clock_offsets.iter().filter(|(peer, _)| linked(peer)).map(|(_, offset)| *offset).collect();
-        offsets.sort_unstable();
-        offsets.get(offsets.len() / 2).copied()
     }
 
     /// The next relay has signed for it: the proof goes back one hop, or is ours.

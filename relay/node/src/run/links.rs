@@ -33,6 +33,7 @@ impl Turn {
                 self.peers.insert(peer.clone(), PeerRecord { since: Some(clock::now()), ..PeerRecord::default() });
                 self.links.insert(link, Link { peer: peer.clone(), kind, handle });
                 self.handle(Event::LinkUp { link, peer: peer.clone(), kind });
+                self.tell_time(link);
                 self.greet(link);
                 self.compare_rosters(link, &hello);
                 self.send_kept_proofs(&peer);

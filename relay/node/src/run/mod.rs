@@ -9,6 +9,7 @@
 //! The loop reads the store itself, in the same turn in which the core decides on what was read; it runs on a thread of
 //! its own, which may wait for a disk. It never waits for a peer.
 
+mod clocks;
 mod commits;
 mod conserve;
 mod control;
@@ -172,8 +173,9 @@ pub(crate) struct Turn {
     forgetting: Forgetting,
     /// Relays that acknowledge without a receipt.
     unproven: BTreeMap<NodeId, custody::Unproven>,
-    /// By how much this clock was ahead of each peer's, by its last receipt.
-    clock_offsets: BTreeMap<NodeId, i64>,
+    /// When the peers were last told what time it is here.
+    time_told: Timestamp,
+    clock_is_off: bool,
     started: Timestamp,
     low_water_bytes: u64,
     fault: Option<RunError>,
@@ -242,7 +244,8 @@ impl Runner {
             commit_times: CommitTimes::default(),
             forgetting: Forgetting::default(),
             unproven: BTreeMap::new(),
-            clock_offsets: BTreeMap::new(),
+            time_told: clocks::NEVER,
+            clock_is_off: false,
             started: clock::now(),
             low_water_bytes: options.low_water_bytes,
             fault: None,
@@ -401,6 +404,8 @@ impl Turn {
         let low = usage.free_bytes < self.low_water_bytes;
         self.handle(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
         self.look_for_freeze();
+        self.tell_time_to_all();
+        self.look_at_clock();
         self.forgetting.tick();
         Ok(())
     }

@@ -170,12 +170,14 @@ impl Turn {
             version: env!("CARGO_PKG_VERSION").into(),
             uptime_s: clock::now().since(self.started).as_secs(),
             draining: self.core.is_draining(),
-            clock_offset_ms: self.clock_offset_ms(),
+            clock_offset_ms: self.core.clocks().ahead_ms(),
+            clock: self.clock_standing(),
             links: self.link_statuses(),
             queues: queue_statuses(&self.core.queues()),
             alarms: [
                 alarms(&roster, &store),
                 self.prekeys.alarms(&self.roster, clock::now()),
+                self.clock_alarms(),
                 self.unproven_alarms(clock::now()),
                 self.conservation_alarms(clock::now()),
             ]

@@ -1,0 +1,64 @@
+//! Comparing clocks with the peers: each says its time when the link comes up and once a minute.
+
+use liaison_core::{Event, LinkKey, NodeKind};
+use liaison_protocol::Timestamp;
+use liaison_protocol::frame::{ControlFrame, Time};
+
+use super::Turn;
+use crate::clock;
+use crate::status::ClockStanding;
+
+/// Between two statements on a link.
+const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+
+impl Turn {
+    pub(super) fn tell_time(&self, link: LinkKey) {
+        self.control(link, ControlFrame::Time(Time { now: clock::now() }));
+    }
+
+    /// Tells every peer, if a minute has passed.
+    pub(super) fn tell_time_to_all(&mut self) {
+        let now = clock::now();
+        if now.since(self.time_told) >= TELL_EVERY || now < self.time_told {
+            self.time_told = now;
+            self.links.keys().for_each(|link| self.tell_time(*link));
+        }
+    }
+
+    pub(super) fn handle_time(&mut self, link: LinkKey, time: Time) {
+        self.handle(Event::ClockTold { link, theirs: time.now });
+        self.look_at_clock();
+    }
+
+    /// Says when the clock is found to be off, and when it is right again.
+    pub(super) fn look_at_clock(&mut self) {
+        let off_ms = self.core.clocks().off_ms();
+        if off_ms.is_some() == self.clock_is_off {
+            return;
+        }
+        self.clock_is_off = off_ms.is_some();
+        match off_ms {
+            Some(ahead_ms) if self.kind == NodeKind::Relay => {
+                tracing::error!(ahead_ms, "this clock is not its peers': no new custody until it is set (NTP)");
+            }
+            Some(ahead_ms) => tracing::error!(ahead_ms, "this clock is not its relays': set it (NTP)"),
+            None => tracing::info!("this clock agrees with its peers' again"),
+        }
+    }
+
+    pub(super) fn clock_standing(&self) -> ClockStanding {
+        if self.core.clocks().off_ms().is_some() { ClockStanding::Off } else { ClockStanding::Sane }
+    }
+
+    pub(super) fn clock_alarms(&self) -> Vec<String> {
+        let alarm = |ahead_ms: i64| {
+            let (seconds, way) = (ahead_ms.unsigned_abs() / 1_000, if ahead_ms < 0 { "behind" } else { "ahead of" });
+            let then = if self.kind == NodeKind::Relay { ": no new custody" } else { "" };
+            format!("this clock is {seconds} s {way} the peers'{then}; set it: timedatectl set-ntp true")
+        };
+        self.core.clocks().off_ms().map(alarm).into_iter().collect()
+    }
+}
+
+/// Never told.
+pub(super) const NEVER: Timestamp = Timestamp::ZERO;
