@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 use liaison_node::status::{
-    ClockStanding,     LinkStatus, NodeStatus, QueueEntry, QueueState, QueueStatus, Rank, RosterStanding, RosterStatus, StoreStatus, Trace,
+    ClockStanding, LinkStatus, NodeStatus, QueueEntry, QueueState, QueueStatus, Rank, RosterStanding, RosterStatus,
+    StoreStatus, Trace,
 };
 use liaison_protocol::role::Role;
 use liaison_protocol::roster::RosterVersion;

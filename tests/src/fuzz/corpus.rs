@@ -5,10 +5,11 @@ use liaison_client::records::KINDS;
 use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
-    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Time, Transfer,
+    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Time,
+    Transfer,
 };
 use liaison_protocol::receipt::SignedReceipt;
-use liaison_protocol::{Hash, MessageId, Role, codec};
+use liaison_protocol::{Hash, MessageId, Role, Timestamp, codec};
 use serde_json::Value;
 
 use super::world::{NOW, WORLD, name};

@@ -9,9 +9,9 @@ use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_node::bundles::KnownBundle;
 use liaison_node::local::OwnEvent;
-use liaison_protocol::{MessageId, Timestamp};
 use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
+use liaison_protocol::{MessageId, Timestamp};
 
 use super::fixture::Federation;
 use super::plan::{Shape, Trick};

@@ -1,5 +1,7 @@
 //! Comparing clocks with the peers: each says its time when the link comes up and once a minute.
 
+use std::time::Duration;
+
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::Timestamp;
 use liaison_protocol::frame::{ControlFrame, Time};
@@ -9,7 +11,21 @@ use crate::clock;
 use crate::status::ClockStanding;
 
 /// Between two statements on a link.
-const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(60);
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// What this node has said of the time, and of its clock.
+pub(super) struct ClockTalk {
+    /// When the peers were last told what time it is here.
+    told: Timestamp,
+    /// The log says that the clock is off.
+    is_off: bool,
+}
+
+impl Default for ClockTalk {
+    fn default() -> Self {
+        Self { told: Timestamp::ZERO, is_off: false }
+    }
+}
 
 impl Turn {
     pub(super) fn tell_time(&self, link: LinkKey) {
@@ -19,8 +35,8 @@ impl Turn {
     /// Tells every peer, if a minute has passed.
     pub(super) fn tell_time_to_all(&mut self) {
         let now = clock::now();
-        if now.since(self.time_told) >= TELL_EVERY || now < self.time_told {
-            self.time_told = now;
+        if now.since(self.clock_talk.told) >= TELL_EVERY || now < self.clock_talk.told {
+            self.clock_talk.told = now;
             self.links.keys().for_each(|link| self.tell_time(*link));
         }
     }
@@ -33,10 +49,10 @@ impl Turn {
     /// Says when the clock is found to be off, and when it is right again.
     pub(super) fn look_at_clock(&mut self) {
         let off_ms = self.core.clocks().off_ms();
-        if off_ms.is_some() == self.clock_is_off {
+        if off_ms.is_some() == self.clock_talk.is_off {
             return;
         }
-        self.clock_is_off = off_ms.is_some();
+        self.clock_talk.is_off = off_ms.is_some();
         match off_ms {
             Some(ahead_ms) if self.kind == NodeKind::Relay => {
                 tracing::error!(ahead_ms, "this clock is not its peers': no new custody until it is set (NTP)");
@@ -59,6 +75,3 @@ impl Turn {
         self.core.clocks().off_ms().map(alarm).into_iter().collect()
     }
 }
-
-/// Never told.
-pub(super) const NEVER: Timestamp = Timestamp::ZERO;

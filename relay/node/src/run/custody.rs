@@ -13,7 +13,7 @@ use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use super::Turn;
 use crate::local::{Custody, OwnEvent};
-use crate::{clock, metric};
+use crate::metric;
 
 /// Messages of which a relay still knows who handed them over, after they have left.
 const ORIGINS_MAX: usize = 65_536;

@@ -173,9 +173,7 @@ pub(crate) struct Turn {
     forgetting: Forgetting,
     /// Relays that acknowledge without a receipt.
     unproven: BTreeMap<NodeId, custody::Unproven>,
-    /// When the peers were last told what time it is here.
-    time_told: Timestamp,
-    clock_is_off: bool,
+    clock_talk: clocks::ClockTalk,
     started: Timestamp,
     low_water_bytes: u64,
     fault: Option<RunError>,
@@ -244,8 +242,7 @@ impl Runner {
             commit_times: CommitTimes::default(),
             forgetting: Forgetting::default(),
             unproven: BTreeMap::new(),
-            time_told: clocks::NEVER,
-            clock_is_off: false,
+            clock_talk: clocks::ClockTalk::default(),
             started: clock::now(),
             low_water_bytes: options.low_water_bytes,
             fault: None,
