@@ -120,6 +120,8 @@ mutants! {
     ExpiryNotReplayed,
     /// an end that could not be made is not tried again
     EndNotRetried,
+    /// mail for an agency that has left the federation waits for its expiry
+    RemovedMailWaits,
 
     // Admission.
     /// takes what has expired
@@ -178,6 +180,8 @@ mutants! {
     SilentPeerKept,
     /// envelopes go back to where they came from
     RouteGoesBack,
+    /// a home relay does not pass on to the one that has the recipient's link
+    PresenceIgnored,
     /// an old link's end makes its peer's new link unknown
     OldLinkHidesTheNew,
 

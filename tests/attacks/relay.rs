@@ -55,11 +55,15 @@ fn the_last_relay_refuses_what_a_lying_first_relay_lets_through() {
     for (envelope, reason) in &forged {
         assert_eq!(relay.refused(&Parcel::of(envelope)), [(0, *reason)]);
     }
-    // It has been there, and it has been everywhere.
-    let loops = [vec!["eu-1"], vec!["af-1", "am-1", "oc-1", "ap-2", "ap-3"]];
-    for path in loops {
-        let path = path.into_iter().map(|relay| relay.parse().unwrap()).collect();
-        assert_eq!(relay.refused(&Parcel { path, ..Parcel::of(&good) }), [(0, RefusalReason::Loop)]);
+    // It has been everywhere; and it has been there, and is for an agency of another region.
+    let everywhere = ["af-1", "am-1", "oc-1", "ap-2", "ap-3", "ap-4", "ap-5", "ap-6"];
+    let keys: Vec<_> =
+        relay.prekeys(&["ncb.ee"]).into_iter().map(|(_, key)| ("ncb.sg".parse().unwrap(), key)).collect();
+    let federation = fed.files().roster().unwrap().federation();
+    let elsewhere = forge::envelope(federation, "ncb.sg", &signer, &keys, &Draft::now());
+    for (path, envelope) in [(&everywhere[..], &good), (&["eu-1"], &elsewhere)] {
+        let path = path.iter().map(|relay| relay.parse().unwrap()).collect();
+        assert_eq!(relay.refused(&Parcel { path, ..Parcel::of(envelope) }), [(0, RefusalReason::Loop)]);
     }
     let ack = relay.hand_over(&Parcel::of(&good));
     assert_eq!(ack.taken, [0], "{ack:?}");

@@ -39,6 +39,8 @@ pub enum ControlFrame {
     Inquiry(Inquiry),
     /// Answers an inquiry.
     InquiryAnswer(InquiryAnswer),
+    /// Agencies whose links to the sender have come up or gone.
+    Presence(Presence),
     /// Which relays can be reached through the sender.
     Reach(Reach),
     /// A roster, or one of the chain.
@@ -222,6 +224,18 @@ pub struct ReachEntry {
     pub hops: u8,
 }
 
+/// Changes of which agencies are linked to the sender, among those of which both ends are home relays. What the first
+/// one of a link does not name has no link. In all at most [`AGENCIES_MAX`] names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// Their links are gone; strictly ascending.
+    #[serde(deserialize_with = "list::<_, _, AGENCIES_MAX>")]
+    pub left: Vec<AgencyId>,
+    /// Their links are up; strictly ascending.
+    #[serde(deserialize_with = "list::<_, _, AGENCIES_MAX>")]
+    pub linked: Vec<AgencyId>,
+}
+
 // [FRAME-3]
 pub(super) fn ascending<'a, K: Ord + 'a>(
     what: &'static str,
@@ -328,6 +342,19 @@ impl Payload for InquiryAnswer {
 
     fn check(&self) -> Result<(), Malformed> {
         super::lane::check_indices("inquiry answer", &[self.index])
+    }
+}
+
+impl Payload for Presence {
+    const TYPE: FrameType = FrameType::Presence;
+
+    fn check(&self) -> Result<(), Malformed> {
+        let names = self.left.len() + self.linked.len();
+        if names > AGENCIES_MAX {
+            return Err(Malformed::TooLong { what: "presence", bytes: names, bytes_max: AGENCIES_MAX });
+        }
+        ascending("presence", self.left.iter())?;
+        ascending("presence", self.linked.iter())
     }
 }
 

@@ -25,8 +25,8 @@ use crate::limits::{CONTROL_FRAME_BYTES_MAX, LANE_FRAME_BYTES_MAX, ROSTER_BYTES_
 pub use close::CloseCode;
 pub use control::{
     BUNDLE_BYTES_MAX, Bundle, BundleOffer, BundleRequest, BundleVersion, CUSTODY_PROOFS_MAX, ControlFrame, Custody,
-    CustodyProof, CustodyState, Inquiry, InquiryAnswer, LEAF_BYTES_MAX, PROOF_BYTES_MAX, RECEIPT_BYTES_MAX, Reach,
-    ReachEntry, RosterFrame, RosterRequest, Time,
+    CustodyProof, CustodyState, Inquiry, InquiryAnswer, LEAF_BYTES_MAX, PROOF_BYTES_MAX, Presence, RECEIPT_BYTES_MAX,
+    Reach, ReachEntry, RosterFrame, RosterRequest, Time,
 };
 pub use decoder::{Decoder, Expect};
 pub use hello::{Agreed, FEATURES_MAX, Hello, HelloError, VERSION_MAX, VERSION_MIN, negotiate};
@@ -71,6 +71,8 @@ pub enum FrameType {
     Roll = 13,
     /// [`RollAnswer`].
     RollAnswer = 14,
+    /// [`Presence`].
+    Presence = 15,
     /// [`Time`].
     Time = 16,
     /// [`LaneOpen`].
@@ -98,6 +100,7 @@ impl FrameType {
         Self::TalliesAnswer,
         Self::Roll,
         Self::RollAnswer,
+        Self::Presence,
         Self::Time,
         Self::LaneOpen,
         Self::Transfer,
@@ -129,7 +132,7 @@ impl FrameType {
             Self::Roll => 256 * 1024,
             Self::Bundle => 128 * 1024,
             Self::Roster => ROSTER_FRAME_BYTES_MAX,
-            Self::Acks | Self::BundleOffer | Self::BundleRequest | Self::Custody | Self::Reach => {
+            Self::Acks | Self::BundleOffer | Self::BundleRequest | Self::Custody | Self::Presence | Self::Reach => {
                 CONTROL_FRAME_BYTES_MAX
             }
             Self::Transfer => LANE_FRAME_BYTES_MAX,
@@ -154,6 +157,7 @@ impl FrameType {
             Self::TalliesAnswer => "tallies answer",
             Self::Roll => "roll",
             Self::RollAnswer => "roll answer",
+            Self::Presence => "presence",
             Self::Time => "time",
             Self::LaneOpen => "lane open",
             Self::Transfer => "transfer",
@@ -285,6 +289,7 @@ impl Frame {
             FrameType::Custody => Self::Control(ControlFrame::Custody(decode_payload(payload)?)),
             FrameType::Inquiry => Self::Control(ControlFrame::Inquiry(decode_payload(payload)?)),
             FrameType::InquiryAnswer => Self::Control(ControlFrame::InquiryAnswer(decode_payload(payload)?)),
+            FrameType::Presence => Self::Control(ControlFrame::Presence(decode_payload(payload)?)),
             FrameType::Reach => Self::Control(ControlFrame::Reach(decode_payload(payload)?)),
             FrameType::Tallies => Self::comparison(Comparison::Tallies(decode_payload(payload)?)),
             FrameType::TalliesAnswer => Self::comparison(Comparison::TalliesAnswer(decode_payload(payload)?)),
@@ -319,6 +324,7 @@ impl ControlFrame {
             Self::Custody(custody) => encode_payload(custody),
             Self::Inquiry(inquiry) => encode_payload(inquiry),
             Self::InquiryAnswer(answer) => encode_payload(answer),
+            Self::Presence(presence) => encode_payload(presence),
             Self::Reach(reach) => encode_payload(reach),
             Self::Roster(roster) => encode_payload(roster),
             Self::RosterRequest(request) => encode_payload(request),

@@ -109,6 +109,10 @@ fn control() -> impl Strategy<Value = ControlFrame> {
         (id(), 0u16..1024, 0u8..=5).prop_map(|(id, index, hops)| ControlFrame::Inquiry(Inquiry { id, index, hops })),
         (id(), 0u16..1024, node(), state)
             .prop_map(|(id, index, by, state)| { ControlFrame::InquiryAnswer(InquiryAnswer { id, index, by, state }) }),
+        (btree_set(agency(), 0..5), btree_set(agency(), 0..5)).prop_map(|(left, linked)| {
+            let (left, linked) = (left.into_iter().collect(), linked.into_iter().collect());
+            ControlFrame::Presence(Presence { left, linked })
+        }),
         (btree_set(node(), 0..5), any::<u32>(), 1u8..=4).prop_map(|(nodes, cost, hops)| {
             ControlFrame::Reach(Reach {
                 relays: nodes.into_iter().map(|relay| ReachEntry { relay, cost, hops }).collect(),
@@ -346,6 +350,13 @@ fn the_largest_frames_fit_their_bounds() {
         .map(|n| ReachEntry { relay: format!("{:0>63}", n).parse().unwrap(), cost: u32::MAX, hops: 4 })
         .collect();
     assert!(ControlFrame::Reach(Reach { relays }).encode().is_ok());
+    let all: Vec<AgencyId> = (0..crate::limits::AGENCIES_MAX).map(|n| format!("{:0>63}", n).parse().unwrap()).collect();
+    let half = all.split_at(all.len() / 2);
+    let presence = |left: &[AgencyId], linked: &[AgencyId]| {
+        ControlFrame::Presence(Presence { left: left.into(), linked: linked.into() }).encode()
+    };
+    assert!(presence(half.0, half.1).is_ok());
+    assert!(presence(&all, &all[..1]).is_err(), "one name too many");
     let bundles = (0..crate::limits::AGENCIES_MAX)
         .map(|n| BundleVersion { agency: format!("{:0>63}", n).parse().unwrap(), epoch: u32::MAX, seq: u64::MAX })
         .collect();

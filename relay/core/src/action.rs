@@ -123,6 +123,13 @@ pub enum Action {
     Measure(Measure),
     /// A next holder acknowledged: pass its proof back towards the sender.
     Passed(Passed),
+    /// Tell another home relay which agencies' links have come up or gone here.
+    Presence {
+        /// To whom.
+        link: LinkKey,
+        /// What.
+        presence: liaison_protocol::frame::Presence,
+    },
     /// Tell the peers which relays are reached from here.
     Reach {
         /// To whom.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use liaison_protocol::envelope::{Header, Kind};
+use liaison_protocol::frame::PATH_MAX;
 use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
@@ -21,6 +22,8 @@ const CLOCK_RETRY_MAX: Duration = Duration::from_secs(60);
 const NOTICE_BODY_BYTES_MAX: u32 = 4096;
 /// The notices of one relay take at most this part of a recipient's queue: 640 MiB of 10 GiB.
 const NOTICES_PART: u64 = 16;
+/// When to try again with a relay that an envelope has passed: a new roster reaches the next relay within moments.
+const LOOP_RETRY_MS: u32 = 250;
 
 /// Why custody is refused. Nothing was stored: the previous holder still holds the envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,18 +55,11 @@ pub fn rank_of(header: &Header) -> u8 {
     }
 }
 
-/// Rules for the envelope as a whole ([CUST-6] [CUST-8]).
+/// Rules for the envelope as a whole ([CUST-6]).
 ///
 /// # Errors
-/// The first rule broken: suite, clock, expiry, sender, loop.
-pub fn check_envelope(
-    header: &Header,
-    peer: &NodeId,
-    path: &[NodeId],
-    me: &NodeId,
-    roster: &Roster,
-    now: Timestamp,
-) -> Result<(), Refusal> {
+/// The first rule broken: suite, clock, expiry, sender.
+pub fn check_envelope(header: &Header, peer: &NodeId, roster: &Roster, now: Timestamp) -> Result<(), Refusal> {
     check_suite(header.suite, roster.min_suite())?;
     if header.created > now.after(CLOCK_AHEAD_MAX) && !planted(Mutant::FutureTaken) {
         return Err(ahead(header, now));
@@ -71,11 +67,7 @@ pub fn check_envelope(
     if header.expires <= now && !planted(Mutant::ExpiredTaken) {
         return Err(Refusal::last(RefusalReason::Expired, "it has expired"));
     }
-    check_sender(header, peer, roster)?;
-    if path.contains(me) && !planted(Mutant::LoopTaken) {
-        return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {me} before")));
-    }
-    Ok(())
+    check_sender(header, peer, roster)
 }
 
 /// Only for now: it may be this node's clock that is wrong, and time passes at either. The holder keeps the envelope, and
@@ -120,16 +112,35 @@ fn check_sender(header: &Header, peer: &NodeId, roster: &Roster) -> Result<(), R
     Ok(())
 }
 
-/// Whether one more relay may take an envelope for an agency that has passed `path`: four may, and then only a home
-/// relay of the recipient, so that an envelope which came the long way round still arrives.
+/// Whether one more relay may take an envelope for an agency that has passed `path`: four may, and then only home
+/// relays of the recipient, so that an envelope which came the long way round still arrives. A home relay may be in the
+/// path already; eight places in it end what two home relays could otherwise go on with.
 // [CUST-8]
 #[must_use]
 pub fn may_hop(path: &[NodeId], to: &NodeId, home: &[NodeId]) -> bool {
-    planted(Mutant::HopsUnbounded) || path.len() < HOPS_MAX || (path.len() == HOPS_MAX && home.contains(to))
+    planted(Mutant::HopsUnbounded) || path.len() < HOPS_MAX || (path.len() < PATH_MAX && home.contains(to))
 }
 
-/// Rules for one recipient, at a relay: it exists, the envelope has not passed too many relays on its way to it, and
-/// the sender may write to it so urgently.
+/// Whether an envelope may come back to a relay that it has passed: to a home relay of the recipient only. Another home
+/// relay hands it back only where the recipient is linked now, so that two of them do not play ball with it.
+// [CUST-8]
+fn may_return(path: &[NodeId], me: &NodeId, home: &[NodeId], linked: bool) -> bool {
+    home.contains(me) && (linked || path.last().is_none_or(|peer| !home.contains(peer)))
+}
+
+/// The relay that a recipient's copy has come to.
+#[derive(Clone, Copy, Debug)]
+pub struct Here<'a> {
+    /// This relay.
+    pub me: &'a NodeId,
+    /// The roster in force here.
+    pub roster: &'a Roster,
+    /// Whether the recipient is linked here.
+    pub linked: bool,
+}
+
+/// Rules for one recipient, at a relay: it exists, the envelope has not gone round in a circle or passed too many relays
+/// on its way to it, and the sender may write to it so urgently. `path` ends with the relay that hands it over.
 ///
 /// # Errors
 /// `unknown-recipient`, `loop`, `no-agreement`.
@@ -137,13 +148,16 @@ pub fn check_recipient(
     header: &Header,
     recipient: &AgencyId,
     path: &[NodeId],
-    me: &NodeId,
-    roster: &Roster,
+    Here { me, roster, linked }: Here<'_>,
 ) -> Result<(), Refusal> {
     let Some(agency) = roster.agency(recipient) else {
         let detail = format!("{recipient} is not in roster version {}", roster.version());
         return Err(Refusal::last(RefusalReason::UnknownRecipient, detail));
     };
+    if path.contains(me) && !may_return(path, me, &agency.home, linked) && !planted(Mutant::LoopTaken) {
+        // Rosters or links may have changed on the way: its holder keeps it, and looks for another way.
+        return Err(Refusal::later(RefusalReason::Loop, format!("it has passed {me} before"), LOOP_RETRY_MS));
+    }
     if !may_hop(path, me, &agency.home) {
         return Err(Refusal::last(RefusalReason::Loop, format!("it has passed {} relays already", path.len())));
     }

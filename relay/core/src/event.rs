@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer, ReachEntry};
+use liaison_protocol::frame::{Ack, Comparison, Inquiry, InquiryAnswer, Presence, ReachEntry};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{MessageId, NodeId, Timestamp};
@@ -131,6 +131,13 @@ pub enum Event {
     LinkDown {
         /// The link.
         link: LinkKey,
+    },
+    /// A peer says which agencies' links have come up or gone there.
+    Presence {
+        /// The link.
+        link: LinkKey,
+        /// What has changed.
+        presence: Presence,
     },
     /// A peer says which relays it reaches.
     Reach {

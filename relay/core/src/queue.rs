@@ -231,6 +231,15 @@ impl Window {
         }
     }
 
+    /// Entries in memory that wait or are set aside, the first ones.
+    pub(crate) fn idle(&self, limit: usize) -> Vec<(u64, Entry)> {
+        let idle = self
+            .loaded
+            .iter()
+            .filter(|(_, slot)| matches!(slot.state, State::Parked | State::Stalled | State::Waiting));
+        idle.take(limit).map(|(seq, slot)| (*seq, slot.entry.clone())).collect()
+    }
+
     /// What was in flight was refused for good: it ends, and is not sent again.
     pub(crate) fn end_in_flight(&mut self, seq: u64) {
         self.set(seq, State::Ending);

@@ -1,14 +1,15 @@
 //! Where an envelope goes next.
 //!
-//! To the recipient itself where it is linked here; to the first of its home relays that is linked; else through the
-//! relay that reaches one of them at least cost. No relay sees an envelope twice: its path says where it has been.
+//! A home relay of the recipient sends to the recipient itself, or to another home relay that has the recipient's link.
+//! Any other relay sends to the first home relay that is linked, else through the relay that reaches one at least cost.
+//! An envelope's path says where it has been: no relay but a home relay of the recipient sees it twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use liaison_protocol::frame::ReachEntry;
-use liaison_protocol::limits::HOPS_MAX;
+use liaison_protocol::limits::{AGENCIES_MAX, HOPS_MAX};
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::roster::Roster;
+use liaison_protocol::roster::{Agency, Roster};
 use liaison_protocol::{AgencyId, NodeId};
 
 use crate::event::{LinkKey, NodeKind};
@@ -21,11 +22,13 @@ const LINK_COST: u32 = 10;
 pub struct Routes {
     me: NodeId,
     kind: NodeKind,
-    /// A daemon's home relays, the preferred one first; unused by relays.
+    /// A daemon's home relays, the preferred one first; empty: the roster's. Unused by relays.
     home: Vec<NodeId>,
     links: BTreeMap<NodeId, LinkKey>,
     relays: BTreeSet<NodeId>,
     reach: BTreeMap<NodeId, Vec<ReachEntry>>,
+    /// Agencies linked to each linked relay, as it says: at most [`AGENCIES_MAX`] for each.
+    present: BTreeMap<NodeId, BTreeSet<AgencyId>>,
     costs: BTreeMap<NodeId, u32>,
 }
 
@@ -33,7 +36,16 @@ impl Routes {
     /// No link yet. `costs` are the configured ones, by peer.
     #[must_use]
     pub const fn new(me: NodeId, kind: NodeKind, home: Vec<NodeId>, costs: BTreeMap<NodeId, u32>) -> Self {
-        Self { me, kind, home, links: BTreeMap::new(), relays: BTreeSet::new(), reach: BTreeMap::new(), costs }
+        Self {
+            me,
+            kind,
+            home,
+            links: BTreeMap::new(),
+            relays: BTreeSet::new(),
+            reach: BTreeMap::new(),
+            present: BTreeMap::new(),
+            costs,
+        }
     }
 
     /// A link is up. The newest link to a peer is the one in use.
@@ -41,6 +53,8 @@ impl Routes {
         if kind == NodeKind::Relay {
             self.relays.insert(peer.clone());
         }
+        // Its first word on the new link says all anew.
+        self.present.remove(&peer);
         self.links.insert(peer, link);
     }
 
@@ -50,6 +64,7 @@ impl Routes {
             self.links.remove(peer);
             self.relays.remove(peer);
             self.reach.remove(peer);
+            self.present.remove(peer);
         }
     }
 
@@ -58,6 +73,17 @@ impl Routes {
         if self.relays.contains(peer) {
             self.reach.insert(peer.clone(), relays);
         }
+    }
+
+    /// A relay's word on which agencies are linked to it. What does not fit is not remembered, and its mail waits here.
+    pub fn handle_presence(&mut self, peer: &NodeId, left: &[AgencyId], linked: &[AgencyId]) {
+        if !self.relays.contains(peer) {
+            return;
+        }
+        let present = self.present.entry(peer.clone()).or_default();
+        present.retain(|agency| left.binary_search(agency).is_err());
+        let room = AGENCIES_MAX.saturating_sub(present.len());
+        present.extend(linked.iter().take(room).cloned());
     }
 
     /// The link to a peer.
@@ -70,11 +96,14 @@ impl Routes {
     #[must_use]
     pub fn candidates(&self, agency: &AgencyId, roster: &Roster) -> Vec<LinkKey> {
         if self.kind == NodeKind::Daemon {
-            return self.home.iter().filter_map(|relay| self.links.get(relay)).copied().collect();
+            let entry = if self.home.is_empty() { roster.agency(&self.me.to_agency()) } else { None };
+            let home = entry.map_or(&self.home, |entry| &entry.home);
+            return home.iter().filter_map(|relay| self.links.get(relay)).copied().collect();
         }
         let Some(entry) = roster.agency(agency) else { return Vec::new() };
         if entry.home.contains(&self.me) {
-            return self.links.get(&NodeId::from(agency)).into_iter().copied().collect();
+            let own = self.links.get(&NodeId::from(agency)).copied();
+            return own.map_or_else(|| self.siblings(entry), |link| vec![link]);
         }
         let mut found: Vec<LinkKey> = entry.home.iter().filter_map(|relay| self.links.get(relay)).copied().collect();
         for link in self.through(&entry.home) {
@@ -83,6 +112,13 @@ impl Routes {
             }
         }
         found
+    }
+
+    /// Other home relays of this agency that have its link, the preferred one first.
+    // [CUST-20]
+    fn siblings(&self, agency: &Agency) -> Vec<LinkKey> {
+        let has = |relay: &&NodeId| self.present.get(*relay).is_some_and(|present| present.contains(&agency.id));
+        agency.home.iter().filter(has).filter_map(|relay| self.links.get(relay)).copied().collect()
     }
 
     /// Peers that reach one of `homes`, by cost.

@@ -5,7 +5,8 @@ use liaison_client::records::KINDS;
 use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
-    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Reach, ReachEntry, Refused, RosterFrame, RosterRequest, Time,
+    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Presence, Reach, ReachEntry, Refused, RosterFrame, RosterRequest,
+    Time,
     Transfer,
 };
 use liaison_protocol::receipt::SignedReceipt;
@@ -102,6 +103,11 @@ fn sample_frames() -> Vec<(u8, &'static str, Frame)> {
                 index: 1,
                 state: CustodyState::Released { to: name("eu-1") },
             })),
+        ),
+        (
+            1,
+            "presence",
+            control(ControlFrame::Presence(Presence { left: vec![name("ncb.ee")], linked: vec![name("ncb.fr")] })),
         ),
         (
             1,

@@ -9,7 +9,7 @@ use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_node::bundles::KnownBundle;
 use liaison_node::local::OwnEvent;
-use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, ReachEntry, Transfer};
+use liaison_protocol::frame::{Ack, Comparison, CustodyProof, Inquiry, InquiryAnswer, Presence, ReachEntry, Transfer};
 use liaison_protocol::roster::{AgencyStatus, Role, Roster};
 use liaison_protocol::{MessageId, Timestamp};
 
@@ -62,6 +62,7 @@ pub(super) enum Frame {
     Comparison(Comparison),
     Custody(Vec<CustodyProof>),
     Inquiry(Inquiry),
+    Presence(Presence),
     Reach(Vec<ReachEntry>),
     Roster(Bytes),
     Time(Timestamp),
@@ -77,6 +78,7 @@ impl Frame {
             | Self::Comparison(_)
             | Self::Custody(_)
             | Self::Inquiry(_)
+            | Self::Presence(_)
             | Self::Reach(_)
             | Self::Roster(_)
             | Self::Time(_) => CONTROL,
@@ -279,8 +281,8 @@ impl World<'_> {
         let busy = state.busy_until.entry((side, frame.stream())).or_default();
         let mut at = (now_ms.max(blocked) + delay_ms + held_ms).max(*busy);
         self.frame_faults.held += u64::from(blocked > now_ms || held_ms > 0);
-        // A bundle or a time that is lost is not said again on the same link, as QUIC loses none.
-        if now_ms < broken_until && !matches!(frame, Frame::Bundle(_) | Frame::Time(_)) {
+        // What is said once is not said again on the same link, as QUIC loses none.
+        if now_ms < broken_until && !matches!(frame, Frame::Bundle(_) | Frame::Presence(_) | Frame::Time(_)) {
             if self.rng.range(0, 1000) < lost {
                 self.frame_faults.lost += 1;
                 return;
@@ -324,6 +326,7 @@ impl World<'_> {
                 let seen = self.nodes[node].disk().remembered(&DedupeKey { id: inquiry.id, index: inquiry.index });
                 self.handle(node, Event::Inquired { link, inquiry, seen });
             }
+            Frame::Presence(presence) => self.handle(node, Event::Presence { link, presence }),
             Frame::Reach(relays) => self.handle(node, Event::Reach { link, relays }),
             Frame::Roster(roster) => self.offered(node, &roster),
             Frame::Time(theirs) => self.handle(node, Event::ClockTold { link, theirs }),

@@ -55,6 +55,7 @@ impl World<'_> {
             Action::LoadReleased { link, peer, hours, after } => {
                 self.load_released(node, (link, &peer), &hours, after, events);
             }
+            Action::Presence { link, presence } => self.transmit(node, link, Frame::Presence(presence)),
             Action::Reach { link, relays } => self.reach(node, link, relays),
             Action::Send(send) => self.send(node, send),
             Action::Tell { link, answer } => self.transmit(node, link, Frame::Answer(answer)),

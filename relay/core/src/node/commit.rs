@@ -64,6 +64,7 @@ impl Node {
         for (position, entry) in batch.added.into_iter().filter(|_| !planted(Mutant::DurableNotQueued)) {
             self.queue_added(position, entry, actions);
         }
+        self.end_more_removed(actions);
     }
 
     fn releasing_in(&self, batch: &Batch) -> Vec<crate::op::Position> {

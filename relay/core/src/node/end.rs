@@ -16,7 +16,7 @@ use crate::op::{Entry, Op, Position};
 /// Expired entries that are worked on at a time.
 const EXPIRED_MAX: usize = 256;
 /// Entries that may be ending at a time, before expired ones wait in the store: memory stays bounded.
-const ENDING_MAX: usize = 4 * EXPIRED_MAX;
+pub(super) const ENDING_MAX: usize = 4 * EXPIRED_MAX;
 /// What could not be ended (no key of the sender's is known, the disk is full) is tried again this much later.
 const END_RETRY: Duration = Duration::from_secs(30);
 
@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// False if it is in flight.
-    fn begin_end(&mut self, position: &Position, entry: &Entry) -> bool {
+    pub(super) fn begin_end(&mut self, position: &Position, entry: &Entry) -> bool {
         let window = self.windows.entry((position.queue.clone(), position.rank)).or_default();
         if !window.begin_end(position.seq) {
             return false;

@@ -31,18 +31,20 @@ impl Node {
     pub(super) fn handle_link_up(&mut self, link: LinkKey, peer: NodeId, kind: NodeKind, actions: &mut Vec<Action>) {
         self.routes.handle_up(link, peer.clone(), kind);
         self.holds.handle_up(&peer);
-        self.peers.insert(link, (peer, kind));
+        self.peers.insert(link, (peer.clone(), kind));
         self.advertise(actions);
+        self.announce(&peer, kind, actions);
         self.reroute(actions);
     }
 
     pub(super) fn handle_link_down(&mut self, link: LinkKey, actions: &mut Vec<Action>) {
-        let Some((peer, _)) = self.peers.remove(&link) else { return };
+        let Some((peer, kind)) = self.peers.remove(&link) else { return };
         self.routes.handle_down(link, &peer);
         if self.routes.link_to(&peer).is_none() {
             self.clocks.forget(&peer);
         }
         self.advertised.remove(&link);
+        self.told.remove(&link);
         self.conserve.handle_down(link, &peer);
         let unanswered = self.inquiries.handle_down(link);
         self.end_inquiries(unanswered, actions);
@@ -53,6 +55,9 @@ impl Node {
             }
         }
         self.advertise(actions);
+        if kind == NodeKind::Daemon {
+            self.announce(&peer, kind, actions);
+        }
         self.reroute(actions);
     }
 
@@ -116,9 +121,14 @@ impl Node {
 
     /// A queue may have something to send: puts it on its lane's list, and loads more of it.
     pub(super) fn wake(&mut self, key: &QueueKey, actions: &mut Vec<Action>) {
+        let removed = self.is_removed(&key.0);
         let Some(window) = self.windows.get_mut(key) else { return };
         if window.entries() == 0 {
             return;
+        }
+        if removed {
+            self.removed.insert(key.clone());
+            return self.end_removed(key, actions);
         }
         let candidates = self.routes.candidates(&key.0, &self.roster);
         let is_open = |link: &&LinkKey| {
@@ -275,13 +285,16 @@ impl Node {
         }
     }
 
-    /// The best link that this envelope may go by now.
+    /// The best link that this envelope may go by now. A home relay of the recipient may have passed it before: where the
+    /// recipient moves between its home relays, or is given others, its mail follows.
+    // [CUST-8]
     pub(super) fn next_hop(&self, position: &Position, entry: &Entry) -> Hop {
         let mut path = entry.path.clone();
         path.push(self.config.me.clone());
         let home = self.roster.agency(&position.queue).map_or(&[][..], |agency| &agency.home);
         let been =
             |peer: &NodeId| !planted(Mutant::RouteGoesBack) && (entry.path.contains(peer) || entry.from == *peer);
+        let been = |peer: &NodeId| been(peer) && !home.contains(peer);
         let may = |(peer, kind): &(NodeId, NodeKind)| match kind {
             NodeKind::Relay => {
                 self.config.kind == NodeKind::Daemon

@@ -20,7 +20,9 @@ mod end;
 mod forward;
 mod hold;
 mod inquire;
+mod presence;
 mod receive;
+mod removed;
 #[cfg(test)]
 mod relay_tests;
 #[cfg(test)]
@@ -62,7 +64,7 @@ pub struct Config {
     pub me: NodeId,
     /// Which program.
     pub kind: NodeKind,
-    /// A daemon's home relays, the preferred one first; empty at a relay.
+    /// A daemon's home relays, the preferred one first; empty: those that the roster names. Empty at a relay.
     pub home: Vec<NodeId>,
     /// Costs of links, by peer, where they differ from the default of 10.
     pub costs: BTreeMap<NodeId, u32>,
@@ -120,6 +122,8 @@ pub struct Node {
     routes: Routes,
     /// What each peer was told of the routes.
     advertised: BTreeMap<LinkKey, Vec<liaison_protocol::frame::ReachEntry>>,
+    /// Agencies that each linked relay was told are linked here.
+    told: BTreeMap<LinkKey, BTreeSet<AgencyId>>,
     peers: BTreeMap<LinkKey, (NodeId, NodeKind)>,
     windows: BTreeMap<QueueKey, Window>,
     lanes: BTreeMap<LaneKey, Lane>,
@@ -149,6 +153,10 @@ pub struct Node {
     inquiries: Inquiries,
     ledger: Ledger,
     conserve: Conserve,
+    /// Queues of agencies that the roster no longer names: what they hold ends.
+    removed: BTreeSet<QueueKey>,
+    /// Whether they are still to be found, by a roster that is new.
+    look_for_removed: bool,
     /// When what has grown is compared next; `None` while nothing has.
     compare_at: Option<Timestamp>,
     last_seq: u64,
@@ -176,6 +184,7 @@ impl Node {
             roster,
             routes,
             advertised: BTreeMap::new(),
+            told: BTreeMap::new(),
             peers: BTreeMap::new(),
             windows,
             lanes: BTreeMap::new(),
@@ -196,6 +205,8 @@ impl Node {
             inquiries: Inquiries::default(),
             ledger: Ledger::restored(restored.ledger),
             conserve: Conserve::default(),
+            removed: BTreeSet::new(),
+            look_for_removed: true,
             compare_at: None,
             last_seq: restored.last_seq,
             next_expiry: restored.next_expiry.filter(|_| !planted(Mutant::ExpiryNotReplayed)),
@@ -222,6 +233,7 @@ impl Node {
         for event in events {
             self.apply(event, now, actions);
         }
+        self.find_removed(actions);
         self.forward(now, actions);
         self.start_commit(now, actions);
     }
@@ -255,6 +267,7 @@ impl Node {
                 self.compare_next(now, actions);
             }
             Event::LinkDown { link } => self.handle_link_down(link, actions),
+            Event::Presence { link, presence } => self.handle_presence(link, &presence, actions),
             Event::Reach { link, relays } => self.handle_reach(link, relays, actions),
             Event::Received(received) => self.handle_received(*received, now, actions),
             Event::Rejected { link, rank, seq, branch, reason, detail } => {
@@ -307,6 +320,8 @@ impl Node {
         if !planted(Mutant::RosterIgnored) {
             self.roster = roster;
         }
+        self.look_for_removed = true;
+        self.announce_all(actions);
         self.reroute(actions);
     }
 

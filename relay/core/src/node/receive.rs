@@ -37,7 +37,7 @@ impl Node {
             let refusal = Refusal::last(RefusalReason::Malformed, rule);
             return refuse_all(lane, received.seq, &received.branch, &refusal, actions);
         }
-        if let Err(refusal) = self.admit_envelope(header, &peer, &received.path, now) {
+        if let Err(refusal) = self.admit_envelope(header, &peer, now) {
             return refuse_all(lane, received.seq, &received.branch, &refusal, actions);
         }
         let mut ack = Ack { seq: received.seq, taken: vec![], duplicate: vec![], refused: vec![], proof: None };
@@ -118,17 +118,11 @@ impl Node {
         self.open.acks.push((lane.0, lane.1, Acknowledgement { ack, custody }));
     }
 
-    fn admit_envelope(
-        &mut self,
-        header: &Header,
-        peer: &NodeId,
-        path: &[NodeId],
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
+    fn admit_envelope(&mut self, header: &Header, peer: &NodeId, now: Timestamp) -> Result<(), Refusal> {
         if let Some(ahead_ms) = self.clocks.off_ms().filter(|_| self.config.kind == NodeKind::Relay) {
             return Err(admit::wrong_clock(&self.config.me, ahead_ms));
         }
-        admit::check_envelope(header, peer, path, &self.config.me, &self.roster, now)?;
+        admit::check_envelope(header, peer, &self.roster, now)?;
         if now > self.roster.expires().after(GRACE) && !planted(Mutant::GraceEndless) {
             let detail = format!("roster version {} has expired", self.roster.version());
             return Err(Refusal::later(RefusalReason::NoAgreement, detail, EXPIRED_ROSTER_MS));
@@ -185,7 +179,9 @@ impl Node {
             return self.admit_local(received, recipient);
         }
         let path = path_from(received, self.peers.get(&received.link));
-        admit::check_recipient(header, recipient, &path, &self.config.me, &self.roster)?;
+        let linked = self.routes.link_to(&NodeId::from(recipient)).is_some();
+        let here = admit::Here { me: &self.config.me, roster: &self.roster, linked };
+        admit::check_recipient(header, recipient, &path, here)?;
         check_wrap(&received.envelope, index)?;
         self.check_quota(header, recipient, received.envelope.encoded_len())?;
         Ok(Copy::New)
@@ -247,17 +243,24 @@ impl Node {
             Some(stored) => received.envelope.merge(stored),
             None => received.envelope.clone(),
         };
-        self.enqueue(&envelope, fresh, &Origin { attempt, from: peer.clone(), path }, now);
+        let before = |index: &u16| {
+            let mut pairs = received.branch.iter().zip(&received.seen);
+            pairs.find(|(of, _)| *of == index).and_then(|(_, seen)| seen.as_ref())
+        };
+        // What comes back goes on being its first giver's: receipts and answers find their way to the sender.
+        let back = received.path.contains(&self.config.me);
+        let first = |index: &u16| before(index).and_then(|seen| seen.from.clone()).filter(|_| back);
+        let from = |index: &u16| first(index).unwrap_or_else(|| peer.clone());
+        let taken: Vec<(u16, NodeId)> = fresh.iter().map(|index| (*index, from(index))).collect();
+        self.enqueue(&envelope, &taken, &Origin { attempt, path }, now);
         let header = received.envelope.header();
-        for index in fresh {
-            let before = received.branch.iter().zip(&received.seen).find(|(of, _)| *of == index);
-            let before = before.and_then(|(_, seen)| seen.as_ref()).map_or(0, |seen| seen.attempt);
+        for (index, from) in &taken {
             let record = Remembered {
-                attempt: attempt.max(before),
+                attempt: attempt.max(before(index).map_or(0, |seen| seen.attempt)),
                 held: Held::Yes,
                 until: remember_until(header.expires),
                 hour: Hour::of(now),
-                from: Some(peer.clone()),
+                from: Some(from.clone()),
                 to: None,
             };
             let key = DedupeKey { id: received.envelope.id(), index: *index };
@@ -269,14 +272,15 @@ impl Node {
         }
     }
 
-    fn enqueue(&mut self, envelope: &VerifiedEnvelope, indices: &[u16], origin: &Origin, now: Timestamp) {
+    /// Entries for these recipients, each with the node that its custody comes from.
+    fn enqueue(&mut self, envelope: &VerifiedEnvelope, taken: &[(u16, NodeId)], origin: &Origin, now: Timestamp) {
         let header = envelope.header();
         let whole = match self.undurable.get(&envelope.id()) {
             Some(other) => envelope.merge(other),
             None => envelope.clone(),
         };
         self.open.accept(Op::PutEnvelope { id: envelope.id(), bytes: whole.encoded().clone() });
-        for index in indices {
+        for (index, from) in taken {
             let Some(recipient) = header.recipients.get(usize::from(*index)) else { continue };
             let position = Position { queue: recipient.id.clone(), rank: admit::rank_of(header), seq: self.next_seq() };
             let entry = Entry {
@@ -284,7 +288,7 @@ impl Node {
                 index: *index,
                 attempt: origin.attempt,
                 sender: header.sender.clone(),
-                from: origin.from.clone(),
+                from: from.clone(),
                 path: origin.path.clone(),
                 accepted: now,
                 expires: header.expires,
@@ -338,10 +342,11 @@ impl Node {
             Kind::Chunk => (0..header.recipients.len()).filter_map(|index| u16::try_from(index).ok()).collect(),
             Kind::Sealed => envelope.envelope().wraps.iter().map(|wrap| wrap.index).collect(),
         };
-        let origin = Origin { attempt, from: self.config.me.clone(), path: tried };
+        let origin = Origin { attempt, path: tried };
+        let taken: Vec<(u16, NodeId)> = indices.iter().map(|index| (*index, self.config.me.clone())).collect();
         let stored = stored.filter(|_| !planted(Mutant::SubmittedAgainLosesWraps));
         let whole = stored.map_or_else(|| envelope.clone(), |stored| envelope.merge(stored));
-        self.enqueue(&whole, &indices, &origin, now);
+        self.enqueue(&whole, &taken, &origin, now);
         actions.extend(indices.iter().map(|_| Action::Measure(Measure::Accepted(header.precedence))));
     }
 
@@ -379,10 +384,9 @@ fn path_from(received: &Received, peer: Option<&(NodeId, NodeKind)>) -> Vec<Node
     path
 }
 
-/// Where custody comes from.
+/// How custody came here.
 struct Origin {
     attempt: u8,
-    from: NodeId,
     path: Vec<NodeId>,
 }
 

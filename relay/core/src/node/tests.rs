@@ -1,5 +1,7 @@
 //! A daemon with two home relays, and a relay between two others, driven by events: by which link each entry goes.
 
+mod moves;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;

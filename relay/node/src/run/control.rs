@@ -17,6 +17,7 @@ impl Turn {
             ControlFrame::Custody(custody) => self.handle_custody(custody),
             ControlFrame::Inquiry(inquiry) => self.handle_inquiry(link, inquiry),
             ControlFrame::InquiryAnswer(answer) => self.handle_answer(link, answer),
+            ControlFrame::Presence(presence) => self.handle(Event::Presence { link, presence }),
             ControlFrame::Reach(Reach { relays }) => self.handle(Event::Reach { link, relays }),
             ControlFrame::Roster(roster) => self.handle_roster(&roster),
             ControlFrame::RosterRequest(request) => self.send_rosters(link, request),

@@ -49,6 +49,7 @@ impl Turn {
             },
             Action::Measure(measure) => metric::measure(&measure),
             Action::Passed(passed) => self.pass_back(passed),
+            Action::Presence { link, presence } => self.control(link, ControlFrame::Presence(presence)),
             Action::Reach { link, relays } => self.control(link, ControlFrame::Reach(Reach { relays })),
             Action::Send(send) => self.send(send),
             Action::Unproven { peer } => self.unproven(peer, now),

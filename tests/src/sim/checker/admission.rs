@@ -1,5 +1,6 @@
 //! What nodes take, from whom, and how they treat their peers.
 
+use liaison_protocol::frame::PATH_MAX;
 use liaison_protocol::limits::{CLOCK_AHEAD_MAX, HOPS_MAX};
 
 use super::Found;
@@ -94,10 +95,12 @@ pub(super) fn rules(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Foun
         if submitted.kind != MailKind::Chunk && !arrival.wraps.contains(&index) {
             broken("the recipient's wrap is missing");
         }
-        if arrival.transfer.path.contains(&node) {
+        let home = is_home(model, node, *to);
+        if arrival.transfer.path.contains(&node) && !home {
             broken("it has been here");
         }
-        if model.is_relay(node) && passed(model, arrival) > HOPS_MAX && !is_home(model, node, *to) {
+        let most = if home { PATH_MAX } else { HOPS_MAX };
+        if model.is_relay(node) && passed(model, arrival) > most {
             broken("it has passed too many relays");
         }
         if *rank != submitted.rank {
