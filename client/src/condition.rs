@@ -22,7 +22,15 @@ const SOON: Duration = Duration::from_secs(14 * 86_400);
 const DAY: u64 = 86_400;
 
 impl Office {
-    /// `GET /v1/status`, from what the run loop says of itself.
+    /// Home relays: those `configured`, or those of the roster where none are.
+    pub(crate) fn home<'a>(&self, configured: &'a [NodeId], roster: &'a Roster) -> &'a [NodeId] {
+        if !configured.is_empty() {
+            return configured;
+        }
+        roster.agency(&self.me).map_or(&[], |agency| &agency.home)
+    }
+
+    /// `GET /v1/status`, from what the run loop says of itself. `home` as [`Office::home`] takes it.
     ///
     /// # Errors
     /// A problem document.
@@ -35,7 +43,7 @@ impl Office {
             started: self.started.into(),
             uptime_s: now.since(self.started).as_secs(),
             roster: roster_status(&roster, node),
-            links: home.iter().map(|relay| link_status(&roster, node, relay)).collect(),
+            links: self.home(home, &roster).iter().map(|relay| link_status(&roster, node, relay)).collect(),
             outbox: self.outbox_status()?,
             inbox: InboxStatus { messages, unread, arriving },
             store: StoreStatus {
@@ -135,7 +143,7 @@ impl Office {
             self.check_copies(&roster, now),
             check_clock(node),
         ];
-        findings.extend(check_links(node, home));
+        findings.extend(check_links(node, self.home(home, &roster)));
         findings.extend(check_refusals(node));
         findings.push(self.check_store(node));
         findings.push(self.check_outbox(now)?);

@@ -218,7 +218,7 @@ impl Desk {
             listen: None,
             identity: link.unwrap(),
             signer,
-            peers: Vec::new(),
+            addresses: std::collections::BTreeMap::new(),
             low_water_bytes: 0,
         };
         let (stop_tasks, stop_node) = (CancellationToken::new(), CancellationToken::new());

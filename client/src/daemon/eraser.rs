@@ -35,7 +35,8 @@ pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec
 /// Writes down which relays are drained, and erases what is spent.
 async fn tidy(office: &Arc<Office>, operator: &OperatorHandle, home: &[NodeId]) -> Answer<()> {
     let status = operator.status().await?;
-    let now = office.now();
+    let (now, roster) = (office.now(), office.roster());
+    let home = office.home(home, &roster);
     let drained: Vec<NodeId> = home.iter().filter(|relay| office.is_drained(&status, relay, now)).cloned().collect();
     // By others' word as well: a clock that has jumped ahead has drained nothing then.
     let witnessed = office.witnessed();

@@ -11,7 +11,7 @@ use liaison_node::exit::Exit;
 use liaison_node::link::BindError;
 use liaison_node::local::NodeHandle;
 use liaison_node::metric::AgencyLabels;
-use liaison_node::run::{NodeOptions, Peer, RunError, Runner, load_roster};
+use liaison_node::run::{NodeOptions, RunError, Runner, load_roster};
 use liaison_node::store::{DiskStore, OpenError, Store, StoreConfig};
 use liaison_node::{clock, operator};
 use liaison_protocol::NodeId;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::admin::{Door, SocketFile, Surface, Token, bind_socket};
 use crate::check::unbindable;
 use crate::cli::Failure;
-use crate::config::{PeerConfig, RelayConfig};
+use crate::config::RelayConfig;
 use crate::finding::{Finding, Level};
 use crate::keys::{Keys, compare};
 use crate::reload::Reloader;
@@ -61,7 +61,7 @@ pub(super) async fn start(file: &Path, config: RelayConfig) -> Result<Started, F
     // A relay has no agency: nobody holds the other end.
     let (_, requests) = NodeHandle::new(Arc::clone(&store));
     let (roster_sender, roster_receiver) = watch::channel(Arc::clone(&roster));
-    let options = node_options(&config, &roster, keys);
+    let options = node_options(&config, keys);
     let runner = Runner::start(options, store, roster_sender, None, requests, operator_requests)
         .map_err(|error| start_failure(&error))?;
     let reloader = Reloader::new(file.into(), config.clone(), logs);
@@ -122,7 +122,7 @@ fn effective_roster(config: &RelayConfig, keys: &Keys, store: &Arc<dyn Store>) -
     if fatal.is_empty() { Ok(roster) } else { Err(Failure::findings(&fatal)) }
 }
 
-fn node_options(config: &RelayConfig, roster: &Roster, keys: Keys) -> NodeOptions {
+fn node_options(config: &RelayConfig, keys: Keys) -> NodeOptions {
     let costs: BTreeMap<_, _> = config.peers.iter().map(|peer| (peer.id.clone(), peer.cost)).collect();
     NodeOptions {
         core: Config {
@@ -139,22 +139,15 @@ fn node_options(config: &RelayConfig, roster: &Roster, keys: Keys) -> NodeOption
         listen: Some(config.listen.quic),
         identity: keys.link,
         signer: Arc::new(keys.signing),
-        peers: peers(config, roster),
+        addresses: addresses(config),
         low_water_bytes: config.store.low_water.0,
     }
 }
 
-/// Every other relay of the roster, by its addresses there or by ours for it.
-fn peers(config: &RelayConfig, roster: &Roster) -> Vec<Peer> {
-    let own = |id: &NodeId| config.peers.iter().find(|peer| peer.id == *id && !peer.addr.is_empty());
-    let others = roster.relays().filter(|relay| relay.id != config.id);
-    let addresses = |peer: &PeerConfig| peer.addr.iter().map(ToString::to_string).collect();
-    others
-        .map(|relay| Peer {
-            id: relay.id.clone(),
-            addresses: own(&relay.id).map_or_else(|| relay.addresses.clone(), addresses),
-        })
-        .collect()
+/// Addresses in relay.toml, which replace those of the roster.
+fn addresses(config: &RelayConfig) -> BTreeMap<NodeId, Vec<String>> {
+    let configured = config.peers.iter().filter(|peer| !peer.addr.is_empty());
+    configured.map(|peer| (peer.id.clone(), peer.addr.iter().map(ToString::to_string).collect())).collect()
 }
 
 fn start_failure(error: &RunError) -> Failure {

@@ -19,7 +19,7 @@ use liaison_core::{Config, NodeKind};
 use liaison_node::link::LinkIdentity;
 use liaison_node::local::{LocalAgency, NodeHandle, OwnEvent, Received};
 use liaison_node::operator;
-use liaison_node::run::{NodeOptions, Peer, RunError, Runner};
+use liaison_node::run::{NodeOptions, RunError, Runner};
 use liaison_node::store::{DiskStore, Store, StoreConfig};
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::prekey::{PrekeyPublic, PrekeySecret};
@@ -52,13 +52,11 @@ pub(crate) fn parts(
     let (certificate, key) = keys::link_pems(files, agency.as_str());
     let identity = LinkIdentity::from_pem(&certificate, &key)?;
     let store: Arc<dyn Store> = Arc::new(DiskStore::open(&StoreConfig::new(store.to_owned()))?);
-    let home = roster.agency(agency).context("an agency of the roster")?.home.clone();
-    let peers = home.iter().filter_map(|id| roster.relay(id));
     let options = NodeOptions {
         core: Config {
             me: agency.into(),
             kind: NodeKind::Daemon,
-            home: home.clone(),
+            home: Vec::new(),
             costs: BTreeMap::new(),
             agency_bytes_max: u64::MAX,
             flash_reserve_percent: 0,
@@ -68,7 +66,7 @@ pub(crate) fn parts(
         listen: None,
         identity,
         signer: signer.clone(),
-        peers: peers.map(|relay| Peer { id: relay.id.clone(), addresses: relay.addresses.clone() }).collect(),
+        addresses: BTreeMap::new(),
         low_water_bytes: 0,
     };
     let (handle, requests) = NodeHandle::new(store.clone());

@@ -14,7 +14,7 @@ use liaison_node::exit::Exit;
 use liaison_node::local::NodeHandle;
 use liaison_node::metric::{self, AgencyLabels, FamilyKind, StatusGauges};
 use liaison_node::operator::{self, OperatorHandle};
-use liaison_node::run::{NodeOptions, Peer, Runner, load_roster};
+use liaison_node::run::{NodeOptions, Runner, load_roster};
 use liaison_node::store::{DiskStore, OpenError, Store, StoreConfig};
 use liaison_node::{clock, local::LocalAgency};
 use liaison_protocol::NodeId;
@@ -45,9 +45,8 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     // The store first: a second daemon with this configuration gives up here, with a word that says so.
     let store = open_store(config).await?;
     let roster = effective_roster(config, &keys, &store)?;
-    let home = home_relays(config, &roster)?;
-    let ids: Vec<NodeId> = home.iter().map(|peer| peer.id.clone()).collect();
-    metric::born_peers(&ids);
+    let home = configured_home(config, &roster)?;
+    metric::born_peers(if home.is_empty() { rosters_home(config, &roster) } else { &home });
     let metrics = install_metrics();
     let (operator, operator_requests) = operator::channel();
     let (node, requests) = NodeHandle::new(Arc::clone(&store));
@@ -71,11 +70,11 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     let office = office.map_err(|error| Failure::new(Exit::Internal, error))?;
     let office = Arc::new(office.map_err(|error| Failure::new(Exit::Io, error))?);
     let options = NodeOptions {
-        core: core_config(config, &ids),
+        core: core_config(config, &home),
         listen: None,
         identity: keys.link,
         signer,
-        peers: home,
+        addresses: addresses(config),
         low_water_bytes: config.store.min_free.0,
     };
     let agency = Arc::clone(&office) as Arc<dyn LocalAgency>;
@@ -85,12 +84,12 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     let surface = Arc::new(Surface {
         office: Arc::clone(&office),
         operator: operator.clone(),
-        home: ids.clone(),
+        home: home.clone(),
         metrics,
         gauges: Mutex::new(StatusGauges::new(AgencyLabels::Each)),
         stop,
     });
-    Ok(Started { runner, office, operator, home: ids, listener, surface, socket })
+    Ok(Started { runner, office, operator, home, listener, surface, socket })
 }
 
 async fn load_keys(config: &DaemonConfig) -> Result<Keys, Failure> {
@@ -134,22 +133,23 @@ fn effective_roster(config: &DaemonConfig, keys: &Keys, store: &Arc<dyn Store>) 
     if findings.is_empty() { Ok(roster) } else { Err(Failure::findings(&findings)) }
 }
 
-/// As configured, or as the roster has them.
-fn home_relays(config: &DaemonConfig, roster: &Roster) -> Result<Vec<Peer>, Failure> {
-    let named = |id: &NodeId| roster.relay(id).map(|relay| relay.addresses.clone());
-    if config.home.is_empty() {
-        let home = roster.agency(&config.agency).map(|agency| agency.home.clone()).unwrap_or_default();
-        return Ok(home.into_iter().filter_map(|id| Some(Peer { addresses: named(&id)?, id })).collect());
+/// Home relays as configured, the preferred one first; empty: those of the roster, which are followed as they change.
+fn configured_home(config: &DaemonConfig, roster: &Roster) -> Result<Vec<NodeId>, Failure> {
+    if let Some(home) = config.home.iter().find(|home| roster.relay(&home.id).is_none()) {
+        let text = format!("[relays] home: {} is not a relay of roster version {}", home.id, roster.version());
+        return Err(Failure::findings(&[Finding::fail("relays", text)]));
     }
-    let peer = |home: &crate::config::HomeRelay| {
-        let addresses = named(&home.id).ok_or_else(|| {
-            let text = format!("[relays] home: {} is not a relay of roster version {}", home.id, roster.version());
-            Failure::findings(&[Finding::fail("relays", text)])
-        })?;
-        let addresses = if home.addr.is_empty() { addresses } else { home.addr.clone() };
-        Ok(Peer { id: home.id.clone(), addresses })
-    };
-    config.home.iter().map(peer).collect()
+    Ok(config.home.iter().map(|home| home.id.clone()).collect())
+}
+
+fn rosters_home<'a>(config: &DaemonConfig, roster: &'a Roster) -> &'a [NodeId] {
+    roster.agency(&config.agency).map_or(&[], |agency| &agency.home)
+}
+
+/// Addresses in liaisond.toml, which replace those of the roster.
+fn addresses(config: &DaemonConfig) -> BTreeMap<NodeId, Vec<String>> {
+    let configured = config.home.iter().filter(|home| !home.addr.is_empty());
+    configured.map(|home| (home.id.clone(), home.addr.clone())).collect()
 }
 
 fn core_config(config: &DaemonConfig, home: &[NodeId]) -> Config {

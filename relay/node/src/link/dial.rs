@@ -3,6 +3,9 @@
 //! While the peer has a link that answers, the dialer sleeps. Else it probes: every address every second, for ever,
 //! attempts overlapping. QUIC's own repetition of a handshake slows down with every packet, and one attempt could
 //! sleep through the minute in which the path comes back; a new attempt every second cannot.
+//!
+//! When the peer's addresses change, and its link leads to one that is no longer among them, the dialer probes the new
+//! ones beside that link. The first good hello replaces it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use super::LinkEvent;
 use super::end::End;
 use super::endpoint::Inner;
+use super::handle::LinkId;
 use super::resolve::Resolver;
 use super::schedule::Schedule;
 use super::shake::{self, Established};
@@ -37,6 +41,8 @@ pub(super) struct Dialer {
     stop: CancellationToken,
     resolvers: Vec<Arc<Resolver>>,
     schedule: Schedule,
+    /// The link to an address that the peer has left: another one is to replace it.
+    left: Option<LinkId>,
     /// Counts attempts.
     attempts: usize,
     /// The last reason that was reported: silence is reported once, not every second.
@@ -45,6 +51,8 @@ pub(super) struct Dialer {
 
 /// A link of ours, until it ends.
 struct Running {
+    link: LinkId,
+    address: String,
     ended: oneshot::Receiver<End>,
     since: Instant,
     index: usize,
@@ -70,8 +78,17 @@ impl Dialer {
         stop: CancellationToken,
     ) -> Self {
         let schedule = Schedule::new(0, inner.timing, Instant::now());
-        let mut dialer =
-            Self { inner, peer, addresses, stop, resolvers: Vec::new(), schedule, attempts: 0, reported: None };
+        let mut dialer = Self {
+            inner,
+            peer,
+            addresses,
+            stop,
+            resolvers: Vec::new(),
+            schedule,
+            left: None,
+            attempts: 0,
+            reported: None,
+        };
         dialer.read_addresses();
         dialer
     }
@@ -87,8 +104,15 @@ impl Dialer {
         let mut running: Option<Running> = None;
         let mut linked_otherwise = false;
         loop {
-            inner.registry.until(&self.peer, false).await;
-            if let Some(running) = running.take() {
+            let peer = self.peer.clone();
+            tokio::select! {
+                biased;
+                () = inner.registry.until(&peer, None, false) => self.left = None,
+                left = self.until_left(running.as_ref()) => self.left = Some(left),
+            }
+            if self.left.is_some() {
+                tracing::info!(%peer, "the peer's addresses have changed: dialing the new ones");
+            } else if let Some(running) = running.take() {
                 self.learn(running);
             } else if linked_otherwise && !planted(Mutant::OldRefusalsDelay) {
                 // Whoever dials us takes us, whatever it refused before.
@@ -98,8 +122,26 @@ impl Dialer {
             linked_otherwise = raced.is_none();
             if let Some((index, established, _turn)) = raced {
                 self.reported = None;
+                let link = established.shared.id;
+                let address = self.resolvers.get(index).map_or("", |resolver| resolver.text()).to_owned();
                 let ended = inner.start(established);
-                running = ended.map(|ended| Running { ended, since: Instant::now(), index });
+                running = ended.map(|ended| Running { link, address, ended, since: Instant::now(), index });
+            }
+        }
+    }
+
+    /// Waits until the peer has other addresses than that of the link that we dialed.
+    async fn until_left(&mut self, running: Option<&Running>) -> LinkId {
+        loop {
+            if self.addresses.changed().await.is_err() {
+                // Nobody gives it other addresses any more: it is about to end.
+                return std::future::pending().await;
+            }
+            self.read_addresses();
+            if let Some(running) = running
+                && !self.resolvers.iter().any(|resolver| resolver.text() == running.address)
+            {
+                return running.link;
             }
         }
     }
@@ -123,9 +165,9 @@ impl Dialer {
         let turn = Arc::new(Mutex::new(()));
         let mut peers = self.inner.peers.clone();
         let inner = self.inner.clone();
-        let peer = self.peer.clone();
+        let (peer, left) = (self.peer.clone(), self.left);
         let mut linked_otherwise = pin!(async {
-            inner.registry.until(&peer, true).await;
+            inner.registry.until(&peer, left, true).await;
             // Who has said hello may be up at the other end, and both ends must drop the same one of two links ([LINK-6]):
             // that is decided when both are known. Dropped half-way here, and the other one half-way there, none is left.
             if !planted(Mutant::CrossingAbandoned) {
@@ -160,7 +202,7 @@ impl Dialer {
         let resolver = self.resolvers.get(index)?.clone();
         self.attempts = self.attempts.wrapping_add(1);
         let (inner, peer) = (self.inner.clone(), self.peer.clone());
-        Some(Attempt { inner, peer, resolver, index, number: self.attempts, turn })
+        Some(Attempt { inner, peer, resolver, left: self.left, index, number: self.attempts, turn })
     }
 
     fn read_addresses(&mut self) {
@@ -205,6 +247,7 @@ struct Attempt {
     inner: Arc<Inner>,
     peer: NodeId,
     resolver: Arc<Resolver>,
+    left: Option<LinkId>,
     index: usize,
     number: usize,
     turn: Arc<Mutex<()>>,
@@ -240,7 +283,7 @@ impl Attempt {
     /// Says hello, unless the peer has been linked otherwise meanwhile.
     async fn greet(&self, connection: &Connection) -> Result<Option<Established>, End> {
         let close = |code: CloseCode, detail: &str| connection.close(code.code().into(), detail.as_bytes());
-        if self.inner.registry.is_linked(&self.peer) {
+        if self.inner.registry.is_linked(&self.peer, self.left) {
             close(CloseCode::DuplicateLink, "linked meanwhile");
             return Ok(None);
         }

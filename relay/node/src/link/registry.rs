@@ -111,17 +111,17 @@ impl Registry {
         self.changed.notify_waiters();
     }
 
-    /// Whether the peer has a link that answers.
-    pub(super) fn is_linked(&self, peer: &NodeId) -> bool {
-        self.slots().get(peer).is_some_and(|slot| !slot.doubted)
+    /// Whether the peer has a link that answers, other than `but`.
+    pub(super) fn is_linked(&self, peer: &NodeId, but: Option<LinkId>) -> bool {
+        self.slots().get(peer).is_some_and(|slot| !slot.doubted && Some(slot.shared.id) != but)
     }
 
     /// Waits until [`Registry::is_linked`] is `linked`.
-    pub(super) async fn until(&self, peer: &NodeId, linked: bool) {
+    pub(super) async fn until(&self, peer: &NodeId, but: Option<LinkId>, linked: bool) {
         loop {
             // It hears of every change after this line.
             let changed = self.changed.notified();
-            if self.is_linked(peer) == linked {
+            if self.is_linked(peer, but) == linked {
                 return;
             }
             changed.await;

@@ -37,6 +37,7 @@ impl Turn {
                 self.greet(link);
                 self.compare_rosters(link, &hello);
                 self.send_kept_proofs(&peer);
+                self.close_unused();
                 self.progress(OwnEvent::LinkUp { peer });
             }
             LinkEvent::Down { link, peer, reason } => {
@@ -77,7 +78,7 @@ impl Turn {
 
     fn note_down(&mut self, peer: &NodeId, reason: &str) {
         // An older link to a peer that has a newer one says nothing about it.
-        if !self.links.values().any(|link| link.peer == *peer) {
+        if self.roster.role(peer).is_some() && !self.links.values().any(|link| link.peer == *peer) {
             let record = self.peers.entry(peer.clone()).or_default();
             record.since = Some(clock::now());
             record.last_error = Some(reason.into());
@@ -85,6 +86,9 @@ impl Turn {
     }
 
     fn note_failure(&mut self, peer: NodeId, reason: String) {
+        if self.roster.role(&peer).is_none() {
+            return; // a dialer that is about to end
+        }
         let record = self.peers.entry(peer).or_default();
         record.failure_since.get_or_insert_with(clock::now);
         record.last_error = Some(reason);

@@ -18,6 +18,7 @@ mod inbound;
 mod links;
 mod notices;
 mod operate;
+mod peers;
 mod perform;
 mod prekeys;
 mod receipts;
@@ -60,6 +61,7 @@ use custody::Origins;
 use inbound::Inbound;
 use links::Link;
 use operate::PeerRecord;
+use peers::{Dialing, Peer};
 use prekeys::{BundleChecked, Prekeys};
 use receipts::{Receipts, Signed};
 use recent::Recent;
@@ -85,19 +87,10 @@ pub struct NodeOptions {
     pub identity: LinkIdentity,
     /// Signs receipts and notices.
     pub signer: Arc<dyn Signer>,
-    /// Whom to keep links with.
-    pub peers: Vec<Peer>,
+    /// Addresses of relays, `host:port` each, in place of the roster's. A node follows the roster to the others.
+    pub addresses: BTreeMap<NodeId, Vec<String>>,
     /// New custody is refused while less is free.
     pub low_water_bytes: u64,
-}
-
-/// A node to keep a link with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Peer {
-    /// Its name.
-    pub id: NodeId,
-    /// `host:port`, tried in turn.
-    pub addresses: Vec<String>,
 }
 
 /// Why a node stopped, other than because it was told to.
@@ -163,8 +156,11 @@ pub(crate) struct Turn {
     prekeys: Prekeys,
     /// A roster whose commit is under way.
     adopting: Option<Arc<Roster>>,
-    /// Whom this node dials.
+    dialing: Dialing,
+    /// Relays that this node dials now.
     dialed: Vec<Peer>,
+    /// Relays that are new among them, have other addresses, or have left.
+    moved: Vec<NodeId>,
     /// Whom to dial anew, without waiting for the next try.
     redial: Vec<NodeId>,
     /// What is known of peers, up or down.
@@ -203,9 +199,12 @@ impl Runner {
         let prekeys = Prekeys::restore(&*store)?;
         let restored = restored(&*store)?;
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
+        let (home, addresses) = (options.core.home.clone(), options.addresses);
+        let dialing = Dialing { me: me.clone(), kind, home, addresses };
+        let dialed = dialing.peers(&now_roster);
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
         let inbound = Inbound::new(agency.clone().map(|agency| (agency, me.to_agency())));
-        for peer in &options.peers {
+        for peer in &dialed {
             endpoint.dial(peer.id.clone(), peer.addresses.clone());
         }
         let turn = Turn {
@@ -236,7 +235,9 @@ impl Runner {
             bundle_checks: JoinSet::new(),
             prekeys,
             adopting: None,
-            dialed: options.peers,
+            dialing,
+            dialed,
+            moved: Vec::new(),
             redial: Vec::new(),
             peers: BTreeMap::new(),
             commit_times: CommitTimes::default(),
@@ -327,11 +328,14 @@ impl Runner {
 
     fn redial(&mut self) {
         for peer in std::mem::take(&mut self.turn.redial) {
-            let Some(Peer { id, addresses }) = self.turn.dialed.iter().find(|dialed| dialed.id == peer) else {
-                continue;
-            };
-            self.endpoint.undial(id);
-            self.endpoint.dial(id.clone(), addresses.clone());
+            self.endpoint.undial(&peer);
+            self.turn.moved.push(peer);
+        }
+        for peer in std::mem::take(&mut self.turn.moved) {
+            match self.turn.dialed.iter().find(|dialed| dialed.id == peer) {
+                Some(Peer { id, addresses }) => self.endpoint.dial(id.clone(), addresses.clone()),
+                None => self.endpoint.undial(&peer),
+            }
         }
     }
 

@@ -97,7 +97,8 @@ impl Turn {
     }
 
     fn queue(&self, agency: &AgencyId, limit: usize) -> Result<Vec<QueueEntry>, OperatorError> {
-        if self.roster.agency(agency).is_none() {
+        let held = self.core.queues().iter().any(|queue| queue.queue == *agency);
+        if self.roster.agency(agency).is_none() && !held {
             return Err(OperatorError::UnknownAgency { agency: agency.clone() });
         }
         let mut found = Vec::new();
@@ -229,8 +230,8 @@ impl Turn {
         let status = |(peer, link): (NodeId, Option<&super::Link>)| {
             let record = self.peers.get(&peer).cloned().unwrap_or_default();
             let rtt = link.map(|link| link.handle.rtt().as_secs_f64() * 1000.0);
-            LinkStatus {
-                role: self.roster.role(&peer).unwrap_or(Role::Relay),
+            Some(LinkStatus {
+                role: self.role_of(&peer)?,
                 up: link.is_some(),
                 rtt_ms: rtt,
                 since_ms: record.since,
@@ -239,9 +240,9 @@ impl Turn {
                 last_error: record.last_error,
                 next_try_ms: None,
                 peer,
-            }
+            })
         };
-        peers.into_iter().map(status).collect()
+        peers.into_iter().filter_map(status).collect()
     }
 }
 

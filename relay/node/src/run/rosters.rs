@@ -11,8 +11,8 @@ use liaison_protocol::frame::{ControlFrame, Hello, ROSTER_FRAME_BYTES_MAX, Roste
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
 use liaison_protocol::{Hash, codec};
 
+use super::Turn;
 use super::requests::Waiter;
-use super::{Peer, Turn};
 use crate::clock;
 use crate::local::OwnEvent;
 use crate::status::{ForkReport, ForkSide};
@@ -229,21 +229,5 @@ impl Turn {
         self.handle(Event::Roster(roster));
         self.follow_signers();
         self.progress(OwnEvent::Roster);
-    }
-
-    /// A relay keeps links with every other relay: it dials those that are new, and no longer those that have left.
-    fn follow_relays(&mut self, roster: &Roster) {
-        if self.kind != NodeKind::Relay {
-            return;
-        }
-        let gone = self.dialed.iter().filter(|peer| roster.relay(&peer.id).is_none()).map(|peer| peer.id.clone());
-        self.redial.extend(gone);
-        self.dialed.retain(|peer| roster.relay(&peer.id).is_some());
-        for relay in roster.relays().filter(|relay| relay.id != self.me) {
-            if !self.dialed.iter().any(|peer| peer.id == relay.id) {
-                self.dialed.push(Peer { id: relay.id.clone(), addresses: relay.addresses.clone() });
-                self.redial.push(relay.id.clone());
-            }
-        }
     }
 }

@@ -245,6 +245,38 @@ async fn the_second_address_works_when_the_first_is_dead() {
     relay.up().await;
 }
 
+// [LINK-10]
+#[tokio::test]
+async fn a_peer_that_has_moved_is_followed_while_its_old_address_still_answers() {
+    let federation = Federation::of(&["eu-1", "ncb.ee"]);
+    let (mut relay, mut agency) = (federation.node("eu-1"), federation.node("ncb.ee"));
+    let [old, new] = [Wire::to(relay.address()).await, Wire::to(relay.address()).await];
+    agency.dial_at("eu-1", old.address());
+    let (_, first) = (relay.up().await, agency.up().await);
+    let dead = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    agency.dial_at("eu-1", dead.local_addr().unwrap());
+    assert!(agency.dial_failed().await.contains("timeout"), "nobody is there yet");
+    // The old link is kept until the new one is up.
+    first.transfer(0, transfer(1, 10)).unwrap();
+    assert_eq!(relay.transfer().await.1.seq, 1);
+    agency.dial_at("eu-1", new.address());
+    assert!(agency.down().await.starts_with("duplicate-link"));
+    let second = agency.up().await;
+    assert_eq!(second.remote_address().port(), new.address().port());
+    relay.down().await;
+    relay.up().await;
+    agency.silent_for(Duration::from_millis(1500)).await;
+}
+
+#[tokio::test]
+async fn addresses_that_change_without_the_one_in_use_leave_the_link_alone() {
+    let federation = Federation::of(&["eu-1", "ncb.ee"]);
+    let ((relay, _), (mut agency, _)) = linked(&federation).await;
+    let also = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    agency.endpoint.dial(id("eu-1"), vec![also.local_addr().unwrap().to_string(), relay.address().to_string()]);
+    agency.silent_for(Duration::from_millis(1500)).await;
+}
+
 #[tokio::test]
 async fn silence_is_reported_once() {
     let federation = Federation::of(&["eu-1", "ncb.ee"]);

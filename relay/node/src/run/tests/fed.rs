@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use certs_dev::{Federation, Kdf, Options};
 use liaison_core::op::Op;
 use liaison_protocol::codec::Fixed;
@@ -12,7 +13,7 @@ use liaison_protocol::frame::Bundle;
 use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
 use liaison_protocol::keyfile::{KeyRole, open_keys};
 use liaison_protocol::prekey::{PrekeyBundle, PrekeyEntry, PrekeySecret, sign_bundle};
-use liaison_protocol::roster::Roster;
+use liaison_protocol::roster::{Roster, RosterDocument};
 use liaison_protocol::seal::{SealRequest, seal};
 use liaison_protocol::sign::SigningKey;
 use liaison_protocol::{NodeId, Precedence, Role, limits};
@@ -47,6 +48,11 @@ impl Fed {
         let sender_key = signing_key(&files.agency_folder(&sender.to_agency()), "identity.key");
         let prekey = PrekeySecret::generate(&mut UnwrapErr(getrandom::SysRng));
         Self { _folder: folder, files, roster, relay, sender, recipient, relay_key, sender_key, prekey }
+    }
+
+    /// The next roster, signed.
+    pub(super) fn publish(&self, change: impl FnOnce(&mut RosterDocument)) -> Bytes {
+        self.files.publish(change).unwrap().signed().clone()
     }
 
     pub(super) fn link_identity(&self, node: &NodeId) -> LinkIdentity {

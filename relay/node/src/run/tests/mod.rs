@@ -2,6 +2,7 @@
 
 mod fed;
 mod forgetting;
+mod moves;
 mod party;
 mod prekeys;
 mod store_faults;
@@ -77,7 +78,7 @@ fn options(fed: &Fed) -> NodeOptions {
         listen: Some(([127, 0, 0, 1], 0).into()),
         identity: fed.link_identity(&fed.relay),
         signer: Arc::clone(&fed.relay_key) as _,
-        peers: Vec::new(),
+        addresses: std::collections::BTreeMap::new(),
         low_water_bytes: 0,
     }
 }
