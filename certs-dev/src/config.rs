@@ -33,11 +33,8 @@ low_water = "256MiB"
 }
 
 /// liaisond.toml. Paths are relative to its folder.
-pub(crate) fn liaisond_toml(agency: &AgencyFiles, relays: &[RelayFiles]) -> String {
-    let home = agency.home.iter().filter_map(|id| relays.iter().find(|relay| relay.id == *id));
-    let home: Vec<String> =
-        home.map(|relay| format!("  {{ id = \"{}\", addr = \"{}\" }},\n", relay.id, relay.quic)).collect();
-    let (id, home) = (&agency.id, home.concat());
+pub(crate) fn liaisond_toml(agency: &AgencyFiles) -> String {
+    let id = &agency.id;
     format!(
         r#"# Agency {id}, made by certs-dev for development.
 agency = "{id}"
@@ -52,9 +49,7 @@ passphrase = "file:passphrase"
 cert = "file:link.cert.pem"
 key = "file:link.key.pem"
 
-[relays]
-home = [
-{home}]
+# Home relays and their addresses: those of the roster. The daemon follows them when they change.
 
 [store]
 path = "store"

@@ -266,7 +266,7 @@ fn make_agency(federation: &Federation, agency: &AgencyFiles, cost: KdfCost) -> 
     let folder = federation.agency_folder(&agency.id);
     let more = [KeyRole::AtRest];
     let NodeKeys { tls_key, sign_key } = keys::make_node(&folder, agency.id.as_str(), "identity.key", &more, cost)?;
-    let text = config::liaisond_toml(agency, &federation.relays);
+    let text = config::liaisond_toml(agency);
     files::write(&federation.agency_config(&agency.id), text.as_bytes(), Access::Public)?;
     let (not_before, not_after) = (now().before(CLOCK_MARGIN), now().after(KEYS_VALID));
     Ok(AgencyEntry {

@@ -309,8 +309,16 @@ impl Federation {
     pub fn redirect_home(&self, agency: &str, relay: &str, address: SocketAddr) {
         let config = self.files.agency_config(&self::agency(agency));
         let text = std::fs::read_to_string(&config).expect("a configuration");
-        let home = |address| format!("{{ id = \"{relay}\", addr = \"{address}\" }}");
-        let (old, new) = (home(self.quic_address(relay)), home(address));
+        let line = |relay: &str, address: SocketAddr| format!("{{ id = \"{relay}\", addr = \"{address}\" }}");
+        let files = self.files.agencies.iter().find(|files| files.id.as_str() == agency).expect("an agency");
+        let text = if text.contains("[relays]") {
+            text
+        } else {
+            let home: Vec<String> =
+                files.home.iter().map(|home| line(home.as_str(), self.quic_address(home.as_str()))).collect();
+            text.replace("\n[store]", &format!("\n[relays]\nhome = [{}]\n\n[store]", home.join(", ")))
+        };
+        let (old, new) = (line(relay, self.quic_address(relay)), line(relay, address));
         assert!(text.contains(&old), "{text}");
         std::fs::write(&config, text.replace(&old, &new)).expect("a configuration");
     }

@@ -16,13 +16,18 @@ pub enum AgencyLabels {
     Summed,
 }
 
-/// Remembers which series it has set, so that those of an emptied queue or a removed peer fall to zero.
+/// Remembers which series it has set, so that those of an emptied queue fall to zero, and those of a peer that
+/// the roster removed to NaN: they alert nobody, and are not set again.
 #[derive(Debug)]
 pub struct StatusGauges {
     labels: AgencyLabels,
     queues: BTreeSet<(String, Rank)>,
     peers: BTreeSet<(String, &'static str)>,
 }
+
+/// Gauges of one peer.
+const BY_LINK: [&str; 3] =
+    ["liaison_link_up", "liaison_link_rtt_seconds", "liaison_link_last_receive_timestamp_seconds"];
 
 #[derive(Clone, Copy, Default)]
 struct Depth {
@@ -63,10 +68,15 @@ impl StatusGauges {
     }
 
     fn set_links(&mut self, links: &[LinkStatus]) {
-        for (peer, role) in &self.peers {
-            gauge!("liaison_link_up", "peer" => peer.clone(), "role" => *role).set(0);
-            gauge!("liaison_link_rtt_seconds", "peer" => peer.clone(), "role" => *role).set(f64::NAN);
-        }
+        let listed = |peer: &str| links.iter().any(|link| link.peer.as_str() == peer);
+        self.peers.retain(|(peer, role)| {
+            if !listed(peer) {
+                for name in BY_LINK {
+                    gauge!(name, "peer" => peer.clone(), "role" => *role).set(f64::NAN);
+                }
+            }
+            listed(peer)
+        });
         for link in links {
             let (peer, role) = (link.peer.to_string(), link.role.as_str());
             gauge!("liaison_link_up", "peer" => peer.clone(), "role" => role).set(flag(link.up));
