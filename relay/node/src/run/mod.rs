@@ -199,14 +199,10 @@ impl Runner {
         let prekeys = Prekeys::restore(&*store)?;
         let restored = restored(&*store)?;
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
-        let (home, addresses) = (options.core.home.clone(), options.addresses);
-        let dialing = Dialing { me: me.clone(), kind, home, addresses };
-        let dialed = dialing.peers(&now_roster);
+        let dialing = Dialing::new(&options.core, options.addresses);
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
         let inbound = Inbound::new(agency.clone().map(|agency| (agency, me.to_agency())));
-        for peer in &dialed {
-            endpoint.dial(peer.id.clone(), peer.addresses.clone());
-        }
+        let dialed = dialing.start(&endpoint, &now_roster);
         let turn = Turn {
             core,
             me,

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use liaison_core::NodeKind;
+use liaison_core::{Config, NodeKind};
 use liaison_protocol::frame::CloseCode;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{NodeId, Role};
 
 use super::Turn;
+use crate::link::Endpoint;
 
 /// A relay to keep a link with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,15 +21,26 @@ pub(super) struct Peer {
 /// The rule behind the links of one node.
 #[derive(Clone, Debug)]
 pub(super) struct Dialing {
-    pub(super) me: NodeId,
-    pub(super) kind: NodeKind,
+    me: NodeId,
+    kind: NodeKind,
     /// A daemon's configured home relays; empty: the roster's.
-    pub(super) home: Vec<NodeId>,
+    home: Vec<NodeId>,
     /// Configured addresses of relays. They replace the roster's.
-    pub(super) addresses: BTreeMap<NodeId, Vec<String>>,
+    addresses: BTreeMap<NodeId, Vec<String>>,
 }
 
 impl Dialing {
+    pub(super) fn new(core: &Config, addresses: BTreeMap<NodeId, Vec<String>>) -> Self {
+        Self { me: core.me.clone(), kind: core.kind, home: core.home.clone(), addresses }
+    }
+
+    /// Dials by the first roster.
+    pub(super) fn start(&self, endpoint: &Endpoint, roster: &Roster) -> Vec<Peer> {
+        let peers = self.peers(roster);
+        peers.iter().for_each(|peer| endpoint.dial(peer.id.clone(), peer.addresses.clone()));
+        peers
+    }
+
     /// At a relay every other relay, at a daemon its home relays; as far as the roster names them.
     pub(super) fn peers(&self, roster: &Roster) -> Vec<Peer> {
         let ids: Vec<NodeId> = match self.kind {
