@@ -57,6 +57,10 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         }
         Mutant::ForkFollowed => "a_fork_is_proven_and_stops_updates_until_it_is_settled",
         Mutant::JumpUnlimited => "a_jump_of_more_than_a_thousand_versions_needs_an_operator",
+        Mutant::PresenceIgnored => "reach_an_agency_that_is_linked_to_its_second_home_relay_only",
+        Mutant::RemovedMailWaits => "removing_an_agency_ends_all_that_waits_for_it_in_notices_at_once",
+        Mutant::LoopTaken => "a_home_relay_does_not_take_back_for_an_agency_that_is_not_linked_to_it",
+        Mutant::HopsUnbounded => "two_home_relays_do_not_play_ball_for_ever_however_often_the_agency_moves",
         Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
         Mutant::HoldStopsEveryPeer => "what_the_first_home_cannot_take_now_goes_by_the_second_at_once",
         Mutant::UnsignedLetsGo => "a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer",

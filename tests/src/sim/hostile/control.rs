@@ -19,7 +19,10 @@ impl World<'_> {
         if !self.nodes[node].is_hostile(self.now_ms) {
             return Some(frame);
         }
-        let passed_on = matches!(frame, Frame::Bundle(_) | Frame::Inquiry(_) | Frame::Reach(_) | Frame::Roster(_));
+        let passed_on = matches!(
+            frame,
+            Frame::Bundle(_) | Frame::Inquiry(_) | Frame::Presence(_) | Frame::Reach(_) | Frame::Roster(_)
+        );
         if passed_on && self.plays(node, Trick::Withhold) {
             return None;
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use liaison_core::LinkKey;
 use liaison_protocol::envelope::{Envelope, Header, message_id, signed_message};
 use liaison_protocol::frame::{
-    Ack, Comparison, CustodyState, HourTally, Inquiry, InquiryAnswer, ReachEntry, Roll, RollAnswer, RollItem, Tallies,
-    TalliesAnswer, Tally, Transfer,
+    Ack, Comparison, CustodyState, HourTally, Inquiry, InquiryAnswer, Presence, ReachEntry, Roll, RollAnswer, RollItem,
+    Tallies, TalliesAnswer, Tally, Transfer,
 };
 use liaison_protocol::limits::{ATTEMPTS_MAX, INQUIRY_HOPS_MAX};
 use liaison_protocol::sign::Signer;
@@ -20,7 +20,7 @@ use crate::sim::trace::{NodeNo, Step};
 use crate::sim::world::World;
 
 /// Kinds of frames in [`World::babble`].
-const KINDS: u64 = 9;
+const KINDS: u64 = 10;
 /// False rosters that take no more root keys than a thief of one has.
 const ROSTERS: [Offer; 4] = [Offer::Forged, Offer::Older, Offer::Short, Offer::Twice];
 
@@ -93,7 +93,14 @@ impl World<'_> {
                 let offer = *self.rng.pick(&ROSTERS);
                 Frame::Roster(self.federation.falsify(offer, &trusted, now).into())
             }
-            7 => Frame::Transfer { rank, transfer: self.garbage(node, (link, rank)) },
+            7 => {
+                // Everybody is linked here, or nobody is.
+                let relays = self.plan.shape.relays();
+                let all: Vec<_> = (relays..self.nodes.len()).map(|other| self.federation.agency(other)).collect();
+                let (left, linked) = if self.rng.percent(50) { (all, Vec::new()) } else { (Vec::new(), all) };
+                Frame::Presence(Presence { left, linked })
+            }
+            8 => Frame::Transfer { rank, transfer: self.garbage(node, (link, rank)) },
             _ => {
                 let (rank, branch, envelope) = self.captured_at_random()?;
                 let (seq, accepted) = (self.false_seq(node, link, rank), self.clock(node));
