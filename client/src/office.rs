@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use liaison_core::op::Table;
 use liaison_node::local::NodeHandle;
+use liaison_node::store::{Lease, Numbers};
 use liaison_protocol::envelope::SenderKeys;
 use liaison_protocol::inner::Tlp;
 use liaison_protocol::mutant::{Mutant, planted};
+use liaison_protocol::receipt::ReceiptChain;
 use liaison_protocol::roster::{Roster, TrustAnchor};
 use liaison_protocol::sign::{Signer, VerifyingKey};
 use liaison_protocol::{AgencyId, KeyId, MessageId, NodeId, Timestamp};
@@ -47,6 +49,8 @@ pub struct OfficeParts {
     pub at_rest: AtRest,
     /// The prekeys' slots; beside the store, never in its backups.
     pub slots: SlotFile,
+    /// Numbers that are set aside; beside the store, never in its backups.
+    pub lease: Lease,
     /// The run loop.
     pub node: NodeHandle,
     /// Where trust begins.
@@ -97,6 +101,9 @@ pub struct Office {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) policy: Policy,
     pub(crate) keyring: Keyring,
+    pub(crate) lease: Lease,
+    /// Where this agency's receipts stand.
+    pub(crate) receipts: Mutex<ReceiptChain>,
     /// Numbers inbox entries, outbox entries and events alike.
     pub(crate) sequence: Sequence,
     pub(crate) wake: Wake,
@@ -152,7 +159,9 @@ impl Office {
         let shelf = Arc::new(Shelf::new(Arc::clone(parts.node.store()), parts.at_rest, Random::new(parts.entropy)));
         let federation = parts.roster.borrow().federation();
         let keyring = Keyring::open(Arc::clone(&shelf), parts.slots, parts.agency.clone(), federation)?;
-        let sequence = Sequence::after(last_number(&shelf)?);
+        let last = last_number(&shelf)?;
+        let last = if planted(Mutant::NumbersStartAnew) { 0 } else { parts.lease.used(Numbers::Events, last) };
+        let sequence = Sequence::after(last, parts.lease.clone());
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();
         let witnessed = shelf.get_clear(&witness_place())?.unwrap_or(Timestamp::ZERO);
@@ -168,6 +177,8 @@ impl Office {
             clock: parts.clock,
             policy: parts.policy,
             keyring,
+            lease: parts.lease,
+            receipts: Mutex::default(),
             sequence,
             wake: Wake::default(),
             chains: Chains::default(),
@@ -190,13 +201,13 @@ impl Office {
             tracing::warn!("{text}");
             let event = EventRecord::new(What::PrekeysRestarted, started).because(text);
             let ops = [
-                office.skip_receipts()?,
                 office.keyring.note_restored(restored, started),
                 Work::Announce(event).put(&office.shelf, started),
             ];
             // The run loop does not run yet.
             drop(office.node.store().commit(&ops).map_err(ReadError::from)?);
         }
+        office.resume_receipts()?;
         Ok(office)
     }
 
@@ -278,9 +289,6 @@ pub(crate) fn size(bytes: u64) -> String {
 /// The highest number in use: of events, and of lists (an event may be gone before its message).
 fn last_number(shelf: &Shelf) -> Result<u64, ReadError> {
     let mut last = 0;
-    if planted(Mutant::NumbersStartAnew) {
-        return Ok(0);
-    }
     for (table, kind) in [(Table::Events, b'n'), (Table::Inbox, b's'), (Table::Outbox, b's')] {
         let records = shelf.store().scan_back(table, &[kind], None, 1)?;
         let number = records.first().and_then(|(key, _)| last_u64(key));

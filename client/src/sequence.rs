@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use liaison_node::store::{Lease, Numbers};
 use liaison_protocol::MessageId;
 use liaison_protocol::mutant::{Mutant, planted};
 use tokio::sync::watch;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 pub struct Sequence(Arc<Shared>);
 
 struct Shared {
+    lease: Lease,
     state: Mutex<State>,
     visible: watch::Sender<u64>,
 }
@@ -38,17 +40,18 @@ pub struct Ticket {
 }
 
 impl Sequence {
-    /// Continues after `last`, the highest number in the store.
+    /// Continues after `last`, the highest number that may have been handed out. Numbers are set aside in `lease`
+    /// before they are handed out.
     #[must_use]
-    pub fn after(last: u64) -> Self {
+    pub fn after(last: u64, lease: Lease) -> Self {
         let state = State { next: last.saturating_add(1), open: BTreeSet::new(), by_message: BTreeMap::new() };
-        Self(Arc::new(Shared { state: Mutex::new(state), visible: watch::Sender::new(last) }))
+        Self(Arc::new(Shared { lease, state: Mutex::new(state), visible: watch::Sender::new(last) }))
     }
 
     /// The next number, open until the ticket is dropped.
     #[must_use]
     pub fn take(&self) -> Ticket {
-        let number = self.lock().take();
+        let number = self.next(&mut self.lock());
         Ticket { sequence: self.clone(), number }
     }
 
@@ -60,7 +63,7 @@ impl Sequence {
         if let Some(number) = state.by_message.get(&id) {
             return *number;
         }
-        let number = state.take();
+        let number = self.next(&mut state);
         state.by_message.insert(id, number);
         number
     }
@@ -83,6 +86,15 @@ impl Sequence {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.0.visible.subscribe()
+    }
+
+    fn next(&self, state: &mut State) -> u64 {
+        let number = state.take();
+        // What applications have seen of a number is no custody: the commits that follow show what the disk is worth.
+        if let Err(error) = self.0.lease.reserve(Numbers::Events, number) {
+            tracing::error!(%error, "if an old copy of the store is put back, cursors of events may be given again");
+        }
+        number
     }
 
     fn finish(&self, state: &mut State, number: u64) {
@@ -129,9 +141,14 @@ mod tests {
 
     use super::*;
 
+    fn sequence(last: u64) -> Sequence {
+        let temp = tempfile::tempdir().unwrap();
+        Sequence::after(last, Lease::open(&temp.path().join("store.lease")).unwrap())
+    }
+
     #[test]
     fn readers_see_no_number_past_an_open_one() {
-        let sequence = Sequence::after(10);
+        let sequence = sequence(10);
         let (first, second) = (sequence.take(), sequence.take());
         assert_eq!((first.number(), second.number(), sequence.visible()), (11, 12, 10));
         drop(second);
@@ -142,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_message_keeps_its_number_while_its_commit_is_open() {
-        let (sequence, id) = (Sequence::after(0), MessageId(Hash([7; 32])));
+        let (sequence, id) = (sequence(0), MessageId(Hash([7; 32])));
         assert_eq!((sequence.take_for(id), sequence.take_for(id)), (1, 1));
         sequence.close(id);
         sequence.close(id);

@@ -14,7 +14,7 @@ use liaison_node::link::LinkIdentity;
 use liaison_node::local::{LocalAgency, NodeHandle, OwnEvent, Received};
 use liaison_node::operator::{self, OperatorHandle};
 use liaison_node::run::{NodeOptions, Runner};
-use liaison_node::store::{DiskStore, Store, StoreConfig};
+use liaison_node::store::{DiskStore, Lease, Store, StoreConfig};
 use liaison_protocol::codec::Fixed;
 use liaison_protocol::envelope::verify_bytes;
 use liaison_protocol::frame::Bundle;
@@ -140,6 +140,10 @@ impl Federation {
         (Bundle { bundle: sign_bundle(&bundle, signer).unwrap().encode().into(), keys }, secret)
     }
 
+    fn lease(&self, agency: &str) -> Lease {
+        Lease::open(&StoreConfig::new(self.store_folder(agency)).lease_file()).unwrap()
+    }
+
     fn file(&self, agency: &AgencyId, name: &str) -> Vec<u8> {
         std::fs::read(self.made.agency_folder(agency).join(name)).unwrap()
     }
@@ -180,13 +184,14 @@ impl Desk {
         let (node, requests) = NodeHandle::new(Arc::clone(&store));
         let (operator, operator_requests) = operator::channel();
         let clock = Arc::new(TestClock::default());
-        let signer = Arc::new(signing);
+        let (signer, lease) = (Arc::new(signing), federation.lease(agency.as_str()));
         let office = Office::open(OfficeParts {
             agency: agency.clone(),
             verifying_key: signer.verifying_key(),
             signer: Arc::clone(&signer) as _,
             at_rest,
             slots: SlotFile::open(&federation.slot_file(agency.as_str())).unwrap(),
+            lease: lease.clone(),
             node,
             anchor: TrustAnchor::from_json(&std::fs::read(federation.made.roots_path()).unwrap()).unwrap(),
             roster,
@@ -220,6 +225,7 @@ impl Desk {
             signer,
             addresses: std::collections::BTreeMap::new(),
             low_water_bytes: 0,
+            lease,
         };
         let (stop_tasks, stop_node) = (CancellationToken::new(), CancellationToken::new());
         let local = Arc::clone(&office) as Arc<dyn LocalAgency>;

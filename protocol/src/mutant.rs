@@ -276,6 +276,8 @@ mutants! {
     ReceiptTimeUnchecked,
     /// two receipts of one number prove nothing
     EquivocationUnseen,
+    /// after a start, receipts go on where the store ends, whatever was signed since it was copied
+    LeaseIgnored,
 
     // The store and the run loop.
     /// a commit that failed is tried again

@@ -11,4 +11,5 @@ mod loss;
 mod network;
 mod outage;
 mod refusals;
+mod restore;
 mod shared;

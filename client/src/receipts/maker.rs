@@ -4,10 +4,11 @@
 //! that was signed and not committed has never left the process.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
+use liaison_node::store::{Numbers, StoreError};
 use liaison_protocol::inner::{Content, SignedStatement};
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::receipt::{
@@ -133,7 +134,7 @@ impl Office {
         let Some(agreement) = roster.agreement(&self.me, sender) else {
             return Err(PayError::Unpayable(format!("no agreement lets {} write to {sender}", self.me)));
         };
-        let mut statements = Statements { office: self, chain: self.chain()?, now, said: Vec::new() };
+        let mut statements = Statements { office: self, now, said: Vec::new() };
         let delivered = owed.iter().filter(|due| matches!(due.kind, DueKind::Delivered { .. }));
         let delivered: Vec<&Due> = delivered.take(deliveries_max(owed.len())).collect();
         let mut paid = delivered.clone();
@@ -153,7 +154,7 @@ impl Office {
             ops.extend(self.follow_up(due, receipt)?);
         }
         let precedence = paid.iter().map(|due| due.precedence).max().unwrap_or(Precedence::Routine);
-        ops.push(Shelf::put_clear(chain_place(), &statements.chain));
+        ops.push(self.chain_record());
         let content = Content::Receipts(statements.said);
         let lifetime = roster.agency(sender).map_or(limits::LIFETIME_DEFAULT, |agency| agency.max_ttl);
         let outgoing = self.seal(&Sealing {
@@ -188,16 +189,32 @@ impl Office {
         Ok(ops)
     }
 
-    /// After a restore, receipts may have been made that the backup does not know: the chain jumps past them, so that
-    /// no number is used twice.
-    pub(crate) fn skip_receipts(&self) -> Result<Op, ReadError> {
-        let mut chain = self.chain()?;
-        drop(chain.next_restored(&self.issuer(), self.now()));
-        Ok(Shelf::put_clear(chain_place(), &chain))
+    /// A receipt with the chain's next number, which is set aside before anybody signs it ([RCPT-8]). A number that was
+    /// taken is not taken again, whatever becomes of its receipt.
+    fn numbered(
+        &self,
+        make: impl FnOnce(&mut ReceiptChain, &Issuer) -> UnsignedReceipt,
+    ) -> Result<UnsignedReceipt, ReadError> {
+        let mut chain = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
+        let receipt = make(&mut chain, &self.issuer());
+        self.lease.reserve(Numbers::Receipts, chain.seq).map_err(StoreError::from)?;
+        Ok(receipt)
     }
 
-    fn chain(&self) -> Result<ReceiptChain, ReadError> {
-        Ok(self.shelf.get_clear(&chain_place())?.unwrap_or_default())
+    fn chain_record(&self) -> Op {
+        let chain = self.receipts.lock().unwrap_or_else(PoisonError::into_inner);
+        Shelf::put_clear(chain_place(), &*chain)
+    }
+
+    /// At a start: the chain goes on behind every number that this agency can have signed, whatever copy of the store
+    /// was put back ([RCPT-8]).
+    pub(crate) fn resume_receipts(&self) -> Result<(), ReadError> {
+        let stored: Option<ReceiptChain> = self.shelf.get_clear(&chain_place())?;
+        let stored = stored.unwrap_or_default();
+        let used = self.lease.used(Numbers::Receipts, stored.seq);
+        *self.receipts.lock().unwrap_or_else(PoisonError::into_inner) = stored;
+        let _marker = self.numbered(|chain, issuer| chain.resume(issuer, used, self.now()))?;
+        Ok(())
     }
 
     fn issuer(&self) -> Issuer {
@@ -220,13 +237,12 @@ fn deliveries_max(owed: usize) -> usize {
 /// Statements under construction.
 struct Statements<'a> {
     office: &'a Office,
-    chain: ReceiptChain,
     now: Timestamp,
     said: Vec<SignedStatement>,
 }
 
 impl Statements<'_> {
-    fn deliveries(&mut self, delivered: &[&Due]) -> Result<Hash, SignError> {
+    fn deliveries(&mut self, delivered: &[&Due]) -> Result<Hash, PayError> {
         if delivered.is_empty() {
             return Ok(Hash::ZERO);
         }
@@ -235,7 +251,7 @@ impl Statements<'_> {
             DeliveryLeaf { id: due.id, recipient: self.office.me.clone(), time: at, opened: true }
         };
         let leaves: Vec<DeliveryLeaf> = delivered.iter().map(leaf).collect();
-        let receipt = self.chain.next_delivery(&self.office.issuer(), &leaves, self.now);
+        let receipt = self.office.numbered(|chain, issuer| chain.next_delivery(issuer, &leaves, self.now))?;
         let signed = receipt.sign(&*self.office.signer)?;
         let proven = (0..).zip(leaves).filter_map(|(index, leaf)| Some(Proven { leaf, proof: receipt.proof(index)? }));
         let proven: Vec<Proven<DeliveryLeaf>> = proven.collect();
@@ -243,18 +259,18 @@ impl Statements<'_> {
         Ok(receipt.hash())
     }
 
-    fn single(&mut self, due: &Due) -> Result<(), SignError> {
-        let (issuer, recipient) = (self.office.issuer(), self.office.me.clone());
-        let receipt: UnsignedReceipt = match &due.kind {
+    fn single(&mut self, due: &Due) -> Result<(), PayError> {
+        let recipient = self.office.me.clone();
+        let receipt = match &due.kind {
             DueKind::Delivered { .. } => return Ok(()),
             DueKind::Read { at, delivery } => {
                 let facts = ReadFacts { id: due.id, recipient, delivery: *delivery };
-                self.chain.next_read(&issuer, facts, (*at).max(self.now))
+                self.office.numbered(|chain, issuer| chain.next_read(issuer, facts, (*at).max(self.now)))?
             }
             DueKind::Damaged { detail, .. } => {
                 let reason = RefusalReason::Malformed;
                 let facts = RefusalFacts { id: due.id, recipient, reason, detail: detail.clone(), retry_after_ms: 0 };
-                self.chain.next_refusal(&issuer, facts, self.now)
+                self.office.numbered(|chain, issuer| chain.next_refusal(issuer, facts, self.now))?
             }
         };
         self.said.push(plain_statement(&receipt.sign(&*self.office.signer)?));

@@ -5,5 +5,7 @@ pub(crate) mod fresh;
 pub(crate) mod maker;
 pub(crate) mod reminders;
 mod take;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use maker::make_receipts;

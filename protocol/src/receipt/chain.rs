@@ -16,11 +16,12 @@ use crate::roster::{Roster, RosterVersion};
 use crate::sign::{SignError, Signer};
 use crate::time::Timestamp;
 
-/// How far a restored issuer jumps ahead: more receipts than anyone makes between a backup and its restore.
-pub const RESTORE_SEQ_SKIP: u64 = 1 << 32;
+/// A chain that goes on at a start does so at this number or a higher one, and so much more for each second since 1970.
+pub const RESUME_SEQ_MIN: u64 = 1 << 32;
 
-/// Numbers between the beginnings of two chains that begin a second apart.
-const BEGINNING_STEP: u64 = 1 << 21;
+/// Numbers between two starts that are a second apart, or a millisecond: more receipts than anyone makes in it.
+const RESUME_SEQ_SECOND: u64 = 1 << 21;
+const RESUME_SEQ_MILLI: u64 = 1 << 11;
 
 /// Who makes receipts, under which roster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,14 +98,6 @@ impl UnsignedReceipt {
 }
 
 impl ReceiptChain {
-    /// Where the chain of a store begins that holds none: at the seconds since the epoch, times 2^21. An issuer whose store
-    /// was lost does not know its last number, and passes it so, unless it made two million receipts a second. Below
-    /// 2^53, so that every reader of JSON can tell numbers apart. Make a [`ReceiptChain::next_restored`] first.
-    #[must_use]
-    pub const fn beginning(now: Timestamp) -> Self {
-        Self { seq: now.as_millis() / 1000 * BEGINNING_STEP, prev: Hash::ZERO }
-    }
-
     /// The record that is committed.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -152,12 +145,15 @@ impl ReceiptChain {
         self.next(issuer, time, Payload::Refusal(facts), None)
     }
 
-    /// The first receipt after a restore from a backup that held this head: it says so, and jumps past whatever was
-    /// made since, so that no number is used twice.
-    pub fn next_restored(&mut self, issuer: &Issuer, time: Timestamp) -> UnsignedReceipt {
+    /// The first receipt of each start. It says after which receipt this issuer goes on. Its number is past all that
+    /// the store knows, past `used`, which the lease file has set aside, and past all that the clock allows the issuer
+    /// to have signed. So a store that was put back or lost repeats no number, nor does a whole machine that was put
+    /// back, as long as its clock is right ([RCPT-8]).
+    pub fn resume(&mut self, issuer: &Issuer, used: u64, time: Timestamp) -> UnsignedReceipt {
         let resumed_after = if self.prev == Hash::ZERO { 0 } else { self.seq };
         let payload = Payload::Restored(Restored { resumed_after });
-        self.seq = self.seq.saturating_add(RESTORE_SEQ_SKIP - 1);
+        let passed = self.seq.max(used).max(numbers_by(time).saturating_add(RESUME_SEQ_MIN - 1));
+        self.seq = if planted(Mutant::LeaseIgnored) { self.seq } else { passed };
         self.next(issuer, time, payload, None)
     }
 
@@ -184,6 +180,14 @@ impl ReceiptChain {
         *self = Self { seq, prev: hash };
         UnsignedReceipt { body, hash, tree }
     }
+}
+
+/// More than an issuer can have numbered by `time`. Below 2^53 until 2106, so that every reader of JSON can tell
+/// numbers apart.
+const fn numbers_by(time: Timestamp) -> u64 {
+    let (seconds, millis) = (time.as_millis() / 1000, time.as_millis() % 1000);
+    let seconds = seconds.saturating_mul(RESUME_SEQ_SECOND);
+    seconds.saturating_add(millis * RESUME_SEQ_MILLI)
 }
 
 /// Two receipts of one issuer that cannot both stand in one history: proof that it tells two.
@@ -238,11 +242,11 @@ pub enum ChainFinding {
         /// The first one behind.
         before: u64,
     },
-    /// A gap that the issuer explains by a restore.
+    /// A gap that the issuer explains: it went on there, after a start or a restore.
     Restored {
         /// The marker.
         seq: u64,
-        /// The last receipt that the backup knew.
+        /// The last receipt that its store knew.
         resumed_after: u64,
     },
     /// The issuer's clock went backwards.

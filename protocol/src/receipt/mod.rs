@@ -20,7 +20,7 @@ mod tests;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use chain::{ChainFinding, Equivocation, Issuer, RESTORE_SEQ_SKIP, ReceiptChain, UnsignedReceipt, audit};
+pub use chain::{ChainFinding, Equivocation, Issuer, RESUME_SEQ_MIN, ReceiptChain, UnsignedReceipt, audit};
 pub use custody::{CUSTODY_LEAF_BYTES_MAX, CustodyLeaf, check_custody, verify_custody};
 pub use delivery::{
     DELIVERY_LEAF_BYTES_MAX, DeliveryLeaf, ReadFacts, RefusalFacts, verify_delivery, verify_read, verify_refusal,

@@ -182,15 +182,15 @@ fn two_receipts_of_one_number_are_proof_and_a_gap_is_a_warning() {
     assert_eq!(honest.verify(&fixture.roster), Ok(false));
 }
 
-// [RCPT-4]
+// [RCPT-4] [RCPT-8]
 #[test]
 fn a_chain_that_begins_anew_without_its_store_uses_no_number_twice() {
     let fixture = Fixture::new();
     let (issuer, key) = (fixture.issuer("eu-1"), fixture.federation.key("eu-1"));
     let mut receipts = Vec::new();
     for begins in [NOW, NOW.after(SECOND), NOW.after(SECOND * 86_400)] {
-        let mut chain = ReceiptChain::beginning(begins);
-        receipts.push(chain.next_restored(&issuer, begins).sign(key).unwrap());
+        let mut chain = ReceiptChain::default();
+        receipts.push(chain.resume(&issuer, 0, begins).sign(key).unwrap());
         receipts.push(fixture.custody(&mut chain, &[taken(1)]).0);
         receipts.push(fixture.custody(&mut chain, &[taken(2)]).0);
         assert!(chain.seq < 1 << 53);
@@ -201,7 +201,7 @@ fn a_chain_that_begins_anew_without_its_store_uses_no_number_twice() {
     assert_eq!(marker.resumed_after, 0);
 }
 
-// Attack 63, restore.
+// Attack 63, restore. [RCPT-8]
 #[test]
 fn a_restore_explains_its_gap_once() {
     let fixture = Fixture::new();
@@ -211,20 +211,38 @@ fn a_restore_explains_its_gap_once() {
     let backup = chain;
     let (lost, _) = fixture.custody(&mut chain, &[taken(2)]);
     let mut restored = ReceiptChain::decode(&backup.encode()).unwrap();
-    let marker = restored.next_restored(&issuer, NOW).sign(key).unwrap();
+    let marker = restored.resume(&issuer, chain.seq, NOW).sign(key).unwrap();
+    let seq = restored.seq;
     let (after, _) = fixture.custody(&mut restored, &[taken(3)]);
-    let explained = ChainFinding::Restored { seq: RESTORE_SEQ_SKIP + 1, resumed_after: 1 };
     let all = [one.clone(), lost, marker.clone(), after];
-    assert_eq!(audit(&all), Ok(vec![explained]));
+    assert_eq!(audit(&all), Ok(vec![ChainFinding::Restored { seq, resumed_after: 1 }]));
+    // The same backup again, a second later and without what the lease had known.
     let mut again = backup;
-    let second = again.next_restored(&issuer, NOW.after(SECOND)).sign(key).unwrap();
+    let second = again.resume(&issuer, 0, NOW.after(SECOND)).sign(key).unwrap();
     let findings = audit(&[one, marker, second]).unwrap();
-    assert!(findings.iter().any(|finding| matches!(finding, ChainFinding::Equivocation(_))));
+    assert!(!findings.iter().any(|finding| matches!(finding, ChainFinding::Equivocation(_))), "{findings:?}");
     // A marker that follows on another history than the one that we hold.
     let mut forged = ReceiptChain { seq: 1, prev: Hash([7; 32]) };
-    let forged = forged.next_restored(&issuer, NOW).sign(key).unwrap();
+    let forged = forged.resume(&issuer, 0, NOW).sign(key).unwrap();
     let findings = audit(&[all[0].clone(), all[1].clone(), forged]).unwrap();
     assert!(matches!(findings.as_slice(), [ChainFinding::Equivocation(_)]));
+}
+
+// [RCPT-8]
+#[test]
+fn a_chain_goes_on_past_its_store_its_lease_and_its_clock() {
+    let fixture = Fixture::new();
+    let issuer = fixture.issuer("eu-1");
+    let resumed = |seq, used, now| {
+        let mut chain = ReceiptChain { seq, prev: Hash([1; 32]) };
+        let _marker = chain.resume(&issuer, used, now);
+        chain.seq
+    };
+    assert_eq!(resumed(5, 0, Timestamp::ZERO), RESUME_SEQ_MIN);
+    assert_eq!(resumed(1 << 40, 0, Timestamp::ZERO), (1 << 40) + 1);
+    assert_eq!(resumed(1 << 40, 1 << 50, Timestamp::ZERO), (1 << 50) + 1, "a clock that was put back");
+    assert!(resumed(5, 9, NOW.after(SECOND)) >= resumed(5, 9, NOW) + (1 << 21));
+    assert!(resumed(5, 9, NOW.after(Duration::from_millis(1))) > resumed(5, 9, NOW));
 }
 
 // Attack 64.

@@ -12,8 +12,8 @@ use liaison_node::link::BindError;
 use liaison_node::local::NodeHandle;
 use liaison_node::metric::AgencyLabels;
 use liaison_node::run::{NodeOptions, RunError, Runner, load_roster};
-use liaison_node::store::{DiskStore, OpenError, Store, StoreConfig};
-use liaison_node::{clock, operator};
+use liaison_node::store::{DiskStore, Lease, OpenError, Store, StoreConfig};
+use liaison_node::{clock, operator, secrecy};
 use liaison_protocol::NodeId;
 use liaison_protocol::roster::Roster;
 use tokio::net::TcpListener;
@@ -42,6 +42,7 @@ pub(super) struct Started {
 /// What is in the way, each with what to do about it.
 pub(super) async fn start(file: &Path, config: RelayConfig) -> Result<Started, Failure> {
     let logs = init_logs(&config.telemetry).map_err(|error| internal(&error))?;
+    secrecy::protect().iter().for_each(|exposed| tracing::warn!("{exposed}"));
     let keys = load_keys(&config).await?;
     let labels = if config.telemetry.agency_labels { AgencyLabels::Each } else { AgencyLabels::Summed };
     let exporter = Exporter::install(labels).map_err(|error| internal(&error))?;
@@ -55,13 +56,14 @@ pub(super) async fn start(file: &Path, config: RelayConfig) -> Result<Started, F
         None => None,
     };
     let store = open_store(&config).await?;
+    let lease = open_lease(&config).await?;
     let roster = effective_roster(&config, &keys, &store)?;
     super::born_peers(&roster);
     let (operator, operator_requests) = operator::channel();
     // A relay has no agency: nobody holds the other end.
     let (_, requests) = NodeHandle::new(Arc::clone(&store));
     let (roster_sender, roster_receiver) = watch::channel(Arc::clone(&roster));
-    let options = node_options(&config, keys);
+    let options = node_options(&config, keys, lease);
     let runner = Runner::start(options, store, roster_sender, None, requests, operator_requests)
         .map_err(|error| start_failure(&error))?;
     let reloader = Reloader::new(file.into(), config.clone(), logs);
@@ -107,6 +109,14 @@ async fn open_store(config: &RelayConfig) -> Result<Arc<dyn Store>, Failure> {
     Ok(Arc::new(store))
 }
 
+/// The store's lock is held: no other relay writes this file.
+async fn open_lease(config: &RelayConfig) -> Result<Lease, Failure> {
+    let path = StoreConfig::new(&config.store.path).lease_file();
+    let opened = tokio::task::spawn_blocking(move || Lease::open(&path)).await;
+    let opened = opened.map_err(|error| internal(&error))?;
+    opened.map_err(|error| Failure::new(Exit::Io, "store_unusable", format!("[store] path: {error}")))
+}
+
 /// The newest roster that the roots vouch for, and whether this relay may run by it. One that has ended does not keep
 /// it from starting: what is held is still delivered.
 fn effective_roster(config: &RelayConfig, keys: &Keys, store: &Arc<dyn Store>) -> Result<Arc<Roster>, Failure> {
@@ -122,7 +132,7 @@ fn effective_roster(config: &RelayConfig, keys: &Keys, store: &Arc<dyn Store>) -
     if fatal.is_empty() { Ok(roster) } else { Err(Failure::findings(&fatal)) }
 }
 
-fn node_options(config: &RelayConfig, keys: Keys) -> NodeOptions {
+fn node_options(config: &RelayConfig, keys: Keys, lease: Lease) -> NodeOptions {
     let costs: BTreeMap<_, _> = config.peers.iter().map(|peer| (peer.id.clone(), peer.cost)).collect();
     NodeOptions {
         core: Config {
@@ -141,6 +151,7 @@ fn node_options(config: &RelayConfig, keys: Keys) -> NodeOptions {
         signer: Arc::new(keys.signing),
         addresses: addresses(config),
         low_water_bytes: config.store.low_water.0,
+        lease,
     }
 }
 

@@ -20,7 +20,7 @@ use liaison_node::link::LinkIdentity;
 use liaison_node::local::{LocalAgency, NodeHandle, OwnEvent, Received};
 use liaison_node::operator;
 use liaison_node::run::{NodeOptions, RunError, Runner};
-use liaison_node::store::{DiskStore, Store, StoreConfig};
+use liaison_node::store::{DiskStore, Lease, Store, StoreConfig};
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::prekey::{PrekeyPublic, PrekeySecret};
 use liaison_protocol::roster::Roster;
@@ -51,7 +51,8 @@ pub(crate) fn parts(
     let signer = Arc::new(keys::signing_key(files, agency.as_str()));
     let (certificate, key) = keys::link_pems(files, agency.as_str());
     let identity = LinkIdentity::from_pem(&certificate, &key)?;
-    let store: Arc<dyn Store> = Arc::new(DiskStore::open(&StoreConfig::new(store.to_owned()))?);
+    let store_path = store.to_owned();
+    let store: Arc<dyn Store> = Arc::new(DiskStore::open(&StoreConfig::new(&store_path))?);
     let options = NodeOptions {
         core: Config {
             me: agency.into(),
@@ -68,6 +69,7 @@ pub(crate) fn parts(
         signer: signer.clone(),
         addresses: BTreeMap::new(),
         low_water_bytes: 0,
+        lease: Lease::open(&StoreConfig::new(store_path).lease_file())?,
     };
     let (handle, requests) = NodeHandle::new(store.clone());
     let (_, operator) = operator::channel();

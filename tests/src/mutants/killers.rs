@@ -72,6 +72,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::LifetimeUnbounded => "a_lifetime_is_neither_negative_nor_longer_than_thirty_days",
         Mutant::ReceiptSignatureUnchecked => "a_delivery_receipt_of_anyone_but_the_recipient_is_refused",
         Mutant::ReceiptTimeUnchecked => "a_read_receipt_needs_its_delivery_and_times_follow_one_another",
+        Mutant::LeaseIgnored => "a_store_that_is_put_back_repeats_no_receipts_number",
         Mutant::FaultTriedAgain => "a_fault_ends_the_writer_and_reaches_its_owner_and_all_who_wait",
         Mutant::HandedOverIsDurable => "whichever_batch_is_torn_by_a_power_cut_nothing_is_lost",
         Mutant::DamageCutOff => "a_flipped_bit_in_the_journal_is_a_fault_or_costs_the_last_batch",

@@ -157,7 +157,7 @@ pub struct ReceiptView {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub recipients: Vec<AgencyId>,
-    /// The issuer's receipt number: each issuer's chain has no gaps.
+    /// The issuer's receipt number: it rises, without gaps between two starts of the issuer.
     pub number: u64,
     /// The signing key's id, 16 hexadecimal digits.
     pub key: String,

@@ -68,8 +68,8 @@ pub(crate) struct HomeRelay {
 /// `[store]`: outbox, inbox and everything else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreTable {
-    /// `path`: a folder of its own; default `store` beside the file. Prekeys' slots are in a file beside it, with
-    /// `.slots` after its name: never in a backup.
+    /// `path`: a folder of its own; default `store` beside the file. Beside it lie two files that must never be in a
+    /// backup: prekeys' slots (`.slots` after its name), and numbers that are set aside (`.lease`).
     pub(crate) path: PathBuf,
     /// `min_free`: nothing new is taken while less is free on its disk; 64 MiB to 100 TiB, default 1 GiB.
     pub(crate) min_free: Size,

@@ -15,7 +15,7 @@ use liaison_node::local::NodeHandle;
 use liaison_node::metric::{self, AgencyLabels, FamilyKind, StatusGauges};
 use liaison_node::operator::{self, OperatorHandle};
 use liaison_node::run::{NodeOptions, Runner, load_roster};
-use liaison_node::store::{DiskStore, OpenError, Store, StoreConfig};
+use liaison_node::store::{DiskStore, Lease, OpenError, Store, StoreConfig};
 use liaison_node::{clock, local::LocalAgency};
 use liaison_protocol::NodeId;
 use liaison_protocol::roster::Roster;
@@ -53,12 +53,14 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     let (roster_sender, roster_receiver) = watch::channel(roster);
     let signer = Arc::new(keys.signing);
     let slots = open_slots(config).await?;
+    let lease = open_lease(config).await?;
     let parts = OfficeParts {
         agency: config.agency.clone(),
         verifying_key: signer.verifying_key(),
         signer: Arc::clone(&signer) as _,
         at_rest: keys.at_rest,
         slots,
+        lease: lease.clone(),
         node,
         anchor: keys.anchor,
         roster: roster_receiver,
@@ -76,6 +78,7 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
         signer,
         addresses: addresses(config),
         low_water_bytes: config.store.min_free.0,
+        lease,
     };
     let agency = Arc::clone(&office) as Arc<dyn LocalAgency>;
     let runner = Runner::start(options, store, roster_sender, Some(agency), requests, operator_requests)
@@ -101,6 +104,13 @@ async fn load_keys(config: &DaemonConfig) -> Result<Keys, Failure> {
 async fn open_slots(config: &DaemonConfig) -> Result<SlotFile, Failure> {
     let path = config.slot_file();
     let opened = tokio::task::spawn_blocking(move || SlotFile::open(&path)).await;
+    let opened = opened.map_err(|error| Failure::new(Exit::Internal, error))?;
+    opened.map_err(|error| Failure::new(Exit::Io, error))
+}
+
+async fn open_lease(config: &DaemonConfig) -> Result<Lease, Failure> {
+    let path = StoreConfig::new(&config.store.path).lease_file();
+    let opened = tokio::task::spawn_blocking(move || Lease::open(&path)).await;
     let opened = opened.map_err(|error| Failure::new(Exit::Internal, error))?;
     opened.map_err(|error| Failure::new(Exit::Io, error))
 }

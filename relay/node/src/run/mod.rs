@@ -54,7 +54,7 @@ use crate::link::{BindError, Endpoint, EndpointConfig, LinkEvent, LinkIdentity, 
 use crate::local::{LocalAgency, OwnEvent, Requests};
 use crate::metric;
 use crate::operator::OperatorRequests;
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Lease, Store, StoreError, Writer};
 use commits::{Commits, Committed};
 use conserve::Conservation;
 use custody::Origins;
@@ -91,6 +91,8 @@ pub struct NodeOptions {
     pub addresses: BTreeMap<NodeId, Vec<String>>,
     /// New custody is refused while less is free.
     pub low_water_bytes: u64,
+    /// Numbers of receipts that are set aside: beside the store, never in its copies.
+    pub lease: Lease,
 }
 
 /// Why a node stopped, other than because it was told to.
@@ -193,8 +195,11 @@ impl Runner {
         let endpoint = Endpoint::bind(endpoint_config(&options, roster.subscribe()), sender)?;
         let writer = Writer::spawn(Arc::clone(&store), 1).map_err(StoreError::from)?;
         let now_roster = Arc::clone(&roster.borrow());
-        let (receipts, marker) =
-            Receipts::restore(me.clone(), Arc::clone(&options.signer), &*store, &now_roster, clock::now())?;
+        let (signer, lease) = (Arc::clone(&options.signer), options.lease);
+        let (receipts, marker) = match kind {
+            NodeKind::Daemon => (Receipts::unused(me.clone(), signer, lease), Vec::new()),
+            NodeKind::Relay => Receipts::resume(me.clone(), signer, lease, &*store, &now_roster, clock::now())?,
+        };
         let rosters = rosters::restore(&*store, Arc::clone(&now_roster))?;
         let prekeys = Prekeys::restore(&*store)?;
         let restored = restored(&*store)?;
@@ -247,9 +252,7 @@ impl Runner {
         // So that peers can be sent it, and a restart without its file's update does not fall back.
         let mut turn = turn;
         turn.commit_records(vec![rosters::record(&turn.roster)]);
-        if kind == NodeKind::Relay {
-            turn.commit_records(marker);
-        }
+        turn.commit_records(marker);
         turn.commit_records(old);
         Ok(Self { turn, endpoint, events, requests, operator, inbound, writer })
     }

@@ -52,7 +52,9 @@ impl Notice<'_> {
             detail: self.detail.into(),
             retry_after_ms: 0,
         };
-        let Ok((receipt, record)) = receipts.refusal(facts, roster, self.now) else { return Ok((Ended::Later, None)) };
+        let Some((receipt, record)) = receipts.refusal(facts, roster, self.now)? else {
+            return Ok((Ended::Later, None));
+        };
         let statement = SignedStatement { receipt: receipt.encode().into(), proofs: Vec::new() };
         let request = SealRequest {
             federation: roster.federation(),

@@ -136,9 +136,13 @@ impl Turn {
 
     fn commit(&mut self, mut ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
         if self.kind == NodeKind::Relay && !custody.is_empty() {
-            let (receipt, record) = self.receipts.custody(custody, &self.roster, now);
-            self.unsigned = Some(receipt);
-            self.records.push(record);
+            match self.receipts.custody(custody, &self.roster, now) {
+                Ok((receipt, record)) => {
+                    self.unsigned = Some(receipt);
+                    self.records.push(record);
+                }
+                Err(fault) => return self.fail(StoreError::from(fault)),
+            }
         }
         ops.append(&mut self.records);
         self.forgetting.note_written(ops.iter().filter(|op| matches!(op, Op::Remember { .. })).count());

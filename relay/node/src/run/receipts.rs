@@ -10,10 +10,10 @@ use liaison_protocol::roster::Roster;
 use liaison_protocol::sign::{SignError, Signer};
 use liaison_protocol::{NodeId, Timestamp, codec};
 
-use crate::store::{Store, StoreError};
+use crate::store::{Fault, Lease, Numbers, Store, StoreError};
 
 const CHAIN_KEY: &[u8] = b"receipt-chain";
-/// The body of the receipt that the chain begins with: what the next one's `prev` is the hash of.
+/// The body of the receipt of the last start: what the next one's `prev` is the hash of.
 const MARKER_KEY: &[u8] = b"receipt-marker";
 
 /// See the module.
@@ -21,6 +21,7 @@ pub(super) struct Receipts {
     chain: ReceiptChain,
     me: NodeId,
     signer: Arc<dyn Signer>,
+    lease: Lease,
 }
 
 /// Receipt and proofs for one commit's acknowledgements.
@@ -38,25 +39,36 @@ impl Signed {
 }
 
 impl Receipts {
-    /// Goes on where the store's chain ends. A store without one is new, or has taken the place of one that was lost:
-    /// its chain begins with a marker that says so, and past every number that was signed before ([RCPT-4]).
-    pub(super) fn restore(
+    /// Goes on behind every number that this relay can have signed: the store may be new, or an old copy of it put back
+    /// ([RCPT-8]). Gives what to commit before the first receipt leaves.
+    pub(super) fn resume(
         me: NodeId,
         signer: Arc<dyn Signer>,
+        lease: Lease,
         store: &dyn Store,
         roster: &Roster,
         now: Timestamp,
     ) -> Result<(Self, Vec<Op>), StoreError> {
         let stored = store.get(Table::Meta, CHAIN_KEY)?;
-        if let Some(chain) = stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()) {
-            return Ok((Self { chain, me, signer }, Vec::new()));
-        }
-        let mut receipts = Self { chain: ReceiptChain::beginning(now), me, signer };
+        let chain = stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()).unwrap_or_default();
+        let used = lease.used(Numbers::Receipts, chain.seq);
+        let mut receipts = Self { chain, me, signer, lease };
         let issuer = receipts.issuer(roster);
-        let marker = receipts.chain.next_restored(&issuer, now);
+        let marker = receipts.chain.resume(&issuer, used, now);
+        receipts.reserve()?;
         let marker = Op::Put { table: Table::Meta, key: MARKER_KEY.into(), value: marker.body().clone() };
         let record = receipts.record();
         Ok((receipts, vec![record, marker]))
+    }
+
+    /// For a daemon, which signs its receipts itself.
+    pub(super) fn unused(me: NodeId, signer: Arc<dyn Signer>, lease: Lease) -> Self {
+        Self { chain: ReceiptChain::default(), me, signer, lease }
+    }
+
+    /// Before anything with the chain's last number is signed.
+    fn reserve(&self) -> Result<(), Fault> {
+        self.lease.reserve(Numbers::Receipts, self.chain.seq)
     }
 
     fn issuer(&self, roster: &Roster) -> Issuer {
@@ -69,7 +81,15 @@ impl Receipts {
     }
 
     /// The receipt for what a commit takes into custody, and the record to commit with it.
-    pub(super) fn custody(&mut self, taken: &[Taken], roster: &Roster, now: Timestamp) -> (UnsignedReceipt, Op) {
+    ///
+    /// # Errors
+    /// The number could not be set aside.
+    pub(super) fn custody(
+        &mut self,
+        taken: &[Taken],
+        roster: &Roster,
+        now: Timestamp,
+    ) -> Result<(UnsignedReceipt, Op), Fault> {
         let leaf = |taken: &Taken| CustodyLeaf {
             id: taken.id,
             received_from: taken.from.clone(),
@@ -79,7 +99,8 @@ impl Receipts {
         let leaves: Vec<CustodyLeaf> = taken.iter().map(leaf).collect();
         let issuer = self.issuer(roster);
         let receipt = self.chain.next_custody(&issuer, &leaves, now);
-        (receipt, self.record())
+        self.reserve()?;
+        Ok((receipt, self.record()))
     }
 
     /// Signs a receipt whose commit has ended.
@@ -88,16 +109,20 @@ impl Receipts {
         Ok(Signed { receipt, bytes })
     }
 
-    /// A refusal, for a notice that is committed together with the record.
+    /// A refusal, for a notice that is committed together with the record. `None`: the signer fails.
+    ///
+    /// # Errors
+    /// The number could not be set aside.
     pub(super) fn refusal(
         &mut self,
         facts: RefusalFacts,
         roster: &Roster,
         now: Timestamp,
-    ) -> Result<(SignedReceipt, Op), SignError> {
+    ) -> Result<Option<(SignedReceipt, Op)>, Fault> {
         let issuer = self.issuer(roster);
-        let receipt = self.chain.next_refusal(&issuer, facts, now).sign(&*self.signer)?;
-        Ok((receipt, self.record()))
+        let receipt = self.chain.next_refusal(&issuer, facts, now);
+        self.reserve()?;
+        Ok(receipt.sign(&*self.signer).ok().map(|receipt| (receipt, self.record())))
     }
 
     fn record(&self) -> Op {

@@ -34,30 +34,49 @@ pub enum LoadError {
     /// The file's roster is not one that the roots signed.
     #[error("the roster file: {0}")]
     File(#[source] RosterError),
+    /// The roots file has replaced root keys, or those of something else; and the store does not lead on from them.
+    #[error(
+        "the roster file: {0}; neither the roots file nor a roster in the store leads to the keys that signed it: get the \
+         federation's present roots.json from its publishers, by a way that you trust"
+    )]
+    Roots(#[source] RosterError),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The newest roster that the roots vouch for: the file's, or a later one that peers brought and the store kept.
+/// The newest roster that the roots vouch for: the file's, or a later one that peers brought and the store kept. Where the
+/// root keys were replaced since the roots file was written, the store's rosters lead on from the old ones ([ROSTER-14]).
 ///
 /// # Errors
 /// [`LoadError`].
 pub fn load(store: &dyn Store, anchor: &TrustAnchor, file: &[u8]) -> Result<Arc<Roster>, LoadError> {
-    let mut newest = Roster::verify_first(file, anchor).map_err(LoadError::File)?;
-    let stored = store.get(Table::Meta, &record_key(newest.version()))?;
-    // [ROSTER-6]
-    if let Some(first) = stored.and_then(|bytes| Roster::verify_offered(&bytes, &newest).ok()) {
-        // The file tells another story than the one that was followed: the run loop finds the fork when it is offered.
-        newest = first;
+    let kept = store.scan(Table::Meta, PREFIX, None, usize::MAX)?;
+    let mut known: Vec<Roster> = Vec::new();
+    for (_, bytes) in &kept {
+        // What does not follow is older, or of roots that these have replaced.
+        known.extend(match known.last() {
+            None => Roster::verify_first(bytes, anchor),
+            Some(last) => Roster::verify_next(bytes, last),
+        });
     }
-    for (_, bytes) in store.scan(Table::Meta, PREFIX, None, usize::MAX)? {
-        // What does not follow is older, or of roots that the file's have replaced.
-        if let Ok(next) = Roster::verify_next(&bytes, &newest) {
-            newest = next;
+    let by_known = || known.iter().rev().find_map(|known| Roster::verify_offered(file, known).ok());
+    let of_file = match Roster::verify_first(file, anchor) {
+        Ok(roster) => Ok(roster),
+        Err(refused) => by_known().ok_or(refused),
+    };
+    Ok(Arc::new(match (known.pop(), of_file) {
+        // [ROSTER-6] Of one version, the store's was followed. If the file tells another story, the run loop finds the fork
+        // when the file's is offered.
+        (Some(last), Ok(of_file)) if last.version() >= of_file.version() => last,
+        (_, Ok(of_file)) => {
+            kept.iter().fold(of_file, |newest, (_, bytes)| Roster::verify_next(bytes, &newest).unwrap_or(newest))
         }
-    }
-    Ok(Arc::new(newest))
+        // An old file, which was followed once, beside a newer roots file.
+        (Some(last), Err(_)) if kept.iter().any(|(_, bytes)| bytes == file) => last,
+        (_, Err(refused @ RosterError::Threshold { .. })) => return Err(LoadError::Roots(refused)),
+        (_, Err(refused)) => return Err(LoadError::File(refused)),
+    }))
 }
 
 fn record_key(version: RosterVersion) -> Vec<u8> {

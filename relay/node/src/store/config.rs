@@ -17,6 +17,14 @@ impl StoreConfig {
     /// Two journals, the memory tables and a compaction of the largest tables fit in this, with room to spare.
     pub const FREE_BYTES_MIN: u64 = 512 * 1024 * 1024;
 
+    /// The lease file: beside the directory, with `.lease` after its name, so that no copy of the store has it in it.
+    #[must_use]
+    pub fn lease_file(&self) -> PathBuf {
+        let mut name = self.directory.clone().into_os_string();
+        name.push(".lease");
+        name.into()
+    }
+
     /// The defaults, in `directory`.
     #[must_use]
     pub fn new(directory: impl Into<PathBuf>) -> Self {

@@ -19,6 +19,7 @@ mod conformance;
 mod directory;
 mod engine;
 mod error;
+mod lease;
 mod query;
 mod recover;
 pub mod testing;
@@ -31,6 +32,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 pub use config::StoreConfig;
 pub use engine::DiskStore;
 pub use error::{Fault, Misuse, OpenError, StoreError};
+pub use lease::{Lease, LeaseOctets, Numbers};
 pub use query::{Expiring, IdPrefix, ParseIdPrefixError, QueueTotals, Record, Usage};
 pub use writer::{Committer, Pending, Writer};
 

@@ -50,7 +50,7 @@ use super::world::What;
 
 pub(super) use self::custody::Receipts;
 pub(super) use self::provide::Keys;
-pub(super) use self::store::SimSlots;
+pub(super) use self::store::{SimLease, SimSlots};
 
 /// The store's disk is low below this.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -100,6 +100,7 @@ enum Waiter {
 #[derive(Default)]
 pub(super) struct Agency {
     pub(super) slots: SimSlots,
+    pub(super) lease: SimLease,
     /// The last message that its application has seen.
     cursor: u64,
     /// Something may have come since.
@@ -125,6 +126,7 @@ impl Desk {
             verifying_key: signer.verifying_key(),
             at_rest: AtRest::new(&[u8::try_from(number).expect("few nodes"); 32]),
             slots: node.agency.slots.open(),
+            lease: node.agency.lease.open(),
             node: handle,
             anchor: TrustAnchor {
                 federation: node.roster().federation(),

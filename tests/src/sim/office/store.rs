@@ -8,7 +8,9 @@ use bytes::Bytes;
 use liaison_client::prekeys::slots::{SlotFile, SlotOctets};
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_node::store::testing::MemoryStore;
-use liaison_node::store::{Durable, Expiring, IdPrefix, QueueTotals, Record, Store, StoreError, Usage};
+use liaison_node::store::{
+    Durable, Expiring, IdPrefix, Lease, LeaseOctets, QueueTotals, Record, Store, StoreError, Usage,
+};
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 use zeroize::Zeroizing;
 
@@ -144,5 +146,25 @@ impl SlotOctets for SimSlots {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A lease file, under the same terms.
+#[derive(Clone, Default)]
+pub(in crate::sim) struct SimLease(SimSlots);
+
+impl SimLease {
+    pub(super) fn open(&self) -> Lease {
+        Lease::over(Path::new("lease"), Box::new(self.clone())).expect("it is a lease file")
+    }
+}
+
+impl LeaseOctets for SimLease {
+    fn read(&self) -> io::Result<Vec<u8>> {
+        self.0.read().map(|octets| octets.to_vec())
+    }
+
+    fn write(&self, offset: u64, octets: &[u8]) -> io::Result<()> {
+        SlotOctets::write(&self.0, offset, octets)
     }
 }

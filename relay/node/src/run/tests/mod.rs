@@ -5,6 +5,8 @@ mod forgetting;
 mod moves;
 mod party;
 mod prekeys;
+mod restore;
+mod roots;
 mod store_faults;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{NodeOptions, RunError, Runner};
 use crate::local::NodeHandle;
 use crate::operator::{self, OperatorHandle};
-use crate::store::{DiskStore, Store, StoreConfig};
+use crate::store::{DiskStore, Lease, Store, StoreConfig};
 use fed::Fed;
 
 /// No test waits longer for one thing.
@@ -45,16 +47,20 @@ struct Relay {
 
 impl Relay {
     /// Reads `store` and runs.
-    fn start(fed: &Fed, store: Arc<dyn Store>) -> Result<Self, RunError> {
-        Ok(Self::start_with_operator(fed, store)?.0)
+    fn start(fed: &Fed, disk: &Disk, store: Arc<dyn Store>) -> Result<Self, RunError> {
+        Ok(Self::start_with_operator(fed, disk, store)?.0)
     }
 
     /// The same with an operator.
-    fn start_with_operator(fed: &Fed, store: Arc<dyn Store>) -> Result<(Self, OperatorHandle), RunError> {
+    fn start_with_operator(
+        fed: &Fed,
+        disk: &Disk,
+        store: Arc<dyn Store>,
+    ) -> Result<(Self, OperatorHandle), RunError> {
         let (_, requests) = NodeHandle::new(Arc::clone(&store));
         let (operator, operated) = operator::channel();
         let (roster, _) = watch::channel(Arc::clone(&fed.roster));
-        let runner = Runner::start(options(fed), store, roster, None, requests, operated)?;
+        let runner = Runner::start(options(fed, disk.lease()), store, roster, None, requests, operated)?;
         let address = runner.local_addr().unwrap().to_string();
         let stop = CancellationToken::new();
         #[expect(clippy::disallowed_methods, reason = "the test awaits its end")]
@@ -63,7 +69,7 @@ impl Relay {
     }
 }
 
-fn options(fed: &Fed) -> NodeOptions {
+fn options(fed: &Fed, lease: Lease) -> NodeOptions {
     NodeOptions {
         core: Config {
             me: fed.relay.clone(),
@@ -80,6 +86,7 @@ fn options(fed: &Fed) -> NodeOptions {
         signer: Arc::clone(&fed.relay_key) as _,
         addresses: std::collections::BTreeMap::new(),
         low_water_bytes: 0,
+        lease,
     }
 }
 
@@ -102,6 +109,14 @@ impl Disk {
 
     fn open(&self) -> DiskStore {
         open(&self.directory())
+    }
+
+    fn lease_file(&self) -> PathBuf {
+        StoreConfig::new(self.directory()).lease_file()
+    }
+
+    fn lease(&self) -> Lease {
+        Lease::open(&self.lease_file()).unwrap()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use liaison_protocol::envelope::Envelope;
 use liaison_protocol::frame::{Ack, Acks, Refused, Transfer};
+use liaison_protocol::receipt::{ChainFinding, SignedReceipt, audit};
 use liaison_protocol::{MessageId, NodeId, RefusalReason, Role};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval, sleep};
@@ -98,14 +99,16 @@ pub(super) struct Mail {
     /// What the recipient has answered for good.
     settled: BTreeSet<MessageId>,
     notices: BTreeSet<MessageId>,
+    /// What relays have signed that they hold.
+    receipts: Vec<SignedReceipt>,
 }
 
 impl Mail {
     pub(super) fn new(fed: &Fed) -> Self {
         let letters = [fed.letter("wanted"), fed.letter("refused")];
         let refused = letters[1].id();
-        let (acknowledged, settled, notices) = Default::default();
-        Self { letters, refused, acknowledged, settled, notices }
+        let (acknowledged, settled, notices, receipts) = Default::default();
+        Self { letters, refused, acknowledged, settled, notices, receipts }
     }
 
     /// The relay takes the letters, and stops.
@@ -167,14 +170,17 @@ impl Mail {
 
     fn at_sender(&mut self, sender: &mut Party, event: LinkEvent) {
         match event {
-            LinkEvent::Acks { acks, .. } => acks.acks.into_iter().for_each(|ack| {
-                let link = sender.link.as_mut().expect("what comes, comes over a link");
-                let id = link.offered.remove(&ack.seq).expect("an acknowledgement of what was sent, once");
-                assert!(ack.refused.iter().all(|refused| refused.retry_after_ms > 0), "refused for good: {ack:?}");
-                if ack.refused.is_empty() {
-                    self.acknowledged.insert(id);
-                }
-            }),
+            LinkEvent::Acks { acks, .. } => {
+                self.receipts.extend(acks.receipt.map(|receipt| SignedReceipt::decode(&receipt).unwrap()));
+                acks.acks.into_iter().for_each(|ack| {
+                    let link = sender.link.as_mut().expect("what comes, comes over a link");
+                    let id = link.offered.remove(&ack.seq).expect("an acknowledgement of what was sent, once");
+                    assert!(ack.refused.iter().all(|refused| refused.retry_after_ms > 0), "refused for good: {ack:?}");
+                    if ack.refused.is_empty() {
+                        self.acknowledged.insert(id);
+                    }
+                });
+            }
             LinkEvent::Transfer { transfer, .. } => {
                 let is_new = self.notices.insert(sender.came(&transfer));
                 sender.acknowledge(if is_new { taken(&transfer) } else { duplicate(&transfer) });
@@ -192,6 +198,11 @@ impl Mail {
             (false, true) => taken(&transfer),
             (false, false) => duplicate(&transfer),
         });
+    }
+
+    /// What relays have signed that they hold, so far.
+    pub(super) fn receipts(&self) -> &[SignedReceipt] {
+        &self.receipts
     }
 
     /// Whether the relay and the recipient have answered for good.
@@ -232,7 +243,15 @@ impl Mail {
         let letters: BTreeSet<MessageId> = self.letters.iter().map(Envelope::id).collect();
         assert_eq!((&self.acknowledged, &self.settled), (&letters, &letters));
         assert_eq!(self.notices.len(), 1, "{:?}", self.notices);
+        check_honest(&self.receipts);
     }
+}
+
+/// No two of one relay's receipts contradict each other.
+pub(super) fn check_honest(receipts: &[SignedReceipt]) {
+    let findings = audit(receipts).unwrap();
+    let lie = findings.iter().find(|finding| matches!(finding, ChainFinding::Equivocation(_)));
+    assert!(lie.is_none(), "{lie:?}");
 }
 
 const fn answer(transfer: &Transfer) -> Ack {

@@ -60,13 +60,13 @@ async fn trial(fed: Arc<Fed>, begins: Begins, how: How, nth: u64) -> Option<&'st
     let (disk, mut mail) = (Disk::new(&fed), Mail::new(&fed));
     if begins == Begins::WithQueues {
         let store = Arc::new(disk.open());
-        let relay = Relay::start(&fed, Arc::clone(&store) as _).unwrap();
+        let relay = Relay::start(&fed, &disk, Arc::clone(&store) as _).unwrap();
         mail.run_without_recipient(&fed, relay).await.unwrap();
         drop(alone(store).await);
     }
     let store = Arc::new(FaultyStore::new(disk.open()));
     how.arm(nth, &store);
-    let ended = match Relay::start(&fed, Arc::clone(&store) as _) {
+    let ended = match Relay::start(&fed, &disk, Arc::clone(&store) as _) {
         // What a full disk kept from ending is ended half a minute later: the second relay does it, too.
         Ok(relay) => {
             let cut_short = |mail: &Mail| how == How::Full && store.failed().is_some() && mail.is_answered();
@@ -91,7 +91,7 @@ async fn trial(fed: Arc<Fed>, begins: Begins, how: How, nth: u64) -> Option<&'st
     }
     let store = Arc::new(disk.open());
     mail.check_store(&fed, &*store);
-    let relay = Relay::start(&fed, Arc::clone(&store) as _).unwrap();
+    let relay = Relay::start(&fed, &disk, Arc::clone(&store) as _).unwrap();
     mail.run(&fed, relay, |mail| mail.is_done(&*store)).await.unwrap();
     mail.check_end();
     failed
