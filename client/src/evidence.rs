@@ -5,7 +5,7 @@ use liaison_core::op::Table;
 use liaison_protocol::evidence::{EvidenceParts, Exporter, assemble};
 use liaison_protocol::inner::SignedStatement;
 use liaison_protocol::receipt::{CustodyLeaf, Proof, Proven};
-use liaison_protocol::roster::Roster;
+use liaison_protocol::roster::{History, Roster};
 use liaison_protocol::{MessageId, NodeId};
 
 use crate::api::model::{Direction, Problem, ProblemCode};
@@ -51,24 +51,16 @@ impl Office {
         assemble(&parts, &exporter).map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))
     }
 
-    /// Every roster that this daemon has followed, oldest first.
+    /// Every roster that this daemon has followed, oldest first, from whichever root keys it began with.
     fn rosters(&self) -> Result<Vec<Roster>, ReadError> {
-        let mut rosters: Vec<Roster> = Vec::new();
-        for record in self.shelf.scan(Table::Meta, b"roster/") {
-            let (_, bytes) = record?;
-            let next = match rosters.last() {
-                None => Roster::verify_first(&bytes, &self.anchor),
-                Some(last) => Roster::verify_next(&bytes, last),
-            };
-            match next {
-                Ok(roster) => rosters.push(roster),
-                Err(error) => tracing::warn!(%error, "a kept roster is left out of evidence"),
-            }
+        let records = self.shelf.scan(Table::Meta, b"roster/");
+        let kept = records.map(|record| record.map(|(_, bytes)| bytes)).collect::<Result<Vec<_>, _>>()?;
+        match History::verify(&kept, &self.anchor) {
+            Ok(history) if !history.rosters.is_empty() => return Ok(history.rosters),
+            Ok(_) => {}
+            Err((at, error)) => tracing::warn!(%error, at, "kept rosters are left out of evidence"),
         }
-        if rosters.is_empty() {
-            rosters.push(Roster::clone(&self.roster()));
-        }
-        Ok(rosters)
+        Ok(vec![Roster::clone(&self.roster())])
     }
 }
 

@@ -11,7 +11,7 @@ use crate::admin::Token;
 use crate::admin::client::{Client, ClientError};
 use crate::config::{RelayConfig, StoreConfig, size};
 use crate::finding::Finding;
-use crate::keys::{compare, read_anchor, read_link_identity, read_roster, read_signing_key};
+use crate::keys::{check_roster, compare, read_anchor, read_link_identity, read_signing_key};
 
 /// Everything that can be found out without starting, in a fixed order.
 pub async fn check(config: &RelayConfig) -> Vec<Finding> {
@@ -42,7 +42,7 @@ fn check_files(config: &RelayConfig) -> Vec<Finding> {
         Ok(anchor) => {
             let (threshold, keys) = (anchor.roots.threshold, anchor.roots.keys.len());
             findings.push(Finding::ok("roots", format!("{threshold} of {keys} root keys must sign")));
-            read_roster(&config.roster, &anchor).map_err(|finding| findings.push(finding)).ok()
+            check_roster(&config.roster, &anchor).map_err(|finding| findings.push(finding)).ok()
         }
         Err(finding) => {
             findings.push(finding);
@@ -51,7 +51,7 @@ fn check_files(config: &RelayConfig) -> Vec<Finding> {
     };
     let link = read_link_identity(&config.tls).map_err(|finding| findings.push(finding)).ok();
     let signing = read_signing_key(&config.identity, &config.id).map_err(|finding| findings.push(finding)).ok();
-    if let Some((_, roster)) = roster {
+    if let Some(roster) = roster {
         findings.extend(compare(config, &roster, link.as_ref(), signing.as_ref(), clock::now()));
     }
     if let Some(token) = &config.listen.admin_token {

@@ -9,7 +9,7 @@ use liaison_node::config::{SecretError, read_public};
 use liaison_node::link::LinkIdentity;
 use liaison_protocol::keyfile::{KEYFILE_BYTES_MAX, KeyRole, open_keys};
 use liaison_protocol::limits::ROSTER_BYTES_MAX;
-use liaison_protocol::roster::{Relay, Roster, TrustAnchor};
+use liaison_protocol::roster::{Relay, Roster, RosterError, TrustAnchor};
 use liaison_protocol::sign::SigningKey;
 use liaison_protocol::{NodeId, Timestamp};
 
@@ -29,10 +29,8 @@ const SOON_MS: u64 = 14 * 86_400_000;
 pub struct Keys {
     /// Where trust begins.
     pub anchor: TrustAnchor,
-    /// The roster file's bytes.
+    /// The roster file's bytes: the store may be needed to verify them.
     pub signed_roster: Bytes,
-    /// The same, verified.
-    pub roster: Roster,
     /// For links.
     pub link: LinkIdentity,
     /// For receipts and notices.
@@ -47,13 +45,12 @@ impl Keys {
     pub fn load(config: &RelayConfig) -> Result<Self, Vec<Finding>> {
         let mut problems = Vec::new();
         let anchor = note(&mut problems, read_anchor(&config.roots));
-        let roster = anchor.as_ref().map(|anchor| read_roster(&config.roster, anchor));
-        let roster = roster.and_then(|roster| note(&mut problems, roster));
+        let roster = note(&mut problems, read_roster(&config.roster));
         let link = note(&mut problems, read_link_identity(&config.tls));
         let signing = note(&mut problems, read_signing_key(&config.identity, &config.id));
         match (anchor, roster, link, signing) {
-            (Some(anchor), Some((signed_roster, roster)), Some(link), Some(signing)) => {
-                Ok(Self { anchor, signed_roster, roster, link, signing })
+            (Some(anchor), Some(signed_roster), Some(link), Some(signing)) => {
+                Ok(Self { anchor, signed_roster, link, signing })
             }
             _ => Err(problems),
         }
@@ -69,14 +66,29 @@ pub(crate) fn read_anchor(path: &Path) -> Result<TrustAnchor, Finding> {
     TrustAnchor::from_json(&bytes).map_err(|error| Finding::fail("roots", format!("{}: {error}", path.display())))
 }
 
-/// The file as it is, and what it says once its signatures are verified.
-pub(crate) fn read_roster(path: &Path, anchor: &TrustAnchor) -> Result<(Bytes, Roster), Finding> {
+/// The roster file as it is.
+pub(crate) fn read_roster(path: &Path) -> Result<Bytes, Finding> {
     let bytes = read_public(path, ROSTER_FILE_BYTES_MAX).map_err(|error| unreadable("roster", &error))?;
-    let roster = Roster::verify_first(&bytes, anchor).map_err(|error| {
-        Finding::fail("roster", format!("{}: {error}", path.display()))
-            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers")
-    })?;
-    Ok((bytes.into(), roster))
+    Ok(bytes.into())
+}
+
+/// What the roster file says, as far as the roots file vouches for it.
+pub(crate) fn check_roster(path: &Path, anchor: &TrustAnchor) -> Result<Roster, Finding> {
+    let refused = match Roster::verify_first(&read_roster(path)?, anchor) {
+        Ok(roster) => return Ok(roster),
+        Err(refused) => refused,
+    };
+    let text = format!("{}: {refused}", path.display());
+    Err(match refused {
+        // [ROSTER-14]
+        RosterError::Threshold { .. } => Finding::warn(
+            "roster",
+            format!("{text}; the relay starts if its store holds the roster that replaced the root keys"),
+        )
+        .fix("get the present roots.json from the federation's publishers"),
+        _ => Finding::fail("roster", text)
+            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers"),
+    })
 }
 
 pub(crate) fn read_link_identity(config: &TlsConfig) -> Result<LinkIdentity, Finding> {

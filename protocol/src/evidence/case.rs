@@ -16,7 +16,7 @@ use crate::limits;
 use crate::open::{OpenError, open_with_key};
 use crate::prekey::{PrekeyEntry, SignedBundle, verify_bundle};
 use crate::receipt::{ChainFinding, SignedReceipt, Statement, audit, verify_statement};
-use crate::roster::{Dsse, Roster, RosterVersion, text};
+use crate::roster::{Dsse, History, Roster, RosterVersion, text};
 use crate::sign::Signature;
 use crate::time::Timestamp;
 
@@ -37,7 +37,9 @@ pub(super) struct Case {
 }
 
 impl Case {
-    pub(super) fn new(files: &Files, rosters: BTreeMap<RosterVersion, Roster>) -> Result<Self, EvidenceError> {
+    pub(super) fn new(files: &Files, history: History) -> Result<Self, EvidenceError> {
+        let rosters: BTreeMap<RosterVersion, Roster> =
+            history.rosters.into_iter().map(|roster| (roster.version(), roster)).collect();
         let header = Header::decode(&files.header)?;
         let what = "signature.bin";
         let signature = codec::decode(what, &files.signature, limits::SIGNATURE_BYTES_MAX + 8);
@@ -46,6 +48,7 @@ impl Case {
         if let (Some(first), Some(last)) = (rosters.keys().next(), rosters.keys().next_back()) {
             facts.push(Fact::Rosters { first: *first, last: *last });
         }
+        facts.extend(history.by_first_roots.map(|through| Fact::RostersByFirstRoots { through }));
         Ok(Self { id: message_id(&files.header), header, signature, rosters, facts, removed: BTreeSet::new() })
     }
 

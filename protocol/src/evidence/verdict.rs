@@ -109,6 +109,12 @@ pub enum Fact {
         /// The last.
         last: RosterVersion,
     },
+    /// The federation's first root keys vouch for rosters up to this one, and no unbroken chain leads from them to the keys
+    /// of the verifier, which have replaced them.
+    RostersByFirstRoots {
+        /// The last of these.
+        through: RosterVersion,
+    },
     /// Nothing in the bundle excludes that a roster between these two, which it leaves out, named other keys.
     RostersLeftOut {
         /// The version that was used.
@@ -186,6 +192,7 @@ impl Fact {
             Self::Bracketed { .. } | Self::RostersLeftOut { .. } | Self::Time { .. } => Strength::Claimed,
             Self::Equivocation { .. }
             | Self::ReadWithoutDelivery { .. }
+            | Self::RostersByFirstRoots { .. }
             | Self::SignedAfterRemoval { .. }
             | Self::SignerLaterRemoved { .. }
             | Self::TimeOrder { .. } => Strength::Warning,
@@ -230,7 +237,14 @@ impl fmt::Display for Fact {
                 write!(f, "{issuer} signed that the message is not delivered to {recipient}: {reason}")
             }
             Self::Rosters { first, last } => {
-                write!(f, "the root keys signed the rosters used here, versions {first} to {last}")
+                write!(f, "the federation's root keys signed the rosters used here, versions {first} to {last}")
+            }
+            Self::RostersByFirstRoots { through } => {
+                write!(
+                    f,
+                    "rosters up to {through} are signed by the federation's first root keys, which were replaced: \
+                     whoever had these keys later could have signed them later"
+                )
             }
             Self::RostersLeftOut { used, issued } => {
                 write!(f, "that roster {used}, issued {issued}, was still the latest: the bundle lacks the next one")

@@ -1,7 +1,5 @@
 //! Checks a bundle from the root keys up. The first thing that does not hold makes the whole invalid.
 
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 
 use super::archive::{self, ArchiveError, Entry};
@@ -14,7 +12,7 @@ use crate::ids::{FederationId, KeyId, NodeId};
 use crate::open::OpenError;
 use crate::prekey::BundleError;
 use crate::receipt::ReceiptError;
-use crate::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
+use crate::roster::{History, RosterError, RosterVersion, TrustAnchor};
 
 /// Why a bundle is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,16 +192,11 @@ impl Files {
     }
 }
 
-/// [EVID-3] Verifies the rosters, each by the one before, the first by the root keys.
-fn rosters(files: &[Entry], anchor: &TrustAnchor) -> Result<BTreeMap<RosterVersion, Roster>, EvidenceError> {
-    let mut verified: BTreeMap<RosterVersion, Roster> = BTreeMap::new();
-    for file in files {
-        let roster = match verified.values().next_back() {
-            None => Roster::verify_first(&file.data, anchor),
-            Some(before) => Roster::verify_next(&file.data, before),
-        };
-        let roster = roster.map_err(|error| EvidenceError::Roster { file: file.name.clone(), error })?;
-        verified.insert(roster.version(), roster);
-    }
-    Ok(verified)
+/// [EVID-3] Verifies the rosters from the root keys, whichever of the federation's they are.
+fn rosters(files: &[Entry], anchor: &TrustAnchor) -> Result<History, EvidenceError> {
+    let signed: Vec<Bytes> = files.iter().map(|file| file.data.clone()).collect();
+    History::verify(&signed, anchor).map_err(|(at, error)| {
+        let file = files.get(at).map(|file| file.name.clone()).unwrap_or_default();
+        EvidenceError::Roster { file, error }
+    })
 }

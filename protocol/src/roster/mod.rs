@@ -1,7 +1,7 @@
 //! Who belongs to the federation, with which keys, and who may write to whom.
 //!
-//! A [`Roster`] is verified by construction: only [`Roster::verify_first`], [`Roster::verify_next`] and
-//! [`Roster::verify_offered`] make one, from bytes that enough root keys signed. Which version a node follows, and
+//! A [`Roster`] is verified by construction: only [`Roster::verify_first`], [`Roster::verify_next`] and their like make
+//! one, from bytes that enough root keys signed. Which version a node follows, and
 //! what it does with an older, a forked or an expired one, is the core's decision.
 
 pub mod composite;
@@ -11,8 +11,9 @@ pub(crate) mod json;
 mod rules;
 pub(crate) mod text;
 mod verify;
+mod walk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub use document::{
 pub use dsse::{Dsse, DsseError, DsseSignature};
 pub use json::JsonError;
 pub use verify::{RootSetError, RosterError, RosterRule};
+pub use walk::History;
 
 use crate::envelope::SenderKeys;
 use crate::hash::Hash;
@@ -59,7 +61,12 @@ pub struct Roster {
     agencies: BTreeMap<AgencyId, Agency>,
     by_tls_key: BTreeMap<[u8; 32], NodeId>,
     agreements: BTreeMap<(Party, Party), Agreement>,
+    /// Signing keys that rosters before this one named, as far as they were followed from one to the next.
+    ended: BTreeSet<(NodeId, KeyId)>,
 }
+
+/// Ended keys that are remembered. Beyond that, a key that ends is unknown.
+const ENDED_KEYS_MAX: usize = 65_536;
 
 /// A relay of the federation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,9 +265,43 @@ impl Roster {
     }
 }
 
+impl Roster {
+    /// This roster, in the place of `before`: it remembers which signing keys have ended.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        let (now, then) = (self.sign_keys(), before.sign_keys());
+        let mut ended: BTreeSet<_> = before.ended.union(&then).filter(|key| !now.contains(key)).cloned().collect();
+        while ended.len() > ENDED_KEYS_MAX {
+            ended.pop_last();
+        }
+        self.ended = ended;
+        self
+    }
+
+    fn sign_keys(&self) -> BTreeSet<(NodeId, KeyId)> {
+        let relays = self.relays.values().map(|relay| (relay.id.clone(), relay.sign_key.key_id()));
+        let agencies = self.agencies.values();
+        let agencies =
+            agencies.flat_map(|agency| agency.sign_keys.iter().map(|key| (NodeId::from(&agency.id), key.id)));
+        relays.chain(agencies).collect()
+    }
+
+    fn has_passed(&self, node: &NodeId, key: KeyId, at: Timestamp) -> bool {
+        if let Some(relay) = self.relay(node) {
+            return relay.sign_key.key_id() == key && relay.not_after < at;
+        }
+        let agency = self.agency(&node.to_agency());
+        agency.is_some_and(|agency| agency.sign_keys.iter().any(|entry| entry.id == key && entry.not_after < at))
+    }
+}
+
 impl SenderKeys for Roster {
     fn verifying_key(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> Option<VerifyingKey> {
         self.sign_key(sender, key, at)
+    }
+
+    fn has_ended(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> bool {
+        self.ended.contains(&(sender.clone(), key)) || self.has_passed(sender, key, at)
     }
 }
 

@@ -371,3 +371,28 @@ proptest! {
         prop_assert_eq!(Dsse::decode(&dsse.encode(), "t", 200), Ok(dsse));
     }
 }
+
+// Attack 47. [ENV-5]
+#[test]
+fn a_key_that_has_ended_is_told_from_one_that_never_was() {
+    use crate::envelope::SenderKeys as _;
+    let federation = TestFederation::new(1);
+    let first = federation.roster();
+    let (sg, key) = (node("ncb.sg"), federation.key("ncb.sg").key_id());
+    let never = crate::ids::KeyId([7; 8]);
+    let next = |before: &Roster, change: &dyn Fn(&mut RosterDocument)| {
+        let mut document = RosterDocument::after(before, NOW, NOW.after(Duration::from_secs(86_400)));
+        change(&mut document);
+        Roster::verify_next(&document.sign(&[&federation.roots[0], &federation.roots[1]], &mut rng(5)), before).unwrap()
+    };
+    assert!(!first.has_ended(&sg, key, NOW) && !first.has_ended(&sg, never, NOW));
+    assert!(first.has_ended(&sg, key, NOW.after(Duration::from_secs(366 * 86_400))), "by its time");
+    assert!(!first.has_ended(&sg, key, Timestamp::ZERO), "before its time it has not ended");
+    let removed = next(&first, &|document| document.agencies.retain(|agency| agency.id.as_str() != "ncb.sg"));
+    assert!(removed.verifying_key(&sg, key, NOW).is_none() && removed.has_ended(&sg, key, NOW));
+    assert!(!removed.has_ended(&sg, never, NOW) && !removed.has_ended(&node("ncb.ee"), key, NOW));
+    let later = next(&removed, &|_| {});
+    assert!(later.has_ended(&sg, key, NOW), "it stays known");
+    let back = next(&later, &|document| document.agencies = first.document().agencies.clone());
+    assert!(!back.has_ended(&sg, key, NOW) && back.verifying_key(&sg, key, NOW).is_some());
+}

@@ -38,6 +38,12 @@ pub enum RosterError {
     /// The signed payload is not strict JSON.
     #[error("roster: {0}")]
     Json(#[from] JsonError),
+    /// Not the roster that a later one names as its predecessor.
+    #[error("it is not the roster that version {later} names as the one before it")]
+    NotBefore {
+        /// The later version.
+        later: RosterVersion,
+    },
     /// Not newer than the one that is trusted.
     #[error("roster version {offered} is not newer than {trusted}, which this node has")]
     NotNewer {
@@ -161,7 +167,7 @@ impl Roster {
     pub fn verify_next(bytes: &[u8], trusted: &Self) -> Result<Self, RosterError> {
         let roster = Self::verify_offered(bytes, trusted)?;
         roster.check_follows(trusted)?;
-        Ok(roster)
+        Ok(roster.succeeding(trusted))
     }
 
     /// A roster that carries the signatures that it would need to replace `trusted`, whatever its version: an equal
@@ -212,7 +218,17 @@ impl Roster {
         let Tables { relays, agencies, by_tls_key, agreements } = rules::check(&document)?;
         let (signed, hash) = (Bytes::copy_from_slice(bytes), Hash::of(&[&dsse.payload]));
         let signatures = document.roots.valid_signatures(&dsse);
-        Ok(Self { signed, signatures, hash, document, relays, agencies, by_tls_key, agreements })
+        Ok(Self {
+            signed,
+            signatures,
+            hash,
+            document,
+            relays,
+            agencies,
+            by_tls_key,
+            agreements,
+            ended: BTreeSet::new(),
+        })
     }
 }
 

@@ -18,7 +18,7 @@ use super::{Failure, Global, Out, load};
 use crate::admin::api::Settled;
 use crate::admin::client::Client;
 use crate::finding::Finding;
-use crate::keys::{read_anchor, read_roster};
+use crate::keys::{check_roster, read_anchor};
 
 #[derive(Debug, clap::Subcommand)]
 #[command(before_help = "Examples:\n  liaison-relay roster show\n  liaison-relay roster diff new-roster.json\n  \
@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, out: &Out, command: &Command) -> Result
     }
     let config = load(global)?;
     let anchor = read_anchor(&config.roots).map_err(refused)?;
-    let (_, roster) = read_roster(&config.roster, &anchor).map_err(refused)?;
+    let roster = check_roster(&config.roster, &anchor).map_err(refused)?;
     match command {
         Command::Show if out.json => out.object(roster.document())?,
         Command::Show => out.data(&render(&roster, clock::now()))?,

@@ -6,7 +6,7 @@ use liaison_node::exit::Exit;
 
 use crate::config::DaemonConfig;
 use crate::failure::Finding;
-use crate::keys::{compare, read_anchor, read_link_identity, read_roster, read_secrets};
+use crate::keys::{check_roster, compare, read_anchor, read_link_identity, read_secrets};
 
 /// Everything that can be found out without starting, in a fixed order.
 pub(crate) fn check(file: &Path, config: &DaemonConfig) -> Vec<Finding> {
@@ -15,19 +15,19 @@ pub(crate) fn check(file: &Path, config: &DaemonConfig) -> Vec<Finding> {
         Ok(anchor) => {
             let (threshold, keys) = (anchor.roots.threshold, anchor.roots.keys.len());
             findings.push(Finding::ok("roots", format!("{threshold} of {keys} root keys must sign")));
-            read_roster(&config.roster, &anchor).map_err(|finding| findings.push(finding)).ok()
+            check_roster(&config.roster, &anchor).map_err(|finding| findings.push(finding)).ok()
         }
         Err(finding) => {
             findings.push(finding);
             None
         }
     };
-    if let Some((_, roster)) = &roster {
+    if let Some(roster) = &roster {
         findings.push(Finding::ok("roster", format!("version {}, signed", roster.version())));
     }
     let link = read_link_identity(&config.tls).map_err(|finding| findings.push(finding)).ok();
     let secrets = read_secrets(config).map_err(|finding| findings.push(finding)).ok();
-    if let (Some((_, roster)), Some(link), Some((signing, _))) = (&roster, &link, &secrets) {
+    if let (Some(roster), Some(link), Some((signing, _))) = (&roster, &link, &secrets) {
         let compared = compare(&config.agency, roster, link, signing);
         if compared.is_empty() {
             findings.push(Finding::ok("keys", format!("are those that the roster names for {}", config.agency)));

@@ -9,7 +9,7 @@ use liaison_node::link::LinkIdentity;
 use liaison_protocol::AgencyId;
 use liaison_protocol::keyfile::{KEYFILE_BYTES_MAX, KeyRole, open_keys};
 use liaison_protocol::limits::ROSTER_BYTES_MAX;
-use liaison_protocol::roster::{Roster, TrustAnchor};
+use liaison_protocol::roster::{Roster, RosterError, TrustAnchor};
 use liaison_protocol::sign::SigningKey;
 
 use crate::config::{DaemonConfig, TlsConfig};
@@ -37,12 +37,11 @@ impl Keys {
     pub(crate) fn load(config: &DaemonConfig) -> Result<Self, Vec<Finding>> {
         let mut problems = Vec::new();
         let anchor = note(&mut problems, read_anchor(&config.roots));
-        let signed = anchor.as_ref().map(|anchor| read_roster(&config.roster, anchor));
-        let signed = signed.and_then(|roster| note(&mut problems, roster));
+        let signed = note(&mut problems, read_roster(&config.roster));
         let link = note(&mut problems, read_link_identity(&config.tls));
         let secrets = note(&mut problems, read_secrets(config));
         match (anchor, signed, link, secrets) {
-            (Some(anchor), Some((signed_roster, _)), Some(link), Some((signing, at_rest))) => {
+            (Some(anchor), Some(signed_roster), Some(link), Some((signing, at_rest))) => {
                 Ok(Self { anchor, signed_roster, link, signing, at_rest })
             }
             _ => Err(problems),
@@ -59,14 +58,28 @@ pub(crate) fn read_anchor(path: &Path) -> Result<TrustAnchor, Finding> {
     TrustAnchor::from_json(&bytes).map_err(|error| Finding::fail("roots", format!("{}: {error}", path.display())))
 }
 
-/// The file as it is, and what it says once its signatures are verified.
-pub(crate) fn read_roster(path: &Path, anchor: &TrustAnchor) -> Result<(Bytes, Roster), Finding> {
-    let bytes = read_public(path, ROSTER_FILE_BYTES_MAX).map_err(|error| Finding::fail("roster", error))?;
-    let roster = Roster::verify_first(&bytes, anchor).map_err(|error| {
-        Finding::fail("roster", format!("{}: {error}", path.display()))
-            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers")
-    })?;
-    Ok((bytes.into(), roster))
+/// The roster file as it is: the store may be needed to verify it.
+fn read_roster(path: &Path) -> Result<Bytes, Finding> {
+    Ok(read_public(path, ROSTER_FILE_BYTES_MAX).map_err(|error| Finding::fail("roster", error))?.into())
+}
+
+/// What the roster file says, as far as the roots file vouches for it.
+pub(crate) fn check_roster(path: &Path, anchor: &TrustAnchor) -> Result<Roster, Finding> {
+    let refused = match Roster::verify_first(&read_roster(path)?, anchor) {
+        Ok(roster) => return Ok(roster),
+        Err(refused) => refused,
+    };
+    let text = format!("{}: {refused}", path.display());
+    Err(match refused {
+        // [ROSTER-14]
+        RosterError::Threshold { .. } => {
+            let holds = "the daemon starts only if its store holds the roster that replaced the root keys";
+            Finding::fail("roster", format!("{text}; {holds}"))
+                .fix("get the present roots.json from the federation's publishers")
+        }
+        _ => Finding::fail("roster", text)
+            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers"),
+    })
 }
 
 pub(crate) fn read_link_identity(config: &TlsConfig) -> Result<LinkIdentity, Finding> {

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use liaison_node::exit::Exit;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use liaison_node::secrecy;
 
 use config::DaemonConfig;
 use failure::Failure;
@@ -57,16 +57,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    // Before any key is read.
+    let exposed = secrecy::protect();
     let file: &Path = &arguments.config;
     let config = DaemonConfig::load(file)?;
     if matches!(arguments.command, Some(Command::Check)) {
         return Ok(check::report(&check::check(file, &config)));
     }
     log::init(&config.telemetry);
-    // Keys are in memory from here on: no core file, no debugger of another process of this user.
-    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "this process can be dumped");
-    }
+    exposed.iter().for_each(|exposed| tracing::warn!("{exposed}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, format!("cannot start: {error}")))?;
     runtime.block_on(serve::serve(config)).map(|()| Exit::Done)
