@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use liaison_node::exit::Exit;
+use liaison_node::secrecy;
 use liaison_relay::cli::{self, Cli, Failure, Out};
 
 // Deliberate bugs are for tests: a program that could have them does not compile.
 const _: () = assert!(!liaison_protocol::mutant::COMPILED);
 
 fn main() -> ExitCode {
+    // Before any key is read. What the system refuses is said when there is a log.
+    drop(secrecy::protect());
     let arguments: Vec<_> = std::env::args_os().collect();
     // Errors are JSON too, where JSON was asked for.
     let json = arguments.iter().any(|argument| argument == "--json");

@@ -17,6 +17,11 @@ use crate::time::Timestamp;
 pub trait SenderKeys {
     /// The key of `sender` with this id, if it was valid at `at`.
     fn verifying_key(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> Option<VerifyingKey>;
+
+    /// Whether the key that `sender` has no more at `at` was its key before.
+    fn has_ended(&self, _sender: &NodeId, _key: KeyId, _at: Timestamp) -> bool {
+        false
+    }
 }
 
 /// Why an envelope is not what its sender signed.
@@ -43,6 +48,14 @@ pub enum EnvelopeError {
     /// The frame breaks a rule.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The sender had this key before.
+    #[error("the key {key} of {sender} had ended when it was created, or a roster has taken it out since")]
+    RevokedSender {
+        /// The sender.
+        sender: NodeId,
+        /// The key.
+        key: KeyId,
+    },
     /// The roster knows no such key of this sender at that time.
     #[error("no key {key} of {sender} was valid when it was created")]
     UnknownSender {
@@ -68,6 +81,7 @@ impl EnvelopeError {
             Self::Federation { .. } | Self::UnknownSender { .. } => RefusalReason::UnknownSender,
             Self::Header(HeaderError::Malformed(_)) | Self::Malformed(_) => RefusalReason::Malformed,
             Self::Header(_) => RefusalReason::UnsupportedSuite,
+            Self::RevokedSender { .. } => RefusalReason::RevokedSender,
             Self::WrapMismatch { .. } => RefusalReason::BadWrap,
         }
     }
@@ -194,10 +208,14 @@ fn verify_parts(
     if header.federation != *federation && !planted(Mutant::FederationUnchecked) {
         return Err(EnvelopeError::Federation { found: header.federation });
     }
-    // [ENV-3]
-    let key = keys
-        .verifying_key(&header.sender, header.sender_key, header.created)
-        .ok_or_else(|| EnvelopeError::UnknownSender { sender: header.sender.clone(), key: header.sender_key })?;
+    // [ENV-3] [ENV-5]
+    let key = keys.verifying_key(&header.sender, header.sender_key, header.created).ok_or_else(|| {
+        let (sender, key) = (header.sender.clone(), header.sender_key);
+        if keys.has_ended(&sender, key, header.created) {
+            return EnvelopeError::RevokedSender { sender, key };
+        }
+        EnvelopeError::UnknownSender { sender, key }
+    })?;
     // [ENV-2], and what costs nothing first.
     if usize::try_from(header.body_len) != Ok(envelope.body.len()) {
         return Err(EnvelopeError::BodyMismatch);

@@ -236,7 +236,7 @@ impl RosterState {
             return Decision::Refuse(OfferRefused::Jump { offered: version, trusted });
         }
         match offered.check_follows(&self.trusted) {
-            Ok(()) => Decision::Adopt(Arc::new(offered)),
+            Ok(()) => Decision::Adopt(Arc::new(offered.succeeding(&self.trusted))),
             Err(error) => Decision::Refuse(error.into()),
         }
     }
@@ -264,7 +264,8 @@ impl RosterState {
         if follow == first.hash() {
             return Some((first, Settled { version, refused: second.hash() }));
         }
-        (follow == second.hash()).then(|| (second, Settled { version, refused: first.hash() }))
+        (follow == second.hash())
+            .then(|| (Arc::new(Roster::clone(&second).succeeding(&first)), Settled { version, refused: first.hash() }))
     }
 
     /// An operator has settled the fork, durably: updates are taken again.

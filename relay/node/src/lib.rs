@@ -10,5 +10,6 @@ pub mod local;
 pub mod metric;
 pub mod operator;
 pub mod run;
+pub mod secrecy;
 pub mod status;
 pub mod store;

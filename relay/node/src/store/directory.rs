@@ -11,7 +11,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use liaison_protocol::mutant::{Mutant, planted};
@@ -45,6 +45,7 @@ impl Directory {
             return Err(OpenError::Foreign { directory: path.into() });
         }
         let lock = lock(path)?;
+        keep_private(path)?;
         let fresh = match read_format(path)? {
             Some(Format { version, .. }) if version != FORMAT && !planted(Mutant::OtherFormatOpened) => {
                 return Err(OpenError::Version { directory: path.into(), found: version, supported: FORMAT });
@@ -107,6 +108,26 @@ fn make(path: &Path) -> Result<(), Fault> {
         .create(path)
         .map_err(|error| fault("making the directory", path, &error))?;
     path.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_directory)
+}
+
+/// A folder that somebody made beforehand may be open to others, and so are files that were made in it before. A folder of
+/// another owner, as a mounted volume can be, stays as it is; then the engine's own folder is closed.
+fn keep_private(path: &Path) -> Result<(), Fault> {
+    let data = path.join(DATA);
+    let [above, inner] = [path, &data].map(|folder| match fs::metadata(folder) {
+        Ok(found) if found.permissions().mode() & 0o077 != 0 => {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map(|()| {
+                tracing::warn!(folder = %folder.display(), "others could read the store: its folder has mode 0700 now");
+            })
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    });
+    if above.is_err() {
+        inner.map_err(|error| fault("closing to others (chmod 700 it, or its owner)", &data, &error))?;
+    }
+    Ok(())
 }
 
 fn is_foreign(path: &Path) -> Result<bool, Fault> {
@@ -197,6 +218,23 @@ mod tests {
         assert!(second.to_string().contains(path.to_str().unwrap()));
         drop(first);
         Directory::claim(&path).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_others_can_read_is_closed_to_them() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut directory = Directory::claim(temp.path()).unwrap();
+        fs::create_dir(directory.data()).unwrap();
+        directory.complete().unwrap();
+        let data = directory.data();
+        drop(directory);
+        for folder in [temp.path(), &data] {
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Directory::claim(temp.path()).unwrap();
+        for folder in [temp.path(), &data] {
+            assert_eq!(fs::metadata(folder).unwrap().permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        }
     }
 
     #[test]

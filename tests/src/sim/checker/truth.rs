@@ -120,7 +120,12 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
     may(
         model.has(leaves),
-        &[RefusalReason::NoAgreement, RefusalReason::UnknownSender, RefusalReason::UnknownRecipient],
+        &[
+            RefusalReason::NoAgreement,
+            RefusalReason::RevokedSender,
+            RefusalReason::UnknownSender,
+            RefusalReason::UnknownRecipient,
+        ],
     );
     for (at_ms, (id, index), by, reason) in &model.reasons {
         if !causes.contains(reason) && model.is_honest((*id, *index)) {
