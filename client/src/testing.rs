@@ -205,10 +205,8 @@ impl Desk {
             },
         });
         let office = Arc::new(office.map_err(|error| error.to_string())?);
-        let link = LinkIdentity::from_pem(
-            &federation.file(&agency, "link.cert.pem"),
-            &federation.file(&agency, "link.key.pem"),
-        );
+        let pem = |name| federation.file(&agency, name);
+        let link = LinkIdentity::from_pem(&pem("link.cert.pem"), &pem("link.key.pem"));
         let options = NodeOptions {
             core: Config {
                 me: NodeId::from(&agency),

@@ -12,4 +12,5 @@ mod network;
 mod outage;
 mod refusals;
 mod restore;
+mod secrets;
 mod shared;

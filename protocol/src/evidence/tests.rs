@@ -12,9 +12,9 @@ use crate::prekey::{PrekeyBundle, PrekeyEntry, PrekeySecret, sign_bundle};
 use crate::receipt::{
     CustodyLeaf, DeliveryLeaf, Issuer, Proven, ReadFacts, ReceiptChain, ReceiptError, plain_statement, statement,
 };
-use crate::roster::{RosterDocument, RosterError, RosterVersion};
+use crate::roster::{RootKey, RosterDocument, RosterError, RosterVersion, TrustAnchor};
 use crate::seal::{SealRequest, Sealed, seal};
-use crate::testing::federation::{NOW, SHARED, TestFederation, node};
+use crate::testing::federation::{NOW, SHARED, TestFederation, node, root_set};
 use crate::testing::mail::content;
 use crate::testing::rng;
 
@@ -394,4 +394,34 @@ proptest! {
         prop_assert!(archive::read(&[bytes, junk.clone(), vec![0]].concat().into()).is_err());
         prop_assert!(verify(junk.into(), &SHARED.1).is_err());
     }
+}
+
+// [EVID-3] [ROSTER-14]
+#[test]
+fn evidence_from_before_and_after_a_change_of_roots_holds_with_the_old_and_the_new_ones() {
+    let mut story = Story::new();
+    let before = story.assemble();
+    let new = RootKey::generate(&mut rng(71));
+    let at = CREATED.after(2 * DAY);
+    let roots = root_set(std::slice::from_ref(&new), 1);
+    let mut document = RosterDocument::after(&story.rosters[0], at, at.after(30 * DAY));
+    document.roots = roots.clone();
+    let [first, second, ..] = story.federation.roots.as_slice() else { panic!("three roots") };
+    let signed = document.sign(&[first, second, &new], &mut rng(72));
+    story.rosters.push(Roster::verify_next(&signed, &story.rosters[0]).unwrap());
+    let after = story.assemble();
+    let replaced = TrustAnchor { roots, ..story.federation.anchor() };
+    let by_first =
+        |verdict: &Verdict| verdict.facts.iter().any(|fact| matches!(fact, Fact::RostersByFirstRoots { .. }));
+    for (bytes, anchor, warned) in [
+        (&before, &story.federation.anchor(), false),
+        (&after, &story.federation.anchor(), false),
+        (&after, &replaced, false),
+        (&before, &replaced, true),
+    ] {
+        let verdict = verify(bytes.clone().into(), anchor).unwrap();
+        assert_eq!(by_first(&verdict), warned, "{verdict}");
+    }
+    let stranger = TrustAnchor { federation: TestFederation::new(8).anchor().federation, ..replaced };
+    assert!(matches!(verify(before.into(), &stranger), Err(EvidenceError::Roster { .. })));
 }
