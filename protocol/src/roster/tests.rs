@@ -376,10 +376,11 @@ proptest! {
 #[test]
 fn a_key_that_has_ended_is_told_from_one_that_never_was() {
     use crate::envelope::SenderKeys as _;
+    use crate::sign::Signer as _;
     let federation = TestFederation::new(1);
     let first = federation.roster();
     let (sg, key) = (node("ncb.sg"), federation.key("ncb.sg").key_id());
-    let never = crate::ids::KeyId([7; 8]);
+    let never = KeyId([7; 8]);
     let next = |before: &Roster, change: &dyn Fn(&mut RosterDocument)| {
         let mut document = RosterDocument::after(before, NOW, NOW.after(Duration::from_secs(86_400)));
         change(&mut document);
