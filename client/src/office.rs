@@ -200,10 +200,8 @@ impl Office {
             let text = format!("{}: mail sealed to lost keys is sealed anew by its senders", restored.in_words());
             tracing::warn!("{text}");
             let event = EventRecord::new(What::PrekeysRestarted, started).because(text);
-            let ops = [
-                office.keyring.note_restored(restored, started),
-                Work::Announce(event).put(&office.shelf, started),
-            ];
+            let ops =
+                [office.keyring.note_restored(restored, started), Work::Announce(event).put(&office.shelf, started)];
             // The run loop does not run yet.
             drop(office.node.store().commit(&ops).map_err(ReadError::from)?);
         }

@@ -52,11 +52,7 @@ impl Relay {
     }
 
     /// The same with an operator.
-    fn start_with_operator(
-        fed: &Fed,
-        disk: &Disk,
-        store: Arc<dyn Store>,
-    ) -> Result<(Self, OperatorHandle), RunError> {
+    fn start_with_operator(fed: &Fed, disk: &Disk, store: Arc<dyn Store>) -> Result<(Self, OperatorHandle), RunError> {
         let (_, requests) = NodeHandle::new(Arc::clone(&store));
         let (operator, operated) = operator::channel();
         let (roster, _) = watch::channel(Arc::clone(&fed.roster));

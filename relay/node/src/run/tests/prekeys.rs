@@ -76,7 +76,7 @@ async fn two_bundles_of_one_number_are_an_alarm_and_both_are_kept_as_proof() {
     let fed = Fed::new();
     let disk = Disk::new(&fed);
     let mut store = Arc::new(disk.open());
-    let (relay, operator) = Relay::start_with_operator(&fed, Arc::clone(&store) as _).unwrap();
+    let (relay, operator) = Relay::start_with_operator(&fed, &disk, Arc::clone(&store) as _).unwrap();
     assert!(alarms(&operator).await.is_empty());
     let agency = Agency::connect(&fed, &relay).await;
     for max_ttl_s in [7200, 7201, 7202] {
@@ -89,7 +89,7 @@ async fn two_bundles_of_one_number_are_an_alarm_and_both_are_kept_as_proof() {
     store = Arc::new(alone(store).await);
     assert_eq!(store.scan(Table::Meta, b"prekey-proof/", None, 10).unwrap().len(), 1);
     // Also after a restart.
-    let (relay, operator) = Relay::start_with_operator(&fed, store).unwrap();
+    let (relay, operator) = Relay::start_with_operator(&fed, &disk, store).unwrap();
     until_alarmed(&operator).await;
     relay.stop.cancel();
     relay.ended.await.unwrap().unwrap();
@@ -100,7 +100,7 @@ async fn two_bundles_of_one_number_are_an_alarm_and_both_are_kept_as_proof() {
 async fn when_the_roster_replaces_a_key_its_bundle_goes_and_the_one_that_came_too_early_is_asked_for() {
     let fed = Fed::new();
     let disk = Disk::new(&fed);
-    let (relay, operator) = Relay::start_with_operator(&fed, Arc::new(disk.open())).unwrap();
+    let (relay, operator) = Relay::start_with_operator(&fed, &disk, Arc::new(disk.open())).unwrap();
     let mut agency = Agency::connect(&fed, &relay).await;
     let owner = SigningKey::from_seed(&Zeroizing::new([7; 32]));
     let new = fed.bundle(&owner, 3600);
