@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use liaison_node::audit::AuditReport;
 use liaison_node::config::did_you_mean;
 use liaison_node::exit::Exit;
+use liaison_node::http::Caller;
 use liaison_node::metric::{self, ActionResult};
 use liaison_node::operator::DrainStatus;
 use liaison_node::status::{ForkReport, LinkStatus, NodeStatus, QueueEntry, QueueStatus, Trace, hash_from_hex};
@@ -16,7 +17,6 @@ use liaison_protocol::roster::RosterVersion;
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::serve::Caller;
 use super::{Problem, Surface, answer};
 use crate::reload::ReloadReport;
 

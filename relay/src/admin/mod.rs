@@ -11,22 +11,20 @@
 
 pub mod api;
 pub mod client;
-mod listen;
 mod probe;
 mod problem;
-mod serve;
 mod token;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use liaison_node::http::{Bounds, Door, Listener};
 use liaison_node::operator::{OperatorError, OperatorHandle};
 use liaison_protocol::roster::Roster;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-pub use listen::{ListenError, SocketFile, bind_socket};
 pub use problem::Problem;
-pub use serve::{Door, serve};
 pub use token::{Token, TokenError};
 
 use crate::reload::Reloader;
@@ -34,6 +32,22 @@ use crate::telemetry::Exporter;
 
 /// How long the run loop may take to answer before a request fails, and before the relay counts as unhealthy.
 pub const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// The admin socket, in errors.
+pub const LISTENER: Listener = Listener { program: "relay", key: "[listen] admin_socket" };
+
+/// Each admin listener has these for itself. Nothing that it takes is longer than axum's 2 MiB.
+const BOUNDS: Bounds = Bounds {
+    connections_max: 64,
+    bodies_bytes_max: 16 << 20,
+    body_bytes_max: 2 << 20,
+    stop_max: Duration::from_secs(2),
+};
+
+/// Serves `router` until `stop`, then finishes the answers under way.
+pub async fn serve(door: Door, router: axum::Router, stop: CancellationToken) {
+    liaison_node::http::serve(door, router, BOUNDS, stop).await;
+}
 
 /// What the admin listeners serve from.
 #[derive(Debug)]

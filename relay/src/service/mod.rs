@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_node::exit::Exit;
+use liaison_node::http::Door;
 use liaison_node::metric;
 use liaison_node::run::RunError;
 use liaison_protocol::roster::Roster;
@@ -20,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::admin::{Door, Surface, serve};
+use crate::admin::{Surface, serve};
 use crate::cli::Failure;
 use crate::config::RelayConfig;
 use start::Started;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use liaison_core::{Config, NodeKind};
+use liaison_node::descriptors;
 use liaison_node::exit::Exit;
+use liaison_node::http::{Door, SocketFile, bind};
 use liaison_node::link::BindError;
 use liaison_node::local::NodeHandle;
 use liaison_node::metric::AgencyLabels;
@@ -19,7 +21,7 @@ use liaison_protocol::roster::Roster;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::admin::{Door, SocketFile, Surface, Token, bind_socket};
+use crate::admin::{LISTENER, Surface, Token};
 use crate::check::unbindable;
 use crate::cli::Failure;
 use crate::config::RelayConfig;
@@ -43,13 +45,14 @@ pub(super) struct Started {
 pub(super) async fn start(file: &Path, config: RelayConfig) -> Result<Started, Failure> {
     let logs = init_logs(&config.telemetry).map_err(|error| internal(&error))?;
     secrecy::protect().iter().for_each(|exposed| tracing::warn!("{exposed}"));
+    raise_descriptors();
     let keys = load_keys(&config).await?;
     let labels = if config.telemetry.agency_labels { AgencyLabels::Each } else { AgencyLabels::Summed };
     let exporter = Exporter::install(labels).map_err(|error| internal(&error))?;
     let token = config.listen.admin_token.as_ref().map(Token::read).transpose();
     let token = token.map_err(|error| Failure::findings(&[Finding::fail("admin-token", error)]))?;
     // The socket first: a second relay with this configuration gives up here, with a word that says so.
-    let (socket_listener, socket) = bind_socket(&config.listen.admin_socket, config.listen.admin_socket_mode)
+    let (socket_listener, socket) = bind(&config.listen.admin_socket, config.listen.admin_socket_mode.bits(), LISTENER)
         .map_err(|error| Failure::new(Exit::Io, "admin_socket", error))?;
     let tcp_listener = match config.listen.admin {
         Some(address) => Some(bind_tcp(address).await?),
@@ -71,6 +74,16 @@ pub(super) async fn start(file: &Path, config: RelayConfig) -> Result<Started, F
     let mut doors = vec![(Door::Unix(socket_listener), surface.socket_router())];
     doors.extend(tcp_listener.map(|listener| (Door::Tcp(listener), surface.tcp_router(token))));
     Ok(Started { id: config.id, runner, surface, doors, _socket: socket })
+}
+
+fn raise_descriptors() {
+    match descriptors::raise() {
+        Ok(limit) if limit < descriptors::WANTED => {
+            tracing::warn!(limit, "few file descriptors; raise LimitNOFILE of the service");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors is not raised"),
+    }
 }
 
 fn internal(error: &dyn std::fmt::Display) -> Failure {

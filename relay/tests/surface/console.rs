@@ -7,12 +7,13 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use liaison_node::clock;
+use liaison_node::http::{Door, SocketFile, bind};
 use liaison_node::metric::AgencyLabels;
 use liaison_node::operator::{self, DrainStatus, OperatorError, OperatorRequest, OperatorRequests};
 use liaison_node::status::{NodeStatus, QueueState, QueueStatus};
 use liaison_protocol::{Hash, MessageId};
 use liaison_relay::admin::client::{Client, ClientError};
-use liaison_relay::admin::{Door, SocketFile, Surface, bind_socket, serve};
+use liaison_relay::admin::{LISTENER, Surface, serve};
 use liaison_relay::config::{RelayConfig, SocketMode};
 use liaison_relay::reload::Reloader;
 use liaison_relay::telemetry::{Exporter, LogHandle};
@@ -37,7 +38,7 @@ impl Console {
     fn start(answer: impl FnMut(OperatorRequest) + Send + 'static) -> Self {
         let site = Site::new(1);
         let socket = site.path("relay.sock");
-        let (listener, file) = bind_socket(&socket, SocketMode::User).unwrap();
+        let (listener, file) = bind(&socket, SocketMode::User.bits(), LISTENER).unwrap();
         let (operator, requests) = operator::channel();
         let (_, roster) = watch::channel(Arc::new(site.federation.roster().unwrap()));
         let config = RelayConfig::load(&site.config()).unwrap();

@@ -106,6 +106,8 @@ codes! {
     AlreadySent = "already_sent", 409, 1, false, "a relay has already taken it";
     /// The request cannot be read.
     BadRequest = "bad_request", 400, 65, false, "the request cannot be read";
+    /// A bound of what the daemon does at a time.
+    Busy = "busy", 503, 75, true, "too much at once";
     /// The clock is too far off to sign anything.
     Clock = "clock", 503, 75, true, "the clock is too far off";
     /// The event cursor is older than what is kept.

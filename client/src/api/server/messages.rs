@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
+use axum::extract::State;
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use liaison_node::http::Caller;
 use liaison_protocol::MessageId;
 
 use super::Shared;
 use super::extract::{Failed, Handled, Json, Name, bad};
-use super::socket::Caller;
 use crate::api::model::{
     CustodyTrace, Direction, Message, Problem, ProblemCode, Receipts, Retried, Submission, Submitted, Thread,
 };
@@ -33,7 +34,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 )]
 pub(super) async fn submit(
     State(surface): Shared,
-    ConnectInfo(caller): ConnectInfo<Caller>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Json(submission): Json<Submission>,
 ) -> Handled<Response> {

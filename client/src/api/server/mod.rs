@@ -6,33 +6,47 @@
 mod extract;
 mod lists;
 mod messages;
-mod socket;
 mod stream;
 mod system;
 mod uploads;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use liaison_node::http::{Bounds, Door, Listener};
 use liaison_node::metric::StatusGauges;
 use liaison_node::operator::OperatorHandle;
 use liaison_protocol::NodeId;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::UnixListener;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa::openapi::OpenApi as Document;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::api::model::{Problem, ProblemCode};
 use crate::attachment::upload::PIECE_BYTES_MAX;
 use crate::office::Office;
-
-pub use socket::{ListenError, SocketFile, bind};
+use crate::problem::Answer;
 
 /// A body in JSON: a text of 1 MiB, every character escaped.
 const JSON_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Event streams and long polls at a time: half of the connections.
+const STREAMS_MAX: usize = 64;
+const BOUNDS: Bounds = Bounds {
+    connections_max: 2 * STREAMS_MAX,
+    bodies_bytes_max: 64 << 20,
+    body_bytes_max: JSON_BYTES_MAX,
+    stop_max: Duration::from_secs(10),
+};
+/// The socket's mode: this user and its group.
+pub const SOCKET_MODE: u32 = 0o660;
+/// The socket, in errors.
+pub const LISTENER: Listener = Listener { program: "daemon", key: "[api] socket" };
 
 /// What the API is made of.
 pub struct Surface {
@@ -48,6 +62,26 @@ pub struct Surface {
     pub gauges: Mutex<StatusGauges>,
     /// Cancelled when the daemon stops: streams end then.
     pub stop: CancellationToken,
+    /// Event streams and long polls that may begin.
+    pub streams: Streams,
+}
+
+/// Places for event streams and long polls. Each waits for long, so that they must not take every connection.
+#[derive(Clone, Debug)]
+pub struct Streams(Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+    }
+}
+
+impl Streams {
+    /// A place, if one is free.
+    fn enter(&self) -> Answer<OwnedSemaphorePermit> {
+        let detail = format!("{STREAMS_MAX} event streams and long polls are open; close one, or try again later");
+        Arc::clone(&self.0).try_acquire_owned().map_err(|_| Problem::new(ProblemCode::Busy, detail))
+    }
 }
 
 pub(crate) type Shared = axum::extract::State<Arc<Surface>>;
@@ -108,11 +142,7 @@ pub fn router(surface: Arc<Surface>) -> Router {
 /// Serves until `stop` of the surface is cancelled and every answer under way has been given.
 pub async fn serve(listener: UnixListener, surface: Arc<Surface>) {
     let stop = surface.stop.clone();
-    let service = router(surface).into_make_service_with_connect_info::<socket::Caller>();
-    let served = axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await });
-    if let Err(error) = served.await {
-        tracing::error!(%error, "the local API ended");
-    }
+    liaison_node::http::serve(Door::Unix(listener), router(surface), BOUNDS, stop).await;
 }
 
 #[cfg(test)]

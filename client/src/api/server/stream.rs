@@ -11,7 +11,7 @@ use axum::http::header::ACCEPT;
 use axum::response::sse::{Event as Line, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{Stream, unfold};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::extract::{Failed, Handled, Query, bad};
 use super::{Shared, Surface};
@@ -57,9 +57,11 @@ pub(super) async fn events(
         None => None,
     };
     surface.office.check_cursor(query.after.unwrap_or(0))?;
+    let waits = is_stream(&headers) || wait > 0;
+    let place = if waits { Some(surface.streams.enter()?) } else { None };
     let mut reader = Reader::start(&surface, resumed.or(query.after), limit as usize).await?;
     if is_stream(&headers) {
-        let stream = reader.stream(Arc::clone(&surface));
+        let stream = reader.stream(Arc::clone(&surface), place);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response());
     }
     let until = tokio::time::Instant::now() + Duration::from_secs(u64::from(wait));
@@ -118,8 +120,12 @@ impl Reader {
     }
 
     /// Events for as long as somebody listens and the daemon runs.
-    fn stream(self, surface: Arc<Surface>) -> impl Stream<Item = Result<Line, Infallible>> {
-        unfold((self, VecDeque::new(), surface), |(mut reader, mut ready, surface)| async move {
+    fn stream(
+        self,
+        surface: Arc<Surface>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> impl Stream<Item = Result<Line, Infallible>> {
+        unfold((self, VecDeque::new(), surface, place), |(mut reader, mut ready, surface, place)| async move {
             while ready.is_empty() {
                 let far = tokio::time::Instant::now() + KEEP_ALIVE;
                 let events = tokio::select! {
@@ -133,7 +139,7 @@ impl Reader {
             let line = Line::default().id(event.cursor.to_string()).event(event.kind.as_str());
             // A type of our own, without maps: it encodes.
             let line = line.json_data(&event).unwrap_or_default();
-            Some((Ok(line), (reader, ready, surface)))
+            Some((Ok(line), (reader, ready, surface, place)))
         })
     }
 }

@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use liaison_node::http::{SocketFile, bind};
 use liaison_node::metric::{AgencyLabels, StatusGauges};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{SocketFile, Surface, bind, serve};
+use super::{LISTENER, SOCKET_MODE, Streams, Surface, serve};
 use crate::api::client::{Client, ClientError};
 use crate::api::model::{
     AttachmentRef, EventKind, EventQuery, ListQuery, MessageState, NewUpload, Problem, ProblemCode,
@@ -27,7 +28,7 @@ impl Api {
     fn of(desk: &Desk) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let (listener, file) = bind(&path).unwrap();
+        let (listener, file) = bind(&path, SOCKET_MODE, LISTENER).unwrap();
         let stop = CancellationToken::new();
         let surface = Surface {
             office: Arc::clone(&desk.office),
@@ -36,6 +37,7 @@ impl Api {
             metrics: None,
             gauges: Mutex::new(StatusGauges::new(AgencyLabels::Each)),
             stop: stop.clone(),
+            streams: Streams::default(),
         };
         let serving = spawn(serve(listener, Arc::new(surface)));
         Self { client: Client::new(&path), _file: file, stop, serving, _folder: folder }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use liaison_node::descriptors;
 use liaison_node::exit::Exit;
 use liaison_node::secrecy;
 
@@ -66,6 +67,13 @@ fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     log::init(&config.telemetry);
     exposed.iter().for_each(|exposed| tracing::warn!("{exposed}"));
+    match descriptors::raise() {
+        Ok(limit) if limit < descriptors::WANTED => {
+            tracing::warn!(limit, "few file descriptors; raise LimitNOFILE of the service");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the limit of file descriptors is not raised"),
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, format!("cannot start: {error}")))?;
     runtime.block_on(serve::serve(config)).map(|()| Exit::Done)

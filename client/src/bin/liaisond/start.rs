@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use liaison_client::api::server::{SocketFile, Surface, bind};
+use liaison_client::api::server::{LISTENER, SOCKET_MODE, Streams, Surface};
 use liaison_client::clock::SystemClock;
 use liaison_client::office::{Office, OfficeParts};
 use liaison_client::prekeys::slots::SlotFile;
@@ -11,6 +11,7 @@ use liaison_client::random::SystemEntropy;
 use liaison_core::roster_state::check_clock;
 use liaison_core::{Config, NodeKind};
 use liaison_node::exit::Exit;
+use liaison_node::http::{SocketFile, bind};
 use liaison_node::local::NodeHandle;
 use liaison_node::metric::{self, AgencyLabels, FamilyKind, StatusGauges};
 use liaison_node::operator::{self, OperatorHandle};
@@ -83,7 +84,8 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
     let agency = Arc::clone(&office) as Arc<dyn LocalAgency>;
     let runner = Runner::start(options, store, roster_sender, Some(agency), requests, operator_requests)
         .map_err(|error| Failure::new(Exit::Io, error))?;
-    let (listener, socket) = bind(&config.socket).map_err(|error| Failure::new(Exit::Io, error))?;
+    let (listener, socket) =
+        bind(&config.socket, SOCKET_MODE, LISTENER).map_err(|error| Failure::new(Exit::Io, error))?;
     let surface = Arc::new(Surface {
         office: Arc::clone(&office),
         operator: operator.clone(),
@@ -91,6 +93,7 @@ pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Res
         metrics,
         gauges: Mutex::new(StatusGauges::new(AgencyLabels::Each)),
         stop,
+        streams: Streams::default(),
     });
     Ok(Started { runner, office, operator, home, listener, surface, socket })
 }

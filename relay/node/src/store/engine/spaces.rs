@@ -37,10 +37,15 @@ const SEPARATE_BYTES: u32 = 1024;
 const BLOB_FILE_BYTES: u64 = 32 * MIB;
 /// Compaction rewrites a file of values of which more than this is dead, whatever its age.
 const STALE_MAX: f32 = 0.5;
-/// Open files of the engine.
+/// Open files of the engine: these, or a quarter of what the process may have.
 const FILES_MAX: usize = 512;
 const WORKERS: usize = 2;
 const MIB: u64 = 1024 * 1024;
+
+fn files_max() -> usize {
+    let allowed = usize::try_from(crate::descriptors::limit() / 4).unwrap_or(usize::MAX);
+    FILES_MAX.min(allowed)
+}
 
 /// Which keyspace; see [`super::keys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,7 +109,7 @@ impl Spaces {
         let db = Database::builder(path)
             .cache_size(CACHE_BYTES)
             .max_journaling_size(JOURNAL_BYTES)
-            .max_cached_files(Some(FILES_MAX))
+            .max_cached_files(Some(files_max()))
             .manual_journal_persist(true)
             .worker_threads(WORKERS)
             .open()?;

@@ -1,6 +1,6 @@
-//! Binding the admin socket.
+//! Binding a socket of this machine.
 
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -8,16 +8,28 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::UnixListener;
 
-use crate::config::SocketMode;
+/// `sockaddr_un` has 108 bytes, the last of them zero.
+const PATH_BYTES_MAX: usize = 107;
 
-/// Why the admin socket cannot be used.
+/// What listens, and where that is configured: for errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The program, in a word.
+    pub program: &'static str,
+    /// The key of its configuration that names the socket.
+    pub key: &'static str,
+}
+
+/// Why the socket cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process answers there.
-    #[error("{}: another relay listens here; stop it first, or set another [listen] admin_socket", path.display())]
+    #[error("{}: another {} listens here; stop it first, or set another {}", path.display(), listener.program, listener.key)]
     InUse {
         /// The socket.
         path: PathBuf,
+        /// For whom.
+        listener: Listener,
     },
     /// The system will not.
     #[error("{}: {error}", path.display())]
@@ -28,16 +40,20 @@ pub enum ListenError {
         error: io::Error,
     },
     /// Something else has that name: it is left alone.
-    #[error("{}: exists and is no socket; set another [listen] admin_socket", path.display())]
+    #[error("{}: exists and is no socket; set another {}", path.display(), listener.key)]
     NotASocket {
         /// The file.
         path: PathBuf,
+        /// For whom.
+        listener: Listener,
     },
     /// Longer than the system allows.
-    #[error("{}: the path of a socket has at most 107 bytes; set a shorter [listen] admin_socket", path.display())]
+    #[error("{}: the path of a socket has at most {PATH_BYTES_MAX} bytes; set a shorter {}", path.display(), listener.key)]
     TooLong {
         /// The socket.
         path: PathBuf,
+        /// For whom.
+        listener: Listener,
     },
 }
 
@@ -51,6 +67,7 @@ pub struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.device_and_inode.is_some() && identity(&self.path) == self.device_and_inode {
+            // Nobody is left to be told.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -64,29 +81,27 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 ///
 /// # Errors
 /// [`ListenError`].
-pub fn bind_socket(path: &Path, mode: SocketMode) -> Result<(UnixListener, SocketFile), ListenError> {
+pub fn bind(path: &Path, mode: u32, listener: Listener) -> Result<(UnixListener, SocketFile), ListenError> {
     let io_error = |error| ListenError::Io { path: path.into(), error };
-    clear(path)?;
+    clear(path, listener)?;
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
     // In a folder of our own until it has its mode, so that nobody connects before.
     let private = folder.join(format!(".{}", std::process::id()));
     DirBuilder::new().mode(0o700).create(&private).map_err(io_error)?;
-    let made = bind_in(&private, path, mode);
+    let made = bind_in(&private, path, mode, listener);
     let _ = std::fs::remove_dir(&private);
-    let listener = made?;
-    Ok((listener, SocketFile { path: path.into(), device_and_inode: identity(path) }))
+    Ok((made?, SocketFile { path: path.into(), device_and_inode: identity(path) }))
 }
 
-fn bind_in(private: &Path, path: &Path, mode: SocketMode) -> Result<UnixListener, ListenError> {
+fn bind_in(private: &Path, path: &Path, mode: u32, whose: Listener) -> Result<UnixListener, ListenError> {
     let io_error = |error| ListenError::Io { path: path.into(), error };
     let first = private.join("s");
-    // `sockaddr_un` has 108 bytes, the last of them zero.
-    if first.as_os_str().len().max(path.as_os_str().len()) > 107 {
-        return Err(ListenError::TooLong { path: path.into() });
+    if first.as_os_str().len().max(path.as_os_str().len()) > PATH_BYTES_MAX {
+        return Err(ListenError::TooLong { path: path.into(), listener: whose });
     }
     let listener = UnixListener::bind(&first).map_err(io_error)?;
-    let moved = std::fs::set_permissions(&first, std::fs::Permissions::from_mode(mode.bits()))
-        .and_then(|()| std::fs::rename(&first, path));
+    let moved =
+        std::fs::set_permissions(&first, Permissions::from_mode(mode)).and_then(|()| std::fs::rename(&first, path));
     if let Err(error) = moved {
         let _ = std::fs::remove_file(&first);
         return Err(io_error(error));
@@ -94,13 +109,13 @@ fn bind_in(private: &Path, path: &Path, mode: SocketMode) -> Result<UnixListener
     Ok(listener)
 }
 
-fn clear(path: &Path) -> Result<(), ListenError> {
+fn clear(path: &Path, listener: Listener) -> Result<(), ListenError> {
     let Ok(metadata) = std::fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        return Err(ListenError::NotASocket { path: path.into() });
+        return Err(ListenError::NotASocket { path: path.into(), listener });
     }
     match UnixStream::connect(path) {
-        Ok(_) => Err(ListenError::InUse { path: path.into() }),
+        Ok(_) => Err(ListenError::InUse { path: path.into(), listener }),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(|error| ListenError::Io { path: path.into(), error })
         }
@@ -112,18 +127,19 @@ fn clear(path: &Path) -> Result<(), ListenError> {
 mod tests {
     use super::*;
 
+    const HERE: Listener = Listener { program: "daemon", key: "[api] socket" };
+
     #[tokio::test]
     async fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("relay.sock");
-        let (first, file) = bind_socket(&path, SocketMode::User).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
-        let said = bind_socket(&path, SocketMode::User).unwrap_err().to_string();
-        assert!(said.contains("another relay listens here"), "{said}");
+        let path = folder.path().join("liaisond.sock");
+        let (first, file) = bind(&path, 0o660, HERE).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        let said = bind(&path, 0o660, HERE).unwrap_err().to_string();
+        assert!(said.contains("another daemon listens here; stop it first, or set another [api] socket"), "{said}");
         std::mem::forget(file);
         drop(first);
-        let (_second, file) = bind_socket(&path, SocketMode::Group).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
+        let (_second, file) = bind(&path, 0o660, HERE).unwrap();
         drop(file);
         assert!(!path.exists());
     }
@@ -131,11 +147,10 @@ mod tests {
     #[tokio::test]
     async fn other_files_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("relay.sock");
+        let path = folder.path().join("liaisond.sock");
         std::fs::write(&path, "precious").unwrap();
-        assert!(matches!(bind_socket(&path, SocketMode::User), Err(ListenError::NotASocket { .. })));
-        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+        assert!(matches!(bind(&path, 0o660, HERE), Err(ListenError::NotASocket { .. })));
         let long = folder.path().join("x".repeat(108));
-        assert!(matches!(bind_socket(&long, SocketMode::User), Err(ListenError::TooLong { .. })));
+        assert!(matches!(bind(&long, 0o660, HERE), Err(ListenError::TooLong { .. })));
     }
 }
