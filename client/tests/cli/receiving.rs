@@ -50,6 +50,41 @@ fn a_listing_names_its_lines() {
     assert_eq!(desk.run(&["read", "@3"]).code, 65);
 }
 
+/// Whatever could drive a terminal or hide in it: C0, DEL, C1, direction overrides, zero width.
+const HOSTILE: &str = "a\u{1b}[2Jb\u{7f}c\u{9b}31md\u{202e}e\u{2066}f\u{200b}g\u{200f}h\u{e0041}i";
+
+#[test]
+fn nothing_that_a_sender_writes_drives_a_terminal_and_a_pipe_loses_none_of_it() {
+    let desk = Desk::new();
+    let mut message = received('b');
+    (message.subject, message.text) = (HOSTILE.into(), HOSTILE.into());
+    message.handling = vec![HOSTILE.into()];
+    message.parts = vec![part(1, HOSTILE, b"x")];
+    let mut summary = line(1, 'b');
+    summary.subject = HOSTILE.into();
+    let mut way = trace('b', MessageState::Custody);
+    way.subject = HOSTILE.into();
+    desk.daemon.world().messages = vec![message];
+    desk.daemon.world().inbox = vec![summary];
+    desk.daemon.world().trace = Some(way);
+    desk.daemon.world().octets.insert(1, b"x".to_vec());
+    let hostile = |c: char| c != '\n' && (c.is_control() || !c.is_ascii() && HOSTILE.contains(c));
+    let commands = [&["inbox"][..], &["read", "b000"], &["status", "b000"], &["save", "b000"]];
+    for words in commands {
+        let text = desk.run(words);
+        assert_eq!(text.code, 0, "{text:?}");
+        assert!(!text.stdout.contains(hostile) && !text.stderr.contains(hostile), "{text:?}");
+        let json = desk.run(&[words, &["--json"]].concat());
+        assert!(!json.stdout.contains(hostile) && !json.stderr.contains(hostile), "{json:?}");
+        let said: serde_json::Value = serde_json::from_str(json.stdout.trim_end()).unwrap();
+        let field = if words[0] == "save" { "name" } else { "subject" };
+        assert_eq!(said[field], HOSTILE, "{json:?}");
+        let picked = desk.run(&[words, &[&format!("--json={field}")]].concat());
+        assert!(!picked.stdout.contains(hostile), "{picked:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(picked.stdout.trim_end()).unwrap()[field], HOSTILE);
+    }
+}
+
 #[test]
 fn colour_is_for_terminals_or_on_demand() {
     let desk = Desk::new();

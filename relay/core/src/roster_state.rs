@@ -100,8 +100,8 @@ pub enum OfferRefused {
     },
     /// More than [`JUMP_MAX`] versions ahead.
     #[error(
-        "roster version {offered} is {} versions ahead of {trusted}; accept it by hand if that is right \
-         (--accept-jump)",
+        "roster version {offered} is {} versions ahead of {trusted}; if that is right, put it into this node's roster \
+         file and reload that (SIGHUP)",
         offered.0.saturating_sub(trusted.0)
     )]
     Jump {

@@ -54,7 +54,7 @@ impl Failure {
             if let (Some(hint), Some(object)) = (&self.hint, error.as_object_mut()) {
                 object.insert("hint".into(), hint.as_str().into());
             }
-            return json!({ "error": error }).to_string();
+            return liaison_node::text::json(&json!({ "error": error })).unwrap_or_default();
         }
         let prefix = if self.bare { "" } else { "liaison-relay: " };
         let lines: Vec<_> = self.message.lines().map(|line| format!("{prefix}{}", safe(line))).collect();

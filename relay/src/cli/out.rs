@@ -34,13 +34,13 @@ impl Out {
 
     /// One object on one line.
     pub(crate) fn object<T: Serialize>(self, value: &T) -> Result<(), Failure> {
-        self.data(&(line(value)? + "\n"))
+        json(&(line(value)? + "\n"))
     }
 
     /// One object a line; nothing for an empty list.
     pub(crate) fn objects<T: Serialize>(self, values: &[T]) -> Result<(), Failure> {
         let lines = values.iter().map(|value| Ok(line(value)? + "\n")).collect::<Result<String, Failure>>()?;
-        self.data(&lines)
+        json(&lines)
     }
 
     /// A remark for people, on stderr.
@@ -61,6 +61,13 @@ impl Out {
     }
 }
 
+/// Writes JSON as it is: it has no styles, and nothing in it is to be taken for one.
+fn json(lines: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(lines.as_bytes())?;
+    Ok(stdout.flush()?)
+}
+
 fn line<T: Serialize>(value: &T) -> Result<String, Failure> {
-    serde_json::to_string(value).map_err(|error| Failure::from(io::Error::from(error)))
+    liaison_node::text::json(value).map_err(|error| Failure::from(io::Error::from(error)))
 }

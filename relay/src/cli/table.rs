@@ -3,6 +3,7 @@
 use anstyle::Style;
 
 use super::out::{PLAIN, paint};
+use super::words::safe;
 
 /// One cell.
 pub(super) struct Cell(pub(super) String, pub(super) Style);
@@ -48,6 +49,7 @@ impl Table {
         let mut line = String::new();
         for (index, (Cell(text, style), (_, side))) in cells.iter().zip(&self.columns).enumerate() {
             let fill = " ".repeat(self.width(index).saturating_sub(text.chars().count()));
+            let text = &safe(text);
             let gap = if index == 0 { "" } else { "  " };
             line.push_str(gap);
             match side {

@@ -4,15 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp as Instant;
 use jiff::tz::TimeZone;
+pub(super) use liaison_node::text::safe_line as safe;
 use liaison_protocol::Timestamp;
-
-/// Text from elsewhere that cannot move the cursor or break the line.
-pub(super) fn safe(text: &str) -> String {
-    let hostile = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
 
 /// `0 B`, `1.2 KiB`, `31 MiB`.
 pub(super) fn bytes(count: u64) -> String {
@@ -89,10 +82,5 @@ mod tests {
         assert_eq!([count(0), count(999), count(1204), count(1_000_000)], ["0", "999", "1 204", "1 000 000"]);
         let spans = [0, 4, 190, 3600, 604_799].map(|s| span(Duration::from_secs(s)));
         assert_eq!(spans, ["0 ms", "4 s", "3 m 10 s", "1 h", "6 d 23 h"]);
-    }
-
-    #[test]
-    fn foreign_text_cannot_drive_the_terminal() {
-        assert_eq!(safe("a\u{1b}[2Jb\n\u{202e}c"), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
     }
 }

@@ -56,7 +56,7 @@ impl Failure {
     /// As the program's last word on stderr.
     pub(crate) fn render(&self, json: bool) -> String {
         if json {
-            let error = serde_json::to_string(self).unwrap_or_else(|_| "null".into());
+            let error = liaison_node::text::json(self).unwrap_or_else(|_| "null".into());
             return format!("{{\"error\":{error}}}");
         }
         let hint = self.hint.as_ref().map(|hint| format!("\n  {}", safe_line(hint))).unwrap_or_default();

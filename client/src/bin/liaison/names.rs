@@ -1,5 +1,7 @@
 //! File names that others chose.
 
+use liaison_node::text::{is_hostile, is_visible};
+
 /// Longest name that we make, in bytes; file systems end at 255, and a number may be added.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -7,8 +9,8 @@ const NAME_BYTES_MAX: usize = 200;
 pub(crate) fn sanitise(name: &str) -> String {
     let replaced: String = name.chars().map(|c| if is_unsafe(c) { '_' } else { c }).collect();
     // Leading dots hide, trailing dots and blanks vanish on some systems.
-    let trimmed = replaced.trim_start_matches(['.', ' ']).trim_end_matches(['.', ' ']);
-    let named = if trimmed.is_empty() { "attachment" } else { trimmed };
+    let trimmed = replaced.trim_matches(|c: char| c == '.' || c.is_whitespace());
+    let named = if is_visible(trimmed) { trimmed } else { "attachment" };
     let shortened = shorten(named);
     if is_device(&shortened) { format!("_{shortened}") } else { shortened }
 }
@@ -20,8 +22,7 @@ pub(crate) fn numbered(name: &str, number: u32) -> String {
 }
 
 fn is_unsafe(c: char) -> bool {
-    matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | '\0')
-        || crate::text::safe_line(c.encode_utf8(&mut [0; 4])).starts_with(char::REPLACEMENT_CHARACTER)
+    matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|' | '\0') || is_hostile(c)
 }
 
 fn shorten(name: &str) -> String {
@@ -68,6 +69,17 @@ mod tests {
         assert_eq!(sanitise("../../etc/passwd"), "_.._etc_passwd");
         assert_eq!(sanitise(".bashrc"), "bashrc");
         assert_eq!(sanitise("..."), "attachment");
+    }
+
+    #[test]
+    fn a_name_that_nobody_sees_is_none() {
+        for unseen in ["\u{200d}", "\u{a0}\u{3000}", "\u{fe0f}", ".\u{2003}."] {
+            assert_eq!(sanitise(unseen), "attachment", "{unseen:?}");
+        }
+        for hidden in ["\u{200b}", "\u{3164}", "\u{ad}"] {
+            assert_eq!(sanitise(hidden), "_", "{hidden:?}");
+        }
+        assert_eq!(sanitise("a\u{200b}.exe"), "a_.exe");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use utoipa::openapi::schema::Schema;
 
 use crate::failure::Failure;
 use crate::text::safe_line;
+use liaison_node::text::json;
 
 pub(crate) const PLAIN: Style = Style::new();
 pub(crate) const BOLD: Style = Style::new().bold();
@@ -55,9 +56,11 @@ impl Out {
     pub(crate) fn object<T: Serialize + PartialSchema>(&self, value: &T) -> Result<(), Failure> {
         let line = match &self.format {
             Format::Json(Some(fields)) => serde_json::to_value(value).and_then(|all| pick(&all, fields)),
-            _ => serde_json::to_string(value),
+            _ => json(value),
         };
-        self.data(&(line.map_err(io::Error::from)? + "\n"))
+        let mut stdout = io::stdout().lock();
+        stdout.write_all((line.map_err(io::Error::from)? + "\n").as_bytes())?;
+        Ok(stdout.flush()?)
     }
 
     /// Refuses `--json=FIELDS` that `T` does not have, before anything is asked or done.
@@ -95,7 +98,7 @@ impl Out {
 fn pick(all: &Value, fields: &[String]) -> serde_json::Result<String> {
     let field = |name: &String| {
         let value = all.get(name).unwrap_or(&Value::Null);
-        Ok(format!("{}:{value}", serde_json::to_string(name)?))
+        Ok(format!("{}:{}", json(name)?, json(value)?))
     };
     let fields = fields.iter().map(field).collect::<serde_json::Result<Vec<_>>>()?;
     Ok(format!("{{{}}}", fields.join(",")))

@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::out::Out;
 use crate::text::safe_line;
+use liaison_node::text::json;
 
 /// `--progress`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -61,7 +62,7 @@ impl Progress {
         {
             *last = Instant::now();
             let line = serde_json::json!({ "progress": { "name": name, "bytes": position, "total": total } });
-            self.out.talk(&line.to_string());
+            self.out.talk(&json(&line).unwrap_or_default());
         }
     }
 }

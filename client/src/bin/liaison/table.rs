@@ -3,9 +3,9 @@
 use anstyle::Style;
 
 use crate::out::{PLAIN, paint};
-use crate::text::{pad, truncate, width};
+use crate::text::{pad, safe_line, truncate, width};
 
-/// One cell: text without control characters, and its style.
+/// One cell: its text, which is made safe to show, and its style.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell(pub(crate) String, pub(crate) Style);
 
@@ -73,7 +73,7 @@ impl Table {
         let mut line = String::new();
         for (index, (Cell(text, style), columns)) in cells.iter().zip(widths).enumerate() {
             let gap = self.columns.get(index).map_or(2, |(.., gap)| *gap);
-            let text = truncate(text, *columns);
+            let text = truncate(&safe_line(text), *columns);
             let fill = pad(&text, columns + gap).split_off(text.len());
             line.push_str(&paint(*style, &text));
             line.push_str(&fill);

@@ -1,28 +1,9 @@
-//! Text for terminals: made safe, measured, and numbers in human sizes.
+//! Text for terminals: measured, and numbers in human sizes.
 
 use std::time::Duration;
 
+pub(crate) use liaison_node::text::{safe_line, safe_text};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// One line of foreign text: whatever could move a cursor, reorder what stands beside it or break the line becomes
-/// U+FFFD.
-pub(crate) fn safe_line(text: &str) -> String {
-    text.chars().map(|c| if is_hostile(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
-/// Foreign text of several lines: as [`safe_line`], but line feeds and tabs stay, and CRLF becomes LF.
-pub(crate) fn safe_text(text: &str) -> String {
-    let kept = |c: char| if is_hostile(c) && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
-    text.replace("\r\n", "\n").chars().map(kept).collect()
-}
-
-/// Control characters (C0, DEL, C1), line and paragraph separators, direction overrides and isolates, and the
-/// invisible tag block.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Columns that `text` takes on a terminal.
 pub(crate) fn width(text: &str) -> usize {
@@ -116,15 +97,6 @@ pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_text_cannot_drive_the_terminal() {
-        assert_eq!(safe_line("a\u{1b}]0;x\u{7}b\r\nc"), "a\u{fffd}]0;x\u{fffd}b\u{fffd}\u{fffd}c");
-        assert_eq!(safe_line("invoice\u{202e}fdp.exe"), "invoice\u{fffd}fdp.exe");
-        assert_eq!(safe_line("\u{9b}31m"), "\u{fffd}31m");
-        assert_eq!(safe_line("Köln 東京 👩‍💻"), "Köln 東京 👩‍💻");
-        assert_eq!(safe_text("a\r\n\tb\rc"), "a\n\tb\u{fffd}c");
-    }
 
     #[test]
     fn columns_count_what_a_terminal_shows() {

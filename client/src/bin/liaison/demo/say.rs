@@ -24,7 +24,7 @@ impl Say {
     pub(super) fn step(&self, section: u8, step: &str, facts: Value, line: &str) -> Result<(), Failure> {
         if self.out.is_json() {
             let object = json!({ "section": section, "step": step, "ok": true, "facts": facts });
-            self.out.data(&format!("{object}\n"))
+            self.out.data(&(liaison_node::text::json(&object).unwrap_or_default() + "\n"))
         } else {
             self.out.data(&format!("{line}\n"))
         }
