@@ -27,7 +27,9 @@ impl LocalAgency for Office {
     }
 
     fn dropped(&self, id: MessageId) {
-        self.arrivals.dropped(id);
+        if self.arrivals.dropped(id) {
+            self.wake.arrivals.notify_one();
+        }
         self.chains.leave(id);
         self.sequence.close(id);
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use liaison_core::op::Table;
 use liaison_node::bundles;
+use liaison_node::descriptors;
 use liaison_node::status::{self as node, NodeStatus};
 use liaison_protocol::roster::{Agency, AgencyStatus, Roster};
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
@@ -45,7 +46,7 @@ impl Office {
             roster: roster_status(&roster, node),
             links: self.home(home, &roster).iter().map(|relay| link_status(&roster, node, relay)).collect(),
             outbox: self.outbox_status()?,
-            inbox: InboxStatus { messages, unread, arriving },
+            inbox: InboxStatus { messages, unread, arriving, unannounced_bytes: self.unannounced.standing().0 },
             store: StoreStatus {
                 used_bytes: node.store.used_bytes,
                 free_bytes: node.store.free_bytes,
@@ -91,6 +92,7 @@ impl Office {
         metrics::gauge!("liaison_daemon_inbox_unacked_messages").set(number(unacked));
         let foreign = self.keyring.alarms().standing_foreign(&self.me, &self.roster(), self.now());
         metrics::gauge!("liaison_daemon_foreign_prekeys").set(f64::from(u8::from(foreign.is_some())));
+        metrics::gauge!("liaison_daemon_unannounced_chunk_bytes").set(number(self.unannounced.standing().0));
         Ok(())
     }
 
@@ -147,6 +149,8 @@ impl Office {
         findings.extend(check_refusals(node));
         findings.push(self.check_store(node));
         findings.push(self.check_outbox(now)?);
+        findings.push(self.check_inbox());
+        findings.extend(check_descriptors());
         Ok(findings)
     }
 
@@ -223,6 +227,24 @@ impl Office {
         }
     }
 
+    /// Attachments without a message: what a sender fills the disk with unseen.
+    fn check_inbox(&self) -> Finding {
+        let (bytes, most) = self.unannounced.standing();
+        let max = self.unannounced.limits().bytes_max;
+        let Some((sender, most)) = most else {
+            return finding("inbox", Level::Ok, "no attachment waits for its message".into(), None);
+        };
+        let text = format!(
+            "{} of attachments wait for messages that announce them, {} of it from {sender}; at most {}",
+            size(bytes),
+            size(most),
+            size(max)
+        );
+        let fix = "ask that agency; they go after [inbox] unannounced_life, and nothing else is held up";
+        let level = if bytes > max / 16 { Level::Warn } else { Level::Ok };
+        finding("inbox", level, text, (level != Level::Ok).then_some(fix))
+    }
+
     fn check_outbox(&self, now: Timestamp) -> Result<Finding, ReadError> {
         let status = self.outbox_status()?;
         let Some(oldest) = status.oldest else {
@@ -295,6 +317,15 @@ fn check_clock(node: &NodeStatus) -> Finding {
         return finding("clock", Level::Fail, text, Some("timedatectl set-ntp true"));
     }
     finding("clock", Level::Ok, text, None)
+}
+
+/// The store, the links and the API share the process's file descriptors.
+fn check_descriptors() -> Option<Finding> {
+    let (used, limit) = (descriptors::used()?, descriptors::limit());
+    let text = format!("{used} of {limit} file descriptors in use");
+    let short = limit < descriptors::WANTED || used > limit / 10 * 9;
+    let level = if short { Level::Warn } else { Level::Ok };
+    Some(finding("descriptors", level, text, short.then_some("raise LimitNOFILE of the service")))
 }
 
 /// One home relay that is down is a warning while another is up.

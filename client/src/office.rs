@@ -21,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::api::model::{Problem, ProblemCode};
 use crate::at_rest::AtRest;
 use crate::attachment::arrive::Arrivals;
+use crate::attachment::unannounced::{Unannounced, UnannouncedLimits};
 use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
 use crate::events::{EventRecord, What};
@@ -76,6 +77,8 @@ pub struct Policy {
     pub retain_read: std::time::Duration,
     /// Messages without a delivery receipt are asked after so often.
     pub inquire_every: std::time::Duration,
+    /// What may wait here of attachments that no message announces.
+    pub unannounced: UnannouncedLimits,
 }
 
 /// Why an office cannot be opened.
@@ -112,6 +115,9 @@ pub struct Office {
     pub(crate) keys: KeyCache,
     pub(crate) uploads: UploadDesk,
     pub(crate) arrivals: Arrivals,
+    pub(crate) unannounced: Unannounced,
+    /// Giving chunks to messages, and removing chunks: each looks at what the other commits. Held until that is durable.
+    pub(crate) matching: tokio::sync::Mutex<()>,
     /// Marking a message read, and making its delivery receipt: each looks at what the other commits. Whoever marks
     /// holds it shared, whoever makes receipts alone.
     pub(crate) reading: tokio::sync::RwLock<()>,
@@ -166,6 +172,7 @@ impl Office {
         let started = parts.clock.now();
         let witnessed = shelf.get_clear(&witness_place())?.unwrap_or(Timestamp::ZERO);
         let witness = Witness::new((&parts.agency).into(), witnessed);
+        let unannounced = Unannounced::open(parts.policy.unannounced, &shelf)?;
         let office = Self {
             me: parts.agency,
             shelf,
@@ -186,6 +193,8 @@ impl Office {
             keys: KeyCache::default(),
             uploads: UploadDesk::default(),
             arrivals: Arrivals::default(),
+            unannounced,
+            matching: tokio::sync::Mutex::default(),
             reading: tokio::sync::RwLock::default(),
             feeding: tokio::sync::Mutex::default(),
             reminders: Mutex::default(),

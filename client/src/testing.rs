@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::model::{Direction, ListQuery, Message, MessageState, MessageSummary, Submission, Submitted};
 use crate::at_rest::AtRest;
+use crate::attachment::unannounced::UnannouncedLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::run_tasks;
 use crate::office::{Office, OfficeParts, Policy};
@@ -47,6 +48,11 @@ impl Clock for TestClock {
 }
 
 impl TestClock {
+    /// Takes back what was advanced.
+    pub(crate) fn go_back(&self, span: Duration) {
+        self.0.fetch_sub(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
     pub(crate) fn advance(&self, span: Duration) {
         self.0.fetch_add(u64::try_from(span.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -58,6 +64,7 @@ pub(crate) struct Federation {
     made: certs_dev::Federation,
     /// Its agencies' policy.
     pub(crate) retain_read: Duration,
+    pub(crate) unannounced: UnannouncedLimits,
 }
 
 impl Federation {
@@ -66,7 +73,8 @@ impl Federation {
         let mut options = Options::new(folder.path().join("federation"));
         (options.agencies, options.kdf) = (3, Kdf::Fast);
         let made = make(&options).unwrap();
-        Self { folder, made, retain_read: Duration::from_secs(90 * 86_400) }
+        let retain_read = Duration::from_secs(90 * 86_400);
+        Self { folder, made, retain_read, unannounced: UnannouncedLimits::DEFAULT }
     }
 
     pub(crate) fn roster(&self) -> Roster {
@@ -104,6 +112,11 @@ impl Federation {
     /// The same without its tasks: what is to be done, stays to be done.
     pub(crate) async fn start_idle(&self, agency: &str) -> Desk {
         Desk::start(self, agency.parse().unwrap(), Tasks::Leave).await
+    }
+
+    /// The folder of everything that its agencies keep.
+    pub(crate) fn image(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn slot_file(&self, agency: &str) -> PathBuf {
@@ -202,6 +215,7 @@ impl Desk {
                 min_free_bytes: 0,
                 retain_read: federation.retain_read,
                 inquire_every: Duration::from_secs(3600),
+                unannounced: federation.unannounced,
             },
         });
         let office = Arc::new(office.map_err(|error| error.to_string())?);

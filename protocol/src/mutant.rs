@@ -364,6 +364,12 @@ mutants! {
     SpentPrekeyKept,
     /// a record of the daemon opens in another's place
     RecordOpensAnywhere,
+    /// a daemon keeps whatever chunks come, announced or not
+    UnannouncedUnbounded,
+    /// a clock that jumps fills the slots of prekeys
+    SlotsRunOut,
+    /// a message that goes takes along the chunks that another message announces
+    ChunkNotCounted,
 }
 
 /// Whether this bug is planted.

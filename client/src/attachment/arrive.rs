@@ -1,6 +1,6 @@
 //! Chunks that arrive, before or after the message that announces them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -14,8 +14,11 @@ use liaison_protocol::roster::Role;
 use liaison_protocol::{AgencyId, Hash, MessageId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 
-use super::{arrived_place, chunk_place, claim_place, counted, missing_place, orphan_place, owner_place};
+use super::{
+    ChunkName, arrived_place, chunk_place, claim_place, claims_prefix, counted, missing_place, unannounced_place,
+};
 use crate::inbox::receive::{refuse, taken};
+use crate::inbox::{Head, head_place};
 use crate::office::Office;
 use crate::shelf::{Place, ReadError, Shelf, decode};
 
@@ -23,6 +26,7 @@ use crate::shelf::{Place, ReadError, Shelf, decode};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived {
     pub(crate) sender: AgencyId,
+    /// The end of its time here, if no message announces it.
     pub(crate) expires: Timestamp,
 }
 
@@ -40,45 +44,54 @@ pub(crate) struct Arrivals(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    /// Its commit is open.
-    open: BTreeMap<MessageId, Arrival>,
-    /// It is durable, and not yet matched.
-    durable: VecDeque<Arrival>,
+    /// Its commit is open. The number counts how often it was handed over: by two relays at once, for instance.
+    open: BTreeMap<MessageId, (Arrival, u32)>,
+    /// Its commit has ended, and it is not yet matched. Matching reads what is in the store: what is not, matches nothing.
+    ended: VecDeque<Arrival>,
 }
 
 /// Something that may complete a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    Chunk(Hash),
+    Chunk(ChunkName),
     Message(MessageId),
 }
 
 impl Arrivals {
     pub(crate) fn open(&self, envelope: MessageId, arrival: Arrival) {
-        self.lock().open.insert(envelope, arrival);
+        self.lock().open.entry(envelope).or_insert((arrival, 0)).1 += 1;
     }
 
     /// Whether there is something to match now.
     pub(crate) fn committed(&self, envelope: MessageId) -> bool {
         let mut state = self.lock();
-        let arrival = state.open.remove(&envelope);
-        state.durable.extend(arrival);
+        let arrival = state.open.remove(&envelope).map(|(arrival, _)| arrival);
+        state.ended.extend(arrival);
         arrival.is_some()
     }
 
-    pub(crate) fn dropped(&self, envelope: MessageId) {
-        self.lock().open.remove(&envelope);
+    /// Whether there is something to look at now: another copy of it may be in the store, or not even this one.
+    pub(crate) fn dropped(&self, envelope: MessageId) -> bool {
+        let mut state = self.lock();
+        let Some((arrival, times)) = state.open.get_mut(&envelope) else { return false };
+        let arrival = *arrival;
+        *times -= 1;
+        if *times == 0 {
+            state.open.remove(&envelope);
+        }
+        state.ended.push_back(arrival);
+        true
     }
 
     /// Puts what was durable before the start where it is matched.
     pub(crate) fn restore(&self, id: MessageId) {
-        self.lock().durable.push_back(Arrival::Message(id));
+        self.lock().ended.push_back(Arrival::Message(id));
     }
 
     pub(crate) fn next(&self, limit: usize) -> Vec<Arrival> {
         let mut state = self.lock();
-        let count = limit.min(state.durable.len());
-        state.durable.drain(..count).collect()
+        let count = limit.min(state.ended.len());
+        state.ended.drain(..count).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -87,24 +100,30 @@ impl Arrivals {
 }
 
 impl Office {
-    pub(crate) fn take_chunk(&self, envelope: &VerifiedEnvelope, _now: Timestamp) -> Result<Received, ReadError> {
+    // [CHUNK-1] [CHUNK-4]
+    pub(crate) fn take_chunk(&self, envelope: &VerifiedEnvelope, now: Timestamp) -> Result<Received, ReadError> {
         let header = envelope.header();
         if self.roster().role(&header.sender) != Some(Role::Agency) {
             return Ok(refuse(RefusalReason::Malformed, "only agencies send attachments"));
         }
-        let hash = header.body_hash;
-        self.arrivals.open(envelope.id(), Arrival::Chunk(hash));
-        if self.shelf.has(&arrived_place(hash))? {
+        let sender = header.sender.to_agency();
+        let name = ChunkName::new(&sender, &header.body_hash);
+        if self.shelf.has(&arrived_place(name))? {
             return Ok(taken(Vec::new()));
         }
-        let arrived = Arrived { sender: header.sender.to_agency(), expires: header.expires };
-        let chunk = chunk_place(hash);
+        if let Err(detail) = self.room_for_chunk(name, &sender)? {
+            return Ok(Received::Later { reason: RefusalReason::Quota, detail });
+        }
+        self.arrivals.open(envelope.id(), Arrival::Chunk(name));
+        let life = now.after(self.unannounced.limits().life);
+        let arrived = Arrived { sender, expires: life.min(header.expires.after(limits::DEDUPE_MARGIN)) };
+        let chunk = chunk_place(name);
         // A copy: the body is a slice of the whole frame.
         let body = Bytes::copy_from_slice(&envelope.envelope().body);
         Ok(taken(vec![
             Op::Put { table: chunk.table, key: chunk.key, value: body },
-            Shelf::put_clear(arrived_place(hash), &arrived),
-            Shelf::put_clear(orphan_place(header.expires, hash), &hash),
+            Shelf::put_clear(unannounced_place(arrived.expires, name), &name.0),
+            Shelf::put_clear(arrived_place(name), &arrived),
         ]))
     }
 
@@ -114,7 +133,8 @@ impl Office {
         for (attachment, announced) in counted(&message.attachments) {
             for (index, hash) in counted(&announced.chunk_hashes) {
                 let claim = Claim { sender: sender.clone(), attachment, index };
-                ops.push(Shelf::put_clear(claim_place(*hash, id), &claim));
+                let name = ChunkName::new(sender, hash);
+                ops.push(Shelf::put_clear(claim_place(name, id, attachment, index), &claim));
                 ops.push(Shelf::put_clear(missing_place(id, attachment, index), hash));
             }
         }
@@ -129,15 +149,8 @@ impl Office {
         let (mut ops, mut touched) = (Vec::new(), Vec::new());
         for arrival in arrivals {
             match arrival {
-                Arrival::Chunk(hash) => self.match_chunk(*hash, &mut ops, &mut touched)?,
-                Arrival::Message(id) => {
-                    touched.push(*id);
-                    let prefix = Place::new(Table::Chunks, b'g', &[&id.0.0]).key;
-                    for record in self.shelf.scan(Table::Chunks, &prefix) {
-                        let hash: Hash = decode(Table::Chunks, &record?.1)?;
-                        self.match_chunk(hash, &mut ops, &mut touched)?;
-                    }
-                }
+                Arrival::Chunk(name) => self.match_chunk(*name, &mut ops, &mut touched)?,
+                Arrival::Message(id) => self.match_message(*id, &mut ops, &mut touched)?,
             }
         }
         touched.sort_unstable();
@@ -145,22 +158,43 @@ impl Office {
         Ok((ops, touched))
     }
 
-    fn match_chunk(&self, hash: Hash, ops: &mut Vec<Op>, touched: &mut Vec<MessageId>) -> Result<(), ReadError> {
-        let Some(arrived) = self.shelf.get_clear::<Arrived>(&arrived_place(hash))? else { return Ok(()) };
-        let prefix = Place::new(Table::Chunks, b'a', &[&hash.0]).key;
-        for record in self.shelf.scan(Table::Chunks, &prefix) {
+    /// Gives a chunk to all messages that announce it.
+    fn match_chunk(&self, name: ChunkName, ops: &mut Vec<Op>, touched: &mut Vec<MessageId>) -> Result<(), ReadError> {
+        let Some(arrived) = self.shelf.get_clear::<Arrived>(&arrived_place(name))? else {
+            self.unannounced.remove(name);
+            return Ok(());
+        };
+        let before = touched.len();
+        for record in self.shelf.scan(Table::Chunks, &claims_prefix(name)) {
             let (key, value) = record?;
             let claim: Claim = decode(Table::Chunks, &value)?;
-            let id = key.last_chunk().map(|id| MessageId(Hash(*id)));
-            let id = id.ok_or(ReadError::Malformed { table: Table::Chunks })?;
-            if claim.sender != arrived.sender {
-                continue;
-            }
-            ops.push(Op::Delete { table: Table::Chunks, key });
+            let id = claimant(&key).ok_or(ReadError::Malformed { table: Table::Chunks })?;
             ops.push(missing_place(id, claim.attachment, claim.index).delete());
-            ops.push(Shelf::put_clear(owner_place(hash), &id));
             touched.push(id);
         }
+        if touched.len() == before {
+            self.unannounced.add(name, &arrived.sender);
+        } else {
+            self.unannounced.remove(name);
+            ops.push(unannounced_place(arrived.expires, name).delete());
+        }
+        Ok(())
+    }
+
+    /// Gives a message those of its chunks that are here.
+    fn match_message(&self, id: MessageId, ops: &mut Vec<Op>, touched: &mut Vec<MessageId>) -> Result<(), ReadError> {
+        let Some(head) = self.shelf.get_clear::<Head>(&head_place(id))? else { return Ok(()) };
+        let prefix = Place::new(Table::Chunks, b'g', &[&id.0.0]).key;
+        for record in self.shelf.scan(Table::Chunks, &prefix) {
+            let (key, value) = record?;
+            let name = ChunkName::new(&head.from, &decode(Table::Chunks, &value)?);
+            if let Some(arrived) = self.shelf.get_clear::<Arrived>(&arrived_place(name))? {
+                self.unannounced.remove(name);
+                ops.push(Op::Delete { table: Table::Chunks, key });
+                ops.push(unannounced_place(arrived.expires, name).delete());
+            }
+        }
+        touched.push(id);
         Ok(())
     }
 
@@ -212,39 +246,41 @@ impl Office {
         Ok(self.shelf.store().scan(Table::Chunks, &prefix, None, 1)?.is_empty() || planted(Mutant::WholeTooSoon))
     }
 
-    /// Removes the chunks of a received message, and what it still waited for.
-    pub(crate) fn drop_chunks(id: MessageId, message: &Message) -> Vec<Op> {
-        let mut ops = Vec::new();
+    /// Removes what a received message still waited for, and its chunks: those that no other message announces.
+    pub(crate) fn drop_chunks(
+        &self,
+        id: MessageId,
+        sender: &AgencyId,
+        message: &Message,
+    ) -> Result<Vec<Op>, ReadError> {
+        let (mut ops, mut names) = (Vec::new(), BTreeSet::new());
         for (attachment, announced) in counted(&message.attachments) {
             for (index, hash) in counted(&announced.chunk_hashes) {
-                let places = [
-                    chunk_place(*hash),
-                    arrived_place(*hash),
-                    owner_place(*hash),
-                    claim_place(*hash, id),
-                    missing_place(id, attachment, index),
-                ];
-                ops.extend(places.map(Place::delete));
+                let name = ChunkName::new(sender, hash);
+                ops.push(claim_place(name, id, attachment, index).delete());
+                ops.push(missing_place(id, attachment, index).delete());
+                names.insert(name);
             }
         }
-        ops
-    }
-
-    /// Chunks past their expiry and a day that no message has announced.
-    pub(crate) fn forget_orphans(&self, now: Timestamp, limit: usize) -> Result<Vec<Op>, ReadError> {
-        let mut ops = Vec::new();
-        for (key, value) in self.shelf.store().scan(Table::Chunks, b"x", None, limit)? {
-            let expires = key.get(1..).and_then(|rest| rest.first_chunk()).map(|at| u64::from_be_bytes(*at));
-            let expires = Timestamp::from_millis(expires.unwrap_or(0));
-            if expires.after(limits::DEDUPE_MARGIN) > now {
-                break;
+        for name in names {
+            if !self.is_claimed_by_another(name, id)? || planted(Mutant::ChunkNotCounted) {
+                ops.extend([chunk_place(name).delete(), arrived_place(name).delete()]);
             }
-            let hash: Hash = decode(Table::Chunks, &value)?;
-            if !self.shelf.has(&owner_place(hash))? {
-                ops.extend([chunk_place(hash).delete(), arrived_place(hash).delete()]);
-            }
-            ops.push(Op::Delete { table: Table::Chunks, key });
         }
         Ok(ops)
     }
+
+    fn is_claimed_by_another(&self, name: ChunkName, id: MessageId) -> Result<bool, ReadError> {
+        for record in self.shelf.scan(Table::Chunks, &claims_prefix(name)) {
+            if claimant(&record?.0) != Some(id) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// The message whose claim has this key.
+fn claimant(key: &[u8]) -> Option<MessageId> {
+    key.get(33..).and_then(|rest| rest.first_chunk()).map(|id| MessageId(Hash(*id)))
 }

@@ -4,7 +4,7 @@ use liaison_core::op::{Op, Table};
 use liaison_protocol::envelope::Header;
 use liaison_protocol::inner::Attachment;
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::{Hash, MessageId};
+use liaison_protocol::{AgencyId, Hash, MessageId};
 
 use super::PartReader;
 use super::part::PartError;
@@ -31,7 +31,9 @@ impl Office {
         }
         let Some(letter) = self.received(id)? else { return Ok(None) };
         let (header, now) = (letter.envelope.header(), self.now());
-        let damage = self.damage(&letter.message.attachments)?.filter(|_| !planted(Mutant::DamagedAttachmentSignedFor));
+        let damage = self
+            .damage(&header.sender.to_agency(), &letter.message.attachments)?
+            .filter(|_| !planted(Mutant::DamagedAttachmentSignedFor));
         let ticket = self.sequence.take();
         let event = EventRecord::new(What::Complete, now).about(id).with_agency(&header.sender.to_agency());
         let event = event.marked(header.precedence, letter.message.tlp).because(damage.clone().unwrap_or_default());
@@ -44,9 +46,9 @@ impl Office {
     }
 
     /// Which attachment is not what the message announces.
-    fn damage(&self, attachments: &[Attachment]) -> Result<Option<String>, ReadError> {
+    fn damage(&self, sender: &AgencyId, attachments: &[Attachment]) -> Result<Option<String>, ReadError> {
         for (n, attachment) in (1..).zip(attachments) {
-            let mut reader = PartReader::received(attachment.clone());
+            let mut reader = PartReader::received(sender.clone(), attachment.clone());
             loop {
                 match reader.next(self) {
                     Ok(Some(_)) => {}

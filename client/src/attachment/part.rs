@@ -4,11 +4,11 @@ use liaison_core::op::Table;
 use liaison_protocol::chunk::open_chunk;
 use liaison_protocol::inner::Attachment;
 use liaison_protocol::mutant::{Mutant, planted};
-use liaison_protocol::{Hash, MessageId};
+use liaison_protocol::{AgencyId, Hash, MessageId};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::chunk_place;
+use super::{ChunkName, chunk_place};
 use crate::api::model::{Direction, Problem, ProblemCode};
 use crate::office::Office;
 use crate::outbox::{UploadId, unknown};
@@ -41,13 +41,14 @@ pub struct PartReader {
 }
 
 enum Source {
-    Received,
+    /// From this sender.
+    Received(AgencyId),
     Upload(UploadId),
 }
 
 impl PartReader {
-    pub(crate) fn received(attachment: Attachment) -> Self {
-        Self { attachment, source: Source::Received, next: 0, hash: Sha256::new() }
+    pub(crate) fn received(sender: AgencyId, attachment: Attachment) -> Self {
+        Self { attachment, source: Source::Received(sender), next: 0, hash: Sha256::new() }
     }
 
     /// Bytes of the whole attachment.
@@ -73,13 +74,13 @@ impl PartReader {
     }
 
     fn chunk(&self, office: &Office, index: u32) -> Result<Zeroizing<Vec<u8>>, PartError> {
-        match self.source {
-            Source::Upload(id) => Ok(office.outgoing_chunk(id, &self.attachment, index)?),
-            Source::Received => {
+        match &self.source {
+            Source::Upload(id) => Ok(office.outgoing_chunk(*id, &self.attachment, index)?),
+            Source::Received(sender) => {
                 let damaged = PartError::Damaged { index };
                 let at = usize::try_from(index).unwrap_or(usize::MAX);
                 let Some(hash) = self.attachment.chunk_hashes.get(at) else { return Err(damaged) };
-                let place = chunk_place(*hash);
+                let place = chunk_place(ChunkName::new(sender, hash));
                 let body = office.shelf.store().get(Table::Chunks, &place.key).map_err(ReadError::from)?;
                 let Some(body) = body else { return Err(damaged) };
                 open_chunk(&body, &self.attachment, index).map_err(|_| damaged)
@@ -103,6 +104,7 @@ impl Office {
             Direction::Out => self.sent(id)?,
         };
         let letter = letter.ok_or_else(|| unknown(id))?;
+        let sender = letter.envelope.header().sender.to_agency();
         let mut attachments = letter.message.attachments;
         let count = attachments.len();
         let at = at.filter(|at| *at < count).ok_or_else(|| no_part(count))?;
@@ -114,11 +116,11 @@ impl Office {
                 let detail = format!("{} is delivered: its attachments are no longer kept here", id.short());
                 Problem::new(ProblemCode::UnknownPart, detail)
             })?;
-            return Ok(PartReader { source: Source::Upload(upload), ..PartReader::received(attachment) });
+            return Ok(PartReader { source: Source::Upload(upload), ..PartReader::received(sender, attachment) });
         }
         if self.is_missing(id, at)? {
             return Err(Problem::new(ProblemCode::NotReady, format!("attachment {n} is not here whole yet")));
         }
-        Ok(PartReader::received(attachment))
+        Ok(PartReader::received(sender, attachment))
     }
 }

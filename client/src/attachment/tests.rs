@@ -9,18 +9,18 @@ use liaison_protocol::refusal::RefusalReason;
 use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode, RecipientState};
 use crate::testing::{Desk, Federation, submission, until};
 
-async fn pair(federation: &Federation) -> (Desk, Desk) {
+pub(super) async fn pair(federation: &Federation) -> (Desk, Desk) {
     let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
     a.learn_keys_of(&b).await;
     b.learn_keys_of(&a).await;
     (a, b)
 }
 
-fn file(bytes: usize) -> Vec<u8> {
+pub(super) fn file(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 31 % 251) as u8).collect()
 }
 
-async fn upload(desk: &Desk, file: &[u8], piece: usize) -> AttachmentRef {
+pub(super) async fn upload(desk: &Desk, file: &[u8], piece: usize) -> AttachmentRef {
     let request = NewUpload { name: "file.bin".into(), total_len: file.len() as u64 };
     let upload = desk.office.new_upload(request).await.unwrap();
     append(desk, &upload.id, file, 0, piece).await;
@@ -36,7 +36,7 @@ async fn append(desk: &Desk, upload: &str, file: &[u8], from: usize, piece: usiz
     }
 }
 
-fn read(desk: &Desk, id: liaison_protocol::MessageId, way: Direction, n: u32) -> Vec<u8> {
+pub(super) fn read(desk: &Desk, id: liaison_protocol::MessageId, way: Direction, n: u32) -> Vec<u8> {
     let mut part = desk.office.part(id, way, n).unwrap();
     let mut file = Vec::new();
     while let Some(octets) = part.next(&desk.office).unwrap() {
@@ -132,7 +132,8 @@ async fn an_attachment_that_is_not_what_its_message_announces_is_never_signed_fo
     until(|| a.queued(&b.me()).len() == 3).await;
     a.deliver(&b).await;
     let announced = b.office.received(id).unwrap().unwrap().message.attachments.remove(0);
-    let [first, second] = [0, 1].map(|chunk: usize| super::chunk_place(announced.chunk_hashes[chunk]));
+    let name = |chunk: usize| super::ChunkName::new(&a.me(), &announced.chunk_hashes[chunk]);
+    let [first, second] = [0, 1].map(|chunk| super::chunk_place(name(chunk)));
     let other = b.office.node.store().get(first.table, &first.key).unwrap().unwrap();
     b.commit(vec![Op::Put { table: second.table, key: second.key, value: other }]).await;
     b.stop().await;

@@ -36,8 +36,10 @@ async fn all(office: &Arc<Office>) -> Answer<()> {
             return Ok(());
         }
         let for_worker = Arc::clone(office);
+        let alone = office.matching.lock().await;
         let (ops, touched) = crate::blocking(move || for_worker.match_arrivals(&arrivals)).await??;
         office.node.commit(ops).await?;
+        drop(alone);
         for id in touched {
             let for_worker = Arc::clone(office);
             let Some(completed) = office.costly(move || for_worker.complete(id)).await?? else { continue };

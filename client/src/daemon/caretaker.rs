@@ -126,6 +126,7 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
             let (old, next) = crate::blocking(move || for_worker.unretained(table, from, TOGETHER)).await??;
             for id in old {
                 let for_worker = Arc::clone(office);
+                let _alone = office.matching.lock().await;
                 let ops = crate::blocking(move || match table {
                     Table::Inbox => for_worker.forget_received(id),
                     _ => for_worker.forget_sent(id),
@@ -139,11 +140,12 @@ async fn clean(office: &Arc<Office>, now: Timestamp) -> Answer<()> {
         |office, now| office.forget_events(now.before(office.policy.retain_read), TOGETHER),
         Office::forget_keys,
         Office::forget_uploads,
-        |office, now| office.forget_orphans(now, TOGETHER),
+        |office, now| office.forget_unannounced(now, TOGETHER),
     ];
     for job in jobs {
         loop {
             let for_worker = Arc::clone(office);
+            let _alone = office.matching.lock().await;
             let ops = crate::blocking(move || job(&for_worker, now)).await??;
             let more = ops.len() >= TOGETHER;
             office.node.commit(ops).await?;

@@ -55,13 +55,13 @@ impl Office {
             return Ok(refuse(RefusalReason::Malformed, "only agencies send messages"));
         }
         let Some(signer) = roster.verifying_key(&header.sender, header.sender_key, header.created) else {
-            return Ok(Received::Later { detail: "the roster has just changed".into() });
+            return Ok(later("the roster has just changed"));
         };
         let sender = header.sender.to_agency();
         let chain = message.chain.map_or(id, |chain| chain.first);
         let chain = chain_of(&sender, chain);
         if !self.chains.enter(chain, id) {
-            return Ok(Received::Later { detail: "another copy of it is being stored".into() });
+            return Ok(later("another copy of it is being stored"));
         }
         let due = Due::new(DueKind::Delivered { at: now }, id, header);
         if let Some(known) = self.known_as(envelope, message, chain)? {
@@ -132,6 +132,10 @@ fn refuse_unopened(error: &OpenError) -> Received {
 
 pub(crate) fn refuse(reason: RefusalReason, detail: &str) -> Received {
     Received::Refuse { reason, detail: detail.into(), ops: Vec::new() }
+}
+
+fn later(detail: &str) -> Received {
+    Received::Later { reason: RefusalReason::NoRoute, detail: detail.into() }
 }
 
 /// Taken, and nothing more to do.

@@ -70,7 +70,7 @@ impl Office {
         if head.chunks > 0
             && let Some(letter) = self.received(id)?
         {
-            ops.extend(Self::drop_chunks(id, &letter.message));
+            ops.extend(self.drop_chunks(id, &head.from, &letter.message)?);
         }
         ops.push(kept_place(id).delete());
         Ok(ops)

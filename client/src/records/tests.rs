@@ -5,6 +5,7 @@
 //! that are missing are added: a fixture that is made again proves nothing.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
 
 use bytes::Bytes;
 use liaison_protocol::chunk::AttachmentKey;
@@ -318,6 +319,7 @@ fn a_slot_file_of_this_format_gives_its_keys() {
     let mut file = [b"LSNS\x01".as_slice(), &[0; 59], &unhex(SLOT)].concat();
     file.resize(64 + 160 * 64, 0);
     std::fs::write(&path, file).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     let slots = SlotFile::open(&path).unwrap();
     assert_eq!(slots.starts().collect::<Vec<_>>(), [86_400]);
     assert_eq!(slots.key(86_400), Some(&[9; 32]));

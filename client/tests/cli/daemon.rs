@@ -287,7 +287,7 @@ async fn status() -> Json<Status> {
         },
         links: Vec::new(),
         outbox: OutboxStatus { open: 0, waiting: 0, bytes: 0, oldest: None },
-        inbox: InboxStatus { messages: 0, unread: 0, arriving: 0 },
+        inbox: InboxStatus { messages: 0, unread: 0, arriving: 0, unannounced_bytes: 0 },
         store: StoreStatus { used_bytes: 0, free_bytes: 1, min_free_bytes: 0 },
         clock: ClockStatus { offset_ms: None, against: None },
         prekeys_until: None,

@@ -244,6 +244,8 @@ pub enum Local {
     },
     /// Not now: the peer tries again.
     Later {
+        /// Why.
+        reason: RefusalReason,
         /// In words.
         detail: String,
     },

@@ -59,6 +59,8 @@ pub enum Received {
     Fault(String),
     /// Not now: nothing is taken, and the peer tries again.
     Later {
+        /// Why.
+        reason: RefusalReason,
         /// In words.
         detail: String,
     },

@@ -106,6 +106,9 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::RecallInTwoCommits => "what_is_called_back_leaves_the_queue_in_the_commit_that_says_so",
         Mutant::HandOverForgotten => "what_is_not_handed_over_is_offered_again_after_a_restart",
         Mutant::SpentPrekeyKept => "a_spent_key_opens_nothing_any_more_and_leaves_no_slot",
+        Mutant::SlotsRunOut => "a_clock_that_jumps_again_and_again",
+        Mutant::UnannouncedUnbounded => "chunks_that_no_message_announces_have_a_budget",
+        Mutant::ChunkNotCounted => "a_chunk_of_two_messages_goes_with_the_last",
         Mutant::RecordOpensAnywhere => "a_record_opens_only_where_it_was_written_and_unaltered",
         _ => return link_unit(mutant),
     })

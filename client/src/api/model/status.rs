@@ -127,6 +127,9 @@ pub struct InboxStatus {
     pub unread: u64,
     /// Of these, with attachments still arriving.
     pub arriving: u64,
+    /// Bytes of attachments that no message here announces yet.
+    #[serde(default)]
+    pub unannounced_bytes: u64,
 }
 
 /// The disk.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use liaison_client::attachment::unannounced::UnannouncedLimits;
 use liaison_client::office::Policy;
 use liaison_node::config::{self, ConfigError, Reader, SecretRef, Size, Span};
 use liaison_protocol::inner::Tlp;
@@ -30,6 +31,8 @@ pub(crate) struct DaemonConfig {
     /// `[outbox] inquire_every`: how often relays are asked after messages without a delivery receipt; 1 minute to 1
     /// day, default 1 hour.
     pub(crate) inquire_every: Span,
+    /// `[inbox]`: what others may leave here.
+    pub(crate) unannounced: UnannouncedLimits,
     /// `[api] socket`: where programs ask; default `liaisond.sock` beside the file.
     pub(crate) socket: PathBuf,
     /// `[policy] default_tlp`: the mark of messages that name none. Left out: they are refused.
@@ -125,6 +128,7 @@ impl DaemonConfig {
             let bounds = Span(Duration::from_secs(60))..=Span::days(1);
             Some(table.text_within("inquire_every", bounds).unwrap_or(Span(Duration::from_secs(3600))))
         });
+        let unannounced = root.table("inbox", read_unannounced);
         let beside = root.folder().join("liaisond.sock");
         let socket = root.table("api", |table| Some(table.path("socket").unwrap_or(beside)));
         let words: Vec<(&str, Tlp)> = Tlp::ALL.iter().map(|tlp| (tlp.as_str(), *tlp)).collect();
@@ -139,6 +143,7 @@ impl DaemonConfig {
             home: home?,
             store: store?,
             inquire_every: inquire_every?,
+            unannounced: unannounced?,
             socket: socket?,
             default_tlp: default_tlp?,
             telemetry: telemetry?,
@@ -152,6 +157,7 @@ impl DaemonConfig {
             min_free_bytes: self.store.min_free.0,
             retain_read: self.store.retain_read.0,
             inquire_every: self.inquire_every.0,
+            unannounced: self.unannounced,
         }
     }
 
@@ -161,6 +167,17 @@ impl DaemonConfig {
         name.push(".slots");
         name.into()
     }
+}
+
+/// `unannounced_max`: bytes of attachments' chunks that no message announces yet; 64 MiB to 64 GiB, default 512 MiB. One
+/// sender has an eighth of it. `unannounced_life`: such a chunk goes after this time; 1 hour to 7 days, default 1 day.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of every table's reader")]
+fn read_unannounced(table: &mut Reader<'_>) -> Option<UnannouncedLimits> {
+    let UnannouncedLimits { bytes_max, life } = UnannouncedLimits::DEFAULT;
+    let bytes_max = table.text_within("unannounced_max", Size(64 << 20)..=Size(64 << 30)).unwrap_or(Size(bytes_max));
+    let lives = Span(Duration::from_secs(3600))..=Span::days(7);
+    let life = table.text_within("unannounced_life", lives).unwrap_or(Span(life));
+    Some(UnannouncedLimits { bytes_max: bytes_max.0, life: life.0 })
 }
 
 impl HomeRelay {
@@ -231,6 +248,11 @@ default_tlp = "amber+strict"
         assert_eq!(config.default_tlp, Some(Tlp::AmberStrict));
         assert_eq!(config.store.retain_read, Span::days(90));
         assert_eq!(config.inquire_every, Span(Duration::from_secs(3600)));
+        assert_eq!(config.unannounced, UnannouncedLimits::DEFAULT);
+        let little =
+            GOOD.replace("[policy]", "[inbox]\nunannounced_max = \"64MiB\"\nunannounced_life = \"1h\"\n[policy]");
+        let little = parse(&little).unwrap().unannounced;
+        assert_eq!((little.bytes_max, little.life), (64 << 20, Duration::from_secs(3600)));
         let often = GOOD.replace("[policy]", "[outbox]\ninquire_every = \"10m\"\n[policy]");
         assert_eq!(parse(&often).unwrap().inquire_every, Span(Duration::from_secs(600)));
     }

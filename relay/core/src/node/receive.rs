@@ -21,6 +21,8 @@ use crate::roster_state::GRACE;
 
 /// When to try again with a node that drains, or whose disk is low.
 const LATER_MS: u32 = 5_000;
+/// A chunk that no message announces comes again so late: room for it is made by its message, or by a day.
+const NO_ROOM_MS: u32 = 60_000;
 /// When to try again with a node that is releasing its own copy: a commit later.
 const LEAVING_MS: u32 = 250;
 /// When to try again with a node whose roster has expired.
@@ -197,7 +199,10 @@ impl Node {
                 Ok(if known { Copy::Passed } else { Copy::New })
             }
             Some(Local::Deliver { chain: None, .. }) => Ok(Copy::New),
-            Some(Local::Later { detail }) => Err(Refusal::later(RefusalReason::NoRoute, detail.clone(), LATER_MS)),
+            Some(Local::Later { reason, detail }) => {
+                let later_ms = if *reason == RefusalReason::Quota { NO_ROOM_MS } else { LATER_MS };
+                Err(Refusal::later(*reason, detail.clone(), later_ms))
+            }
             Some(Local::Refuse { reason, detail, .. }) => Err(Refusal::last(*reason, detail.clone())),
             None => Err(Refusal::later(RefusalReason::NoRoute, "not opened", LATER_MS)),
         }

@@ -120,7 +120,7 @@ impl Turn {
                 event::Local::Deliver { ops, chain: chain.map(seen).transpose()? }
             }
             Received::Fault(detail) => return Err(RunError::Local(detail)),
-            Received::Later { detail } => event::Local::Later { detail },
+            Received::Later { reason, detail } => event::Local::Later { reason, detail },
             Received::Refuse { reason, detail, ops } => event::Local::Refuse { reason, detail, ops },
         })
     }

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use liaison_client::api::model::{CustodyTrace, Problem, Submitted};
 use liaison_client::at_rest::AtRest;
+use liaison_client::attachment::unannounced::UnannouncedLimits;
 use liaison_client::daemon::mail_tasks;
 use liaison_client::office::{Office, OfficeParts, Policy};
 use liaison_client::random::Entropy;
@@ -140,6 +141,7 @@ impl Desk {
                 min_free_bytes: MIN_FREE_BYTES,
                 retain_read: Duration::from_secs(90 * 86_400),
                 inquire_every: Duration::from_secs(3_600),
+                unannounced: UnannouncedLimits::DEFAULT,
             },
         };
         let office = Arc::new(Office::open(parts).expect("what the office wrote, it reads"));

@@ -231,7 +231,7 @@ impl World<'_> {
                 let seen = |first: MessageId| (first, disk.remembered(&DedupeKey { id: first, index: CHAIN_INDEX }));
                 Some(Local::Deliver { ops, chain: chain.map(seen) })
             }
-            Received::Later { detail } => Some(Local::Later { detail }),
+            Received::Later { reason, detail } => Some(Local::Later { reason, detail }),
             Received::Refuse { reason, detail, ops } => Some(Local::Refuse { reason, detail, ops }),
             Received::Fault(_) => {
                 self.die(node, "its office cannot read", false, 1_000);

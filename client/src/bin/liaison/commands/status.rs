@@ -155,9 +155,13 @@ fn render_status(status: &Status, clock: &Clock) -> String {
     rows.push(("outbox".into(), outbox(status, clock)));
     let inbox = &status.inbox;
     let arriving = if inbox.arriving > 0 { format!(", {} still arriving", inbox.arriving) } else { String::new() };
+    let stray = match inbox.unannounced_bytes {
+        0 => String::new(),
+        stray => format!(", {} of attachments without a message", bytes(stray)),
+    };
     rows.push((
         "inbox".into(),
-        format!("{}, {} unread{arriving}", count(inbox.messages, "message", "messages"), inbox.unread),
+        format!("{}, {} unread{arriving}{stray}", count(inbox.messages, "message", "messages"), inbox.unread),
     ));
     let store = &status.store;
     rows.push(("store".into(), format!("{} used, {} free", bytes(store.used_bytes), bytes(store.free_bytes))));

@@ -122,7 +122,7 @@ pub(crate) fn status() -> Status {
             },
         ],
         outbox: OutboxStatus { open: 3, waiting: 1, bytes: 1_258_292, oldest: Some(at("2026-11-24T06:10:00Z")) },
-        inbox: InboxStatus { messages: 214, unread: 3, arriving: 1 },
+        inbox: InboxStatus { messages: 214, unread: 3, arriving: 1, unannounced_bytes: 0 },
         store: StoreStatus { used_bytes: 1_288_490_189, free_bytes: 44_023_414_784, min_free_bytes: 1 << 31 },
         clock: ClockStatus { offset_ms: Some(-3), against: Some("ap-1".parse().unwrap()) },
         prekeys_until: None,
