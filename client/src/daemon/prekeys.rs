@@ -73,7 +73,7 @@ async fn top_up(office: &Arc<Office>) -> Answer<()> {
 impl Office {
     fn plan_keys(&self) -> Result<Option<TopUp>, PrekeyError> {
         let lifetime = self.roster().agency(&self.me).map_or(limits::LIFETIME_DEFAULT, |agency| agency.max_ttl);
-        self.keyring.plan(lifetime, &*self.signer, self.now())
+        self.keyring.plan(lifetime, &*self.signer, self.witnessed(), self.now())
     }
 }
 

@@ -48,8 +48,8 @@ impl Window {
     /// margin, and every home relay has been drained since that expiry (at `drained`, the earliest of them); or past
     /// the cap.
     ///
-    /// `witnessed` is the latest time that others have stated: a clock that jumps ahead erases nothing before its time.
-    /// Only the cap goes by this machine's clock alone.
+    /// `witnessed` is the latest time that others have stated: a clock that jumps ahead erases nothing before its time, and
+    /// a daemon that hears from nobody keeps its keys until it does.
     #[must_use]
     pub fn is_spent(
         self,
@@ -60,8 +60,24 @@ impl Window {
     ) -> bool {
         let last_expiry = self.not_after().after(lifetime_max);
         let drained_since = drained.is_some_and(|drained| drained > last_expiry);
-        (witnessed.min(now) > last_expiry.after(MARGIN) && drained_since) || now > self.not_after().after(KEPT_MAX)
+        let known = witnessed.min(now);
+        (known > last_expiry.after(MARGIN) && drained_since) || known > self.not_after().after(KEPT_MAX)
     }
+}
+
+/// Keys to erase so that `count` slots become free, of those that are `held` and not to be published at `now`: first
+/// those of days that nobody can have sealed to, because a clock that had jumped made them, the furthest first; then the
+/// oldest.
+#[must_use]
+pub fn evicted(held: &[Window], count: usize, witnessed: Timestamp, now: Timestamp) -> Vec<Window> {
+    let wanted: Vec<Window> = Window::published(now).collect();
+    let last = Window::published(witnessed.after(WINDOW)).last();
+    let jumped = |window: &Window| Some(*window) > last;
+    let mut candidates: Vec<Window> = held.iter().copied().filter(|window| !wanted.contains(window)).collect();
+    candidates
+        .sort_unstable_by_key(|window| (!jumped(window), if jumped(window) { u64::MAX - window.0 } else { window.0 }));
+    candidates.truncate(count);
+    candidates
 }
 
 #[cfg(test)]
@@ -105,6 +121,17 @@ mod tests {
         for drained in [None, Some(at(108, 0))] {
             assert!(!window.is_spent(lifetime, drained, at(191, 0), at(191, 0)));
             assert!(window.is_spent(lifetime, drained, at(191, 1), at(191, 1)));
+            assert!(!window.is_spent(lifetime, drained, at(101, 0), at(500, 0)), "by a clock that nobody confirms");
         }
+    }
+
+    #[test]
+    fn room_is_made_of_days_that_a_jump_made_and_then_of_the_oldest() {
+        let day = |day| Window::holding(at(day, 0));
+        let held = [95, 100, 101, 300, 200, 135, 137].map(day);
+        let evicted = |count| evicted(&held, count, at(100, 7), at(100, 9));
+        assert_eq!(evicted(2), [300, 200].map(day));
+        // Today's and the 34 days ahead are to be published; so is the day after, at a clock that runs a day ahead.
+        assert_eq!(evicted(9), [300, 200, 137, 95, 135].map(day));
     }
 }

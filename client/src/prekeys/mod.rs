@@ -182,12 +182,17 @@ impl Keyring {
         &self,
         lifetime_max: Duration,
         signer: &dyn Signer,
+        witnessed: Timestamp,
         now: Timestamp,
     ) -> Result<Option<TopUp>, PrekeyError> {
         let mut state = self.lock();
         let missing: Vec<Window> = Window::published(now).filter(|window| !state.holds(*window)).collect();
         let lifetime_s = u32::try_from(lifetime_max.as_secs()).unwrap_or(u32::MAX);
-        let stands = |bundle: &BundleRecord| bundle.lifetime_s == lifetime_s && bundle.is_signed_by(signer.key_id());
+        // One that a clock published which had jumped names other days, though the keys of these are held.
+        let end = Window::published(now).last().map(Window::not_after);
+        let stands = |bundle: &BundleRecord| {
+            bundle.lifetime_s == lifetime_s && Some(bundle.until) == end && bundle.is_signed_by(signer.key_id())
+        };
         let own = state.bundle.as_ref().map(BundleRecord::position);
         let answer = state.alarms.is_answer_due(own, now) || state.before.is_some_and(|before| own <= Some(before));
         let anew = answer || state.torn.is_some();
@@ -195,7 +200,7 @@ impl Keyring {
             return Ok(None);
         }
         // Keys that are published and lost: senders must not go on with them, so the whole history starts anew.
-        let lost = state.bundle.as_ref().is_none_or(|bundle| missing.iter().any(|w| w.not_before() < bundle.until));
+        let lost = state.bundle.as_ref().is_none_or(|bundle| missing.iter().any(|window| bundle.names(*window)));
         let succession = if lost || anew { Succession::NewEpoch } else { Succession::Continue };
         let Some(position) = BundlePosition::next(state.highest(), succession, now) else {
             tracing::warn!(
@@ -204,6 +209,7 @@ impl Keyring {
             return Ok(None);
         };
         let starts: Vec<u64> = missing.iter().map(|window| window.0).collect();
+        let evicted = self.evict(&mut state, missing.len(), witnessed, now)?;
         state.slots.plan(position)?;
         state.slots.fill(&starts, &mut self.shelf.random())?;
         let made = missing.iter().filter_map(|window| self.make(&state, *window, lifetime_max)).collect::<Vec<_>>();
@@ -213,7 +219,8 @@ impl Keyring {
         let bundle = BundleRecord { epoch, seq, until, lifetime_s, frame };
         let mut alarms = state.alarms;
         alarms.answer(position, now);
-        let mut ops: Vec<Op> = made.iter().map(|(record, _)| record.put()).collect();
+        let mut ops = evicted;
+        ops.extend(made.iter().map(|(record, _)| record.put()));
         ops.push(bundle.put());
         ops.push(bundles::put(&self.agency, &bundle.frame));
         ops.extend((alarms != state.alarms).then(|| alarms.put()));
@@ -262,12 +269,35 @@ impl Keyring {
         if spent.is_empty() || planted(Mutant::SpentPrekeyKept) {
             return Ok(Vec::new());
         }
-        let starts: Vec<u64> = spent.iter().map(|window| window.0).collect();
+        self.erase(&mut state, &spent)
+    }
+
+    /// Makes room for `wanted` new keys, where a clock that jumped has filled the slots.
+    fn evict(
+        &self,
+        state: &mut State,
+        wanted: usize,
+        witnessed: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<Op>, PrekeyError> {
+        let short = wanted.saturating_sub(state.slots.free());
+        if short == 0 || planted(Mutant::SlotsRunOut) {
+            return Ok(Vec::new());
+        }
+        let held: Vec<Window> = state.held.iter().map(|key| key.window).collect();
+        let evicted = calendar::evicted(&held, short, witnessed, now);
+        tracing::warn!(keys = evicted.len(), "the clock has jumped: prekeys are erased to make room for those of now");
+        self.erase(state, &evicted)
+    }
+
+    /// Erases the keys of these windows: on return no copy opens any more.
+    fn erase(&self, state: &mut State, windows: &[Window]) -> Result<Vec<Op>, PrekeyError> {
+        let starts: Vec<u64> = windows.iter().map(|window| window.0).collect();
         state.slots.erase(&starts)?;
         let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
-        let (gone, kept) = std::mem::take(&mut state.held).into_iter().partition(|key| spent.contains(&key.window));
+        let (gone, kept): (Vec<KeyRecord>, Vec<KeyRecord>) =
+            std::mem::take(&mut state.held).into_iter().partition(|key| windows.contains(&key.window));
         state.held = kept;
-        let gone: Vec<KeyRecord> = gone;
         for key in &gone {
             secrets.remove(&key.id);
         }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::frame::Bundle;
 use liaison_protocol::prekey::{BundlePosition, PrekeySecret, SignedBundle};
-use liaison_protocol::{Hash, KeyId, PrekeyId, Timestamp};
+use liaison_protocol::{Hash, KeyId, PrekeyId, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::calendar::Window;
+use super::calendar::{WINDOW, Window};
 use crate::at_rest;
 use crate::random::Random;
 use crate::shelf::{Place, ReadError, Shelf, decode};
@@ -96,6 +96,12 @@ pub(crate) struct BundleRecord {
 impl BundleRecord {
     pub(super) fn read(shelf: &Shelf) -> Result<Option<Self>, ReadError> {
         shelf.get_clear(&Self::place())
+    }
+
+    /// Whether this bundle offers a key of this window.
+    pub(super) fn names(&self, window: Window) -> bool {
+        let first = self.until.before(WINDOW * limits::PREKEY_DAYS_AHEAD);
+        (first..self.until).contains(&window.not_before())
     }
 
     /// A bundle that another key signed is no longer taken once that key has ended.

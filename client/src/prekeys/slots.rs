@@ -20,9 +20,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use liaison_node::config::{SecretError, check_secret};
 use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::{Hash, label};
 use rand_core::CryptoRng;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 /// Slots: 35 days ahead, today, and at most 90 days past; the rest is spare.
@@ -36,7 +39,7 @@ const FILE_BYTES: usize = HEADER_BYTES + SLOTS * SLOT_BYTES;
 /// What is wrong with the slot file.
 #[derive(Debug, thiserror::Error)]
 pub enum SlotError {
-    /// All slots hold live keys; the deletion rule's cap makes this unreachable.
+    /// All slots hold live keys; making room for new ones makes this unreachable.
     #[error("{path}: all {SLOTS} slots are in use")]
     Exhausted {
         /// The file.
@@ -58,6 +61,9 @@ pub enum SlotError {
         /// Why.
         source: io::Error,
     },
+    /// Others can read or write it, or could have put it there.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
 }
 
 /// The open slot file. The store's lock makes this the only process that writes it.
@@ -125,13 +131,20 @@ impl SlotFile {
     /// Opens the file, or makes it with mode 0600.
     ///
     /// # Errors
-    /// [`SlotError::Format`], [`SlotError::Io`].
+    /// [`SlotError::Format`], [`SlotError::Io`], [`SlotError::Secret`].
     pub fn open(path: &Path) -> Result<Self, SlotError> {
         let io = |source| SlotError::Io { path: path.into(), source };
         if !path.try_exists().map_err(io)? {
             make(path).map_err(io)?;
         }
-        let file = OpenOptions::new().read(true).write(true).open(path).map_err(io)?;
+        // The checks are made on the open file, so that it cannot be swapped in between.
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path);
+        let file = file.map_err(|error| match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::LOOP) => SecretError::SymbolicLink { path: path.into() }.into(),
+            _ => io(error),
+        })?;
+        check_secret(path, &file)?;
         Self::over(path, Box::new(file))
     }
 
@@ -191,6 +204,12 @@ impl SlotFile {
     #[must_use]
     pub fn key(&self, start: u64) -> Option<&[u8; 32]> {
         self.slots.iter().flatten().find(|slot| slot.start == start).map(|slot| &*slot.key)
+    }
+
+    /// How many more keys there is room for.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.is_none()).count()
     }
 
     /// Windows that have a key, in the order of the file.
@@ -254,7 +273,12 @@ fn empty() -> Vec<u8> {
 /// Makes the file under another name first: whatever a power cut leaves, under its own name it is whole or not there.
 fn make(path: &Path) -> io::Result<()> {
     let draft = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    // One that is left over, or that somebody else has put there, would keep its mode.
+    match std::fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
     file.write_all(&empty())?;
     file.sync_all()?;
     std::fs::rename(&draft, path)?;
@@ -377,6 +401,30 @@ mod tests {
         SlotFile::open(&path).unwrap().fill(&[10], &mut UnwrapErr(SysRng)).unwrap();
         assert_eq!(SlotFile::open(&path).unwrap().starts().collect::<Vec<_>>(), [10]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no draft is left");
+    }
+
+    #[test]
+    fn a_file_that_others_can_reach_is_refused_with_what_to_do() {
+        use std::fs::{Permissions, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("prekeys.slots");
+        // A draft with a mode of its own does not hand it on.
+        std::fs::write(path.with_extension("new"), b"").unwrap();
+        set_permissions(path.with_extension("new"), Permissions::from_mode(0o666)).unwrap();
+        SlotFile::open(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for mode in [0o666, 0o640, 0o604, 0o602] {
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let said = SlotFile::open(&path).err().unwrap().to_string();
+            assert!(said.contains(&format!("mode 0{mode:o}")) && said.contains("chmod 600"), "{said}");
+        }
+        set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let link = dir.path().join("link.slots");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(matches!(SlotFile::open(&link), Err(SlotError::Secret(SecretError::SymbolicLink { .. }))));
+        SlotFile::open(&path).unwrap();
     }
 
     #[test]

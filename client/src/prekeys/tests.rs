@@ -10,14 +10,14 @@ use zeroize::Zeroizing;
 
 use super::calendar::Window;
 use crate::api::model::{EventKind, Finding, Level};
-use crate::testing::{Desk, Federation, until};
+use crate::testing::{Desk, Federation, holds, until};
 
 const WEEK: Duration = Duration::from_secs(7 * 86_400);
 const DAY: Duration = Duration::from_secs(86_400);
 
 async fn top_up(desk: &Desk) -> bool {
     let office = &desk.office;
-    let planned = office.keyring.plan(WEEK, &*office.signer, office.now()).unwrap();
+    let planned = office.keyring.plan(WEEK, &*office.signer, office.witnessed(), office.now()).unwrap();
     let Some(mut top_up) = planned else { return false };
     desk.commit(std::mem::take(&mut top_up.ops)).await;
     office.keyring.confirm(top_up).unwrap();
@@ -195,4 +195,64 @@ async fn a_foreign_bundle_is_published_above_with_an_alarm_everywhere() {
     });
     a.follow(&replaced).await;
     assert_eq!(alarm(&a).await.level, Level::Ok);
+}
+
+/// Attack 35: what is seized after a key's day is over opens nothing of that day.
+#[tokio::test]
+async fn a_seized_disk_holds_no_byte_of_an_erased_key() {
+    let federation = Federation::new();
+    let a = federation.start_idle("ncb.sg").await;
+    top_up(&a).await;
+    let today = a.office.now();
+    let key_of = |at: Timestamp| {
+        let (key, _) = published(&a).select(at).unwrap();
+        let secret = a.office.keyring.secret(key.prekey_id()).unwrap();
+        let slot = *a.office.keyring.lock().slots.key(Window::holding(at).0).unwrap();
+        (secret.seed().clone(), slot)
+    };
+    let ((spent, spent_slot), (kept, kept_slot)) = (key_of(today), key_of(today.after(DAY * 9)));
+    a.clock.advance(DAY * 10);
+    let now = a.office.now();
+    let ops = a.office.keyring.erase_spent(Some(now), now, now).unwrap();
+    a.commit(ops).await;
+    a.stop().await;
+
+    // All of it: the slot file, the store's journal and tables, and whatever else lies beside them.
+    let image = |bytes: &[u8]| holds(federation.image(), bytes);
+    assert!(image(&kept_slot), "the scan finds what is there");
+    for piece in spent_slot.chunks(8) {
+        assert!(!image(piece), "a piece of the slot is left");
+    }
+    assert!(!image(spent.as_slice()) && !image(kept.as_slice()), "no private half is anywhere without its slot's key");
+}
+
+// [PREKEY-4]
+#[tokio::test]
+async fn a_clock_that_jumps_again_and_again_neither_fills_the_slots_nor_erases_a_key_of_today() {
+    let federation = Federation::new();
+    let a = federation.start_idle("ncb.sg").await;
+    let today = a.office.now();
+    a.office.note_witness(today);
+    top_up(&a).await;
+    let slot_of_today = || a.office.keyring.lock().slots.key(Window::holding(today).0).copied();
+    let slot = slot_of_today().unwrap();
+    for jump in [40, 400, 100, 700, 250, 1_000, 36, 160] {
+        a.clock.advance(DAY * jump);
+        let jumped = a.office.now();
+        assert!(top_up(&a).await, "{jump}");
+        assert!(opens(&a, jumped));
+        // The eraser's turn: no relay was drained in a time that nobody has seen.
+        let ops = a.office.keyring.erase_spent(Some(today), a.office.witnessed(), jumped).unwrap();
+        a.commit(ops).await;
+        a.clock.go_back(DAY * jump);
+        assert!(top_up(&a).await, "what is published names the days of now again");
+        assert!(opens(&a, today) && opens(&a, today.after(DAY * 34)), "{jump}");
+        assert_eq!(slot_of_today(), Some(slot), "{jump}");
+    }
+    let epoch = position(&a).epoch;
+    assert!(u64::from(epoch) <= a.office.now().as_millis() / 1000, "no number of a time to come");
+    // And not only in memory.
+    a.stop().await;
+    let a = federation.start_idle("ncb.sg").await;
+    assert!(!top_up(&a).await && opens(&a, today));
 }

@@ -30,7 +30,9 @@ use std::path::{Path, PathBuf};
 
 pub use near::did_you_mean;
 pub use reader::Reader;
-pub use secret::{CREDENTIALS_ENV, ParseSecretRefError, SecretError, SecretRef, read_public, read_secret};
+pub use secret::{
+    CREDENTIALS_ENV, ParseSecretRefError, SecretError, SecretRef, check_secret, read_public, read_secret,
+};
 pub use unit::{ParseUnitError, Rate, Share, Size, Span};
 
 /// A configuration file, at most; longer ones are refused before they are read.

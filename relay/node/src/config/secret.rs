@@ -243,6 +243,15 @@ fn read_checked(path: &Path, bytes_max: u64, others: u32) -> Result<Zeroizing<Ve
     Ok(secret)
 }
 
+/// Checks an open file that holds secrets: a regular one, owned by us or root, no access for group and others.
+///
+/// # Errors
+/// The first check that fails.
+pub fn check_secret(path: &Path, file: &File) -> Result<(), SecretError> {
+    let metadata = file.metadata().map_err(|error| SecretError::Io { path: path.into(), error })?;
+    check(path, &metadata, 0o077)
+}
+
 fn check(path: &Path, metadata: &Metadata, others: u32) -> Result<(), SecretError> {
     if !metadata.is_file() {
         return Err(SecretError::NotAFile { path: path.into() });
