@@ -82,9 +82,15 @@ pub fn open(envelope: &VerifiedEnvelope, me: &AgencyId, prekey: &PrekeySecret) -
     }
     let index = header.recipient_index(me).ok_or(OpenError::NotForMe)?;
     let wrap = envelope.envelope().wraps.iter().find(|wrap| wrap.index == index).ok_or(OpenError::BadWrap)?;
-    let content_key = wrap.open(prekey, &header.wrap_info(me, needed)).map_err(|_| OpenError::BadWrap)?;
-    let inner = open_with_key(envelope, &content_key)?;
-    Ok(Opened { inner, content_key })
+    // [SEAL-4] A wrap that does not open shows neither by its code nor by the work that follows.
+    let unwrapped = wrap.open(prekey, &header.wrap_info(me, needed));
+    let opens = unwrapped.is_ok();
+    let content_key = unwrapped.unwrap_or_else(|_| ContentKey::none());
+    let inner = open_with_key(envelope, &content_key);
+    if !opens {
+        return Err(OpenError::BadWrap);
+    }
+    Ok(Opened { inner: inner?, content_key })
 }
 
 /// Opens an envelope with its content key: the opening proof of evidence, which needs no secret of anybody.

@@ -18,6 +18,8 @@ mod tests;
 use bytes::Bytes;
 
 pub use body::ContentKey;
+#[cfg(test)]
+pub(crate) use body::work;
 pub(crate) use body::{BodyKeys, expand, open_once, seal_once};
 #[cfg(test)]
 pub(crate) use body::{chacha_open, chacha_seal};

@@ -79,6 +79,57 @@ fn a_flipped_byte_of_wrap_body_or_commitment_never_opens() {
     }
 }
 
+// Attack 72, [SEAL-4]: by its code and by its work, whatever fails looks the same, and like what opens.
+#[test]
+fn whatever_fails_to_open_has_done_the_work_of_what_opens() {
+    use crate::envelope::work;
+
+    let mail = Mail::new();
+    let good = mail.sealed(&["ncb.ee"]).envelope;
+    let bent_wrap = |index: usize| {
+        let mut wrap = good.envelope().wraps[0].bytes().to_vec();
+        wrap[index] ^= 1;
+        resigned(&mail, good.header().clone(), vec![Wrap::new(0, wrap.into()).unwrap()], good.envelope().body.clone())
+    };
+    let mut small_order = good.envelope().wraps[0].bytes().to_vec();
+    small_order[limits::ENC_BYTES - 32..limits::ENC_BYTES].fill(0);
+    let small_order = vec![Wrap::new(0, small_order.into()).unwrap()];
+    let small_order = resigned(&mail, good.header().clone(), small_order, good.envelope().body.clone());
+    let mut header = good.header().clone();
+    header.commit.0[0] ^= 1;
+    let commitment = resigned(&mail, header, good.envelope().wraps.clone(), good.envelope().body.clone());
+    let mut body = good.envelope().body.to_vec();
+    body[0] ^= 1;
+    let tag = resigned(&mail, good.header().clone(), good.envelope().wraps.clone(), body.into());
+
+    let work = |envelope: &VerifiedEnvelope| {
+        drop(work::take());
+        let opened = open_as(&mail, envelope, "ncb.ee");
+        (opened.err().map(|error| error.to_string()), work::take())
+    };
+    let (none, whole) = work(&good);
+    assert_eq!((none, whole.len()), (None, 3));
+    for bad in [bent_wrap(0), bent_wrap(limits::WRAP_BYTES - 1), small_order, commitment, tag] {
+        assert_eq!(work(&bad), (Some("it does not open".into()), whole.clone()));
+    }
+}
+
+// A body under the key that stands in for one that does not come out of the wrap is no message either.
+#[test]
+fn nothing_opens_under_the_key_that_stands_in_for_a_wrap_that_does_not_open() {
+    let mail = Mail::new();
+    let mut draft = mail.draft(&["ncb.ee"]);
+    draft.content_key = ContentKey::none();
+    draft.header.commit = BodyKeys::derive(&draft.header, &draft.content_key).commit();
+    let made = draft.finish(&mail);
+    assert!(open_with_key(&made, &ContentKey::none()).is_ok());
+    let mut wrap = made.envelope().wraps[0].bytes().to_vec();
+    wrap[limits::WRAP_BYTES - 1] ^= 1;
+    let wraps = vec![Wrap::new(0, wrap.into()).unwrap()];
+    let bent = resigned(&mail, made.header().clone(), wraps, made.envelope().body.clone());
+    assert_eq!(open_as(&mail, &bent, "ncb.ee").unwrap_err(), OpenError::BadWrap);
+}
+
 // Attack 11.
 #[test]
 fn a_thief_who_signs_anothers_wraps_and_body_as_his_own_gets_bad_wrap() {
