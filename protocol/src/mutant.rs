@@ -27,6 +27,12 @@ macro_rules! mutants {
 }
 
 mutants! {
+    // Budgets of peers.
+    /// takes rosters that nobody asked for
+    RostersUnasked,
+    /// reads control frames as fast as they come
+    BudgetUncounted,
+
     // Commits and acknowledgements.
     /// acknowledges when a commit begins, not when it has ended
     AckBeforeSync,

@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use certs_dev::Federation;
 use liaison_protocol::Roster;
-use liaison_protocol::frame::{CloseCode, Frame, Hello, LaneOpen, VERSION_MAX, VERSION_MIN};
+use liaison_protocol::frame::{
+    CloseCode, ControlFrame, Decoder, Expect, Frame, Hello, LaneOpen, VERSION_MAX, VERSION_MIN,
+};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{Connection, ConnectionError, Endpoint, RecvStream, SendStream};
 use rustls::crypto::CryptoProvider;
@@ -66,7 +68,8 @@ impl Dialer {
             roster_hash: self.roster.hash(),
             features: vec![],
         };
-        Ok(Raw { connection, control, answers, hello, _socket: self.socket.clone() })
+        let heard = Decoder::new(Expect::Hello);
+        Ok(Raw { connection, control, answers, heard, hello, _socket: self.socket.clone() })
     }
 }
 
@@ -94,6 +97,7 @@ pub struct Raw {
     connection: Connection,
     control: SendStream,
     answers: RecvStream,
+    heard: Decoder,
     hello: Hello,
     _socket: Endpoint,
 }
@@ -107,7 +111,32 @@ impl Raw {
         let hello = Frame::Hello(self.hello.clone()).encode()?;
         self.say(&hello).await?;
         let mut byte = [0];
-        Ok(self.answers.read_exact(&mut byte).await?)
+        self.answers.read_exact(&mut byte).await?;
+        self.heard.push(&byte);
+        Ok(())
+    }
+
+    /// The next frame that the relay says on the control stream, after its hello; none once it says no more.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn hear(&mut self) -> Result<Option<ControlFrame>> {
+        loop {
+            if let Some(frame) = self.heard.next_frame()? {
+                match frame {
+                    Frame::Control(frame) => return Ok(Some(frame)),
+                    _ => continue,
+                }
+            }
+            let Some(chunk) = self.answers.read_chunk(64 * 1024, true).await? else { return Ok(None) };
+            self.heard.push(&chunk.bytes);
+        }
+    }
+
+    /// Whether the connection has ended.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.connection.close_reason().is_some()
     }
 
     /// These bytes on the control stream.

@@ -7,6 +7,7 @@ use super::tally::Comparison;
 use super::{FrameType, Payload, is_ascending};
 use crate::bounded::list;
 use crate::codec::{self, Fixed, Malformed};
+use crate::hash::Hash;
 use crate::ids::{AgencyId, MessageId, NodeId};
 use crate::limits::{AGENCIES_MAX, HOPS_MAX, INQUIRY_HOPS_MAX, PREKEY_BYTES, PREKEYS_MAX, RECIPIENTS_MAX, RELAYS_MAX};
 use crate::time::Timestamp;
@@ -43,9 +44,11 @@ pub enum ControlFrame {
     Presence(Presence),
     /// Which relays can be reached through the sender.
     Reach(Reach),
-    /// A roster, or one of the chain.
+    /// The answer to a [`RosterRequest`].
     Roster(RosterFrame),
-    /// Asks for rosters.
+    /// Which roster the sender follows, whenever that changes.
+    RosterOffer(RosterOffer),
+    /// Asks for a roster.
     RosterRequest(RosterRequest),
     /// What time it is at the sender.
     Time(Time),
@@ -58,18 +61,27 @@ pub struct Time {
     pub now: Timestamp,
 }
 
-/// Asks for the rosters after a version, in order.
+/// Asks for the first roster after a version. One [`RosterFrame`] answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterRequest {
     /// The version that the asking side trusts; 0 for none.
     pub after: u32,
 }
 
-/// One signed roster.
+/// One signed roster; the answer to one [`RosterRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterFrame {
-    /// The DSSE document as its publisher made it. Nothing in it is trusted yet.
+    /// The DSSE document as its publisher made it. Nothing in it is trusted yet. Empty: the peer has no such roster.
     pub bytes: Bytes,
+}
+
+/// Which roster the sender follows, after its hello.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RosterOffer {
+    /// Its version.
+    pub version: u32,
+    /// SHA-256 of its payload.
+    pub hash: Hash,
 }
 
 /// One bundle's place in its agency's history: a higher `(epoch, seq)` replaces a lower one.
@@ -260,6 +272,10 @@ impl Payload for Time {
 
 impl Payload for RosterFrame {
     const TYPE: FrameType = FrameType::Roster;
+}
+
+impl Payload for RosterOffer {
+    const TYPE: FrameType = FrameType::RosterOffer;
 }
 
 impl Payload for BundleOffer {

@@ -6,6 +6,9 @@ use bytes::{Buf, BytesMut};
 
 use super::{FRAME_HEADER_BYTES, Frame, FrameError, FrameType};
 
+/// Room for frames of this size is kept from frame to frame.
+const ROOM_KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// Which frames may come next on a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -73,10 +76,14 @@ impl Decoder {
     /// # Errors
     /// The stream is of no use any more: close the link with [`FrameError::close_code`].
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some((frame, length)) = self.header()? else { return Ok(None) };
+        let Some((frame, length)) = self.head()? else { return Ok(None) };
         let Some(payload) = self.buffer.get(FRAME_HEADER_BYTES..FRAME_HEADER_BYTES + length) else { return Ok(None) };
         let decoded = Frame::decode(frame, payload)?;
         self.buffer.advance(FRAME_HEADER_BYTES + length);
+        if length > ROOM_KEPT_BYTES_MAX {
+            // A stream must not keep the room of the longest frame that it ever carried.
+            self.buffer = BytesMut::from(self.buffer.as_ref());
+        }
         self.expect = match self.expect {
             Expect::Hello => Expect::Control,
             Expect::LaneOpen => Expect::Transfer,
@@ -97,8 +104,12 @@ impl Decoder {
         self.buffer.len()
     }
 
-    /// Judges the header, if it is complete. The type is judged as soon as its byte is there ([FRAME-1]).
-    fn header(&self) -> Result<Option<(FrameType, usize)>, FrameError> {
+    /// Type and payload's length of the frame that comes next, once its five bytes are there. The type is judged as soon
+    /// as its byte is ([FRAME-1]).
+    ///
+    /// # Errors
+    /// As [`Decoder::next_frame`].
+    pub fn head(&self) -> Result<Option<(FrameType, usize)>, FrameError> {
         let Some(&code) = self.buffer.first() else { return Ok(None) };
         let frame = FrameType::from_code(code).ok_or(FrameError::UnknownType { code })?;
         if !self.expect.allows(frame) {

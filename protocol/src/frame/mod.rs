@@ -9,6 +9,7 @@
 //! [`Frame::encode`] and [`Decoder`] are the only way out and in. What a decoder gives obeys every rule of its type;
 //! whether it is *true* (signatures, roster, custody) is for others to find out.
 
+mod budget;
 mod close;
 mod control;
 mod decoder;
@@ -22,11 +23,12 @@ use serde::de::DeserializeOwned;
 use crate::codec::{self, Malformed};
 use crate::limits::{CONTROL_FRAME_BYTES_MAX, LANE_FRAME_BYTES_MAX, ROSTER_BYTES_MAX};
 
+pub use budget::Budget;
 pub use close::CloseCode;
 pub use control::{
     BUNDLE_BYTES_MAX, Bundle, BundleOffer, BundleRequest, BundleVersion, CUSTODY_PROOFS_MAX, ControlFrame, Custody,
     CustodyProof, CustodyState, Inquiry, InquiryAnswer, LEAF_BYTES_MAX, PROOF_BYTES_MAX, Presence, RECEIPT_BYTES_MAX,
-    Reach, ReachEntry, RosterFrame, RosterRequest, Time,
+    Reach, ReachEntry, RosterFrame, RosterOffer, RosterRequest, Time,
 };
 pub use decoder::{Decoder, Expect};
 pub use hello::{Agreed, FEATURES_MAX, Hello, HelloError, VERSION_MAX, VERSION_MIN, negotiate};
@@ -75,6 +77,8 @@ pub enum FrameType {
     Presence = 15,
     /// [`Time`].
     Time = 16,
+    /// [`RosterOffer`].
+    RosterOffer = 17,
     /// [`LaneOpen`].
     LaneOpen = 32,
     /// [`Transfer`].
@@ -102,6 +106,7 @@ impl FrameType {
         Self::RollAnswer,
         Self::Presence,
         Self::Time,
+        Self::RosterOffer,
         Self::LaneOpen,
         Self::Transfer,
         Self::Acks,
@@ -125,6 +130,7 @@ impl FrameType {
         match self {
             Self::Hello => 512,
             Self::LaneOpen | Self::RosterRequest | Self::Time => 16,
+            Self::RosterOffer => 64,
             Self::Inquiry => 128,
             Self::InquiryAnswer => 256,
             Self::RollAnswer => 16 * 1024,
@@ -159,6 +165,7 @@ impl FrameType {
             Self::RollAnswer => "roll answer",
             Self::Presence => "presence",
             Self::Time => "time",
+            Self::RosterOffer => "roster offer",
             Self::LaneOpen => "lane open",
             Self::Transfer => "transfer",
             Self::Acks => "acks",
@@ -282,6 +289,7 @@ impl Frame {
         Ok(match frame {
             FrameType::Hello => Self::Hello(decode_payload(payload)?),
             FrameType::RosterRequest => Self::Control(ControlFrame::RosterRequest(decode_payload(payload)?)),
+            FrameType::RosterOffer => Self::Control(ControlFrame::RosterOffer(decode_payload(payload)?)),
             FrameType::Roster => Self::Control(ControlFrame::Roster(decode_payload(payload)?)),
             FrameType::BundleOffer => Self::Control(ControlFrame::BundleOffer(decode_payload(payload)?)),
             FrameType::BundleRequest => Self::Control(ControlFrame::BundleRequest(decode_payload(payload)?)),
@@ -327,6 +335,7 @@ impl ControlFrame {
             Self::Presence(presence) => encode_payload(presence),
             Self::Reach(reach) => encode_payload(reach),
             Self::Roster(roster) => encode_payload(roster),
+            Self::RosterOffer(offer) => encode_payload(offer),
             Self::RosterRequest(request) => encode_payload(request),
             Self::Time(time) => encode_payload(time),
         }

@@ -94,6 +94,8 @@ fn control() -> impl Strategy<Value = ControlFrame> {
         any::<u32>().prop_map(|after| ControlFrame::RosterRequest(RosterRequest { after })),
         any::<u64>().prop_map(|now| ControlFrame::Time(Time { now: Timestamp::from_millis(now) })),
         bytes(500).prop_map(|bytes| ControlFrame::Roster(RosterFrame { bytes })),
+        (any::<u32>(), any::<[u8; 32]>())
+            .prop_map(|(version, hash)| ControlFrame::RosterOffer(RosterOffer { version, hash: Hash(hash) })),
         (btree_set(agency(), 0..5), any::<u32>(), any::<u64>()).prop_map(|(agencies, epoch, seq)| {
             let bundles = agencies.into_iter().map(|agency| BundleVersion { agency, epoch, seq }).collect();
             ControlFrame::BundleOffer(BundleOffer { bundles })
@@ -216,7 +218,7 @@ proptest! {
 
     #[test]
     fn arbitrary_bytes_never_panic_and_decode_only_what_we_would_encode(
-        bytes in vec(any::<u8>(), 0..2000), kind in 0usize..13, header in any::<bool>(),
+        bytes in vec(any::<u8>(), 0..2000), kind in 0usize..FrameType::ALL.len(), header in any::<bool>(),
     ) {
         let kind = FrameType::ALL[kind];
         let bytes = if header { framed(kind, &bytes) } else { bytes };

@@ -209,15 +209,13 @@ impl Roster {
         }
         document.roots.check()?;
         // [ROSTER-3]
-        if document.roots != *roots && !planted(Mutant::NewRootsUnsigned) {
-            let (valid, needed) = (document.roots.valid_signatures(&dsse), usize::from(document.roots.threshold));
-            if valid < needed {
-                return Err(RosterError::ThresholdOfNewRoots { valid, needed });
-            }
+        let needed = usize::from(document.roots.threshold);
+        let signatures = if document.roots == *roots { valid } else { document.roots.valid_signatures(&dsse) };
+        if document.roots != *roots && signatures < needed && !planted(Mutant::NewRootsUnsigned) {
+            return Err(RosterError::ThresholdOfNewRoots { valid: signatures, needed });
         }
         let Tables { relays, agencies, by_tls_key, agreements } = rules::check(&document)?;
         let (signed, hash) = (Bytes::copy_from_slice(bytes), Hash::of(&[&dsse.payload]));
-        let signatures = document.roots.valid_signatures(&dsse);
         Ok(Self {
             signed,
             signatures,

@@ -10,6 +10,8 @@
 pub mod action;
 pub mod admit;
 mod batch;
+pub mod budget;
+pub mod bundle_fetch;
 pub mod clock;
 pub mod conserve;
 pub mod event;
@@ -24,6 +26,7 @@ pub mod proofs;
 mod queue;
 pub mod quota;
 pub mod retry;
+pub mod roster_claims;
 pub mod roster_state;
 pub mod route;
 #[cfg(test)]

@@ -29,8 +29,6 @@ use serde::{Deserialize, Serialize};
 pub const GRACE: Duration = limits::ROSTER_GRACE;
 /// Versions that one update may skip before an operator has to say so.
 pub const JUMP_MAX: u32 = 1_000;
-/// A newer roster that was announced, and could not be fetched for this long, raises an alarm.
-pub const FREEZE_ALARM_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The roster that a node follows, and what it knows about others.
 #[derive(Clone, Debug)]
@@ -38,7 +36,6 @@ pub struct RosterState {
     trusted: Arc<Roster>,
     fork: Option<ForkProof>,
     settled: Vec<Settled>,
-    announced: Option<Announced>,
 }
 
 /// A roster that an operator has decided against: it is no news any more.
@@ -59,13 +56,6 @@ pub struct ForkProof {
     pub first: Bytes,
     /// The other one.
     pub second: Bytes,
-}
-
-/// A newer roster that peers speak of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Announced {
-    version: RosterVersion,
-    since: Timestamp,
 }
 
 /// What to do with a roster that a peer or an operator offers.
@@ -160,7 +150,7 @@ pub struct ClockBehind {
     pub at_least: Timestamp,
 }
 
-/// What a peer's hello says about its roster, against ours.
+/// What a peer's hello or offer says about its roster, against ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Announcement {
     /// The peer has a newer one: ask for it.
@@ -177,7 +167,7 @@ impl RosterState {
     /// A node that follows `trusted`, verified before; `fork` as its store remembers it.
     #[must_use]
     pub const fn new(trusted: Arc<Roster>, fork: Option<ForkProof>) -> Self {
-        Self { trusted, fork, settled: Vec::new(), announced: None }
+        Self { trusted, fork, settled: Vec::new() }
     }
 
     /// As its store remembers the operators' decisions.
@@ -243,9 +233,6 @@ impl RosterState {
 
     /// Follows `roster`, whose bytes are durable.
     pub fn adopted(&mut self, roster: Arc<Roster>) {
-        if self.announced.is_some_and(|announced| announced.version <= roster.version()) {
-            self.announced = None;
-        }
         self.trusted = roster;
     }
 
@@ -275,31 +262,17 @@ impl RosterState {
         self.settled.push(decision);
     }
 
-    /// The newest version that peers speak of and that has not come.
+    /// Compares what a peer says that it follows. That is not signed by the roots: it only leads to asking
+    /// ([`crate::roster_claims`]).
     #[must_use]
-    pub fn announced_version(&self) -> Option<RosterVersion> {
-        self.announced.map(|announced| announced.version)
-    }
-
-    /// Compares what a peer's hello says. A newer version is remembered, so that [`RosterState::is_frozen`] notices
-    /// when it never comes. Hellos are not signed by the roots: this only leads to asking.
-    pub fn announced(&mut self, version: RosterVersion, hash: Hash, now: Timestamp) -> Announcement {
+    pub fn compare(&self, version: RosterVersion, hash: Hash) -> Announcement {
         let trusted = self.trusted.version();
-        if version < trusted {
-            return Announcement::Older;
+        match version.cmp(&trusted) {
+            std::cmp::Ordering::Less => Announcement::Older,
+            std::cmp::Ordering::Equal if hash == self.trusted.hash() => Announcement::Same,
+            std::cmp::Ordering::Equal => Announcement::Other,
+            std::cmp::Ordering::Greater => Announcement::Newer,
         }
-        if version == trusted {
-            return if hash == self.trusted.hash() { Announcement::Same } else { Announcement::Other };
-        }
-        let before = self.announced.unwrap_or(Announced { version, since: now });
-        self.announced = Some(Announced { version: version.max(before.version), since: before.since });
-        Announcement::Newer
-    }
-
-    /// Whether peers have spoken of a newer roster for [`FREEZE_ALARM_AFTER`], and none could be taken.
-    #[must_use]
-    pub fn is_frozen(&self, now: Timestamp) -> bool {
-        self.announced.is_some_and(|announced| now.since(announced.since) >= FREEZE_ALARM_AFTER)
     }
 
     /// How the trusted roster stands at `now`.
@@ -315,12 +288,11 @@ impl RosterState {
         }
     }
 
-    /// When [`RosterState::standing`] or [`RosterState::is_frozen`] is next worth asking.
+    /// When [`RosterState::standing`] is next worth asking.
     #[must_use]
     pub fn next_deadline(&self, now: Timestamp) -> Option<Timestamp> {
         let expires = self.trusted.expires();
-        let frozen = self.announced.map(|announced| announced.since.after(FREEZE_ALARM_AFTER));
-        [Some(expires), Some(expires.after(GRACE)), frozen].into_iter().flatten().filter(|at| *at > now).min()
+        [expires, expires.after(GRACE)].into_iter().find(|at| *at > now)
     }
 }
 

@@ -86,6 +86,51 @@ fn key_named(key: &[u8; limits::PREKEY_BYTES], entry: &PrekeyEntry) -> Result<Pr
     if key.id() == entry.id { Ok(key) } else { Err(PrekeyError::NotAKey) }
 }
 
+/// What a bundle says of itself, unverified: whose it is, its place, and who signed it when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose.
+    pub agency: AgencyId,
+    /// Its place among the agency's bundles.
+    pub position: BundlePosition,
+    /// The key that signed it.
+    pub signer: KeyId,
+    /// When.
+    pub issued: Timestamp,
+}
+
+impl Claim {
+    /// Reads a frame; `None` if it holds no bundle.
+    #[must_use]
+    pub fn of(frame: &Bundle) -> Option<Self> {
+        let signed = SignedBundle::decode(&frame.bundle).ok()?;
+        let bundle: PrekeyBundle = codec::decode(WHAT, &signed.bundle, limits::BUNDLE_BYTES_MAX).ok()?;
+        let (position, issued) = (bundle.position(), bundle.issued);
+        Some(Self { agency: bundle.agency, position, signer: signed.key, issued })
+    }
+
+    /// Whether a bundle in the store, which says this, counts under this roster, at this time.
+    // [PREKEY-7]
+    #[must_use]
+    pub fn counts(&self, roster: &Roster, now: Timestamp) -> bool {
+        let ahead = self.issued > now.after(limits::CLOCK_AHEAD_MAX);
+        !ahead && signer_of(&self.agency, self.signer, self.issued, roster, now).is_some()
+    }
+}
+
+/// What every bundle in the store says of itself.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn claims(store: &dyn Store) -> Result<Vec<Claim>, StoreError> {
+    let mut claims = Vec::new();
+    records(store, |_, record| {
+        let frame = Bundle::decode(WHAT, record, RECORD_BYTES_MAX).ok();
+        claims.extend(frame.as_ref().and_then(Claim::of));
+    })?;
+    Ok(claims)
+}
+
 /// Writes a bundle of `agency` that [`admit`] took, or that this agency has made.
 #[must_use]
 pub fn put(agency: &AgencyId, frame: &Bundle) -> Op {

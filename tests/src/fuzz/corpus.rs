@@ -5,9 +5,8 @@ use liaison_client::records::KINDS;
 use liaison_node::store::testing::{Row, batch_of_one};
 use liaison_protocol::frame::{
     Ack, Acks, Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame, Custody, CustodyProof, CustodyState,
-    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Presence, Reach, ReachEntry, Refused, RosterFrame, RosterRequest,
-    Time,
-    Transfer,
+    Frame, Hello, Inquiry, InquiryAnswer, LaneOpen, Presence, Reach, ReachEntry, Refused, RosterFrame, RosterOffer,
+    RosterRequest, Time, Transfer,
 };
 use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::{Hash, MessageId, Role, Timestamp, codec};
@@ -89,6 +88,7 @@ fn sample_frames() -> Vec<(u8, &'static str, Frame)> {
         (1, "time", control(ControlFrame::Time(Time { now: Timestamp::from_millis(1_795_521_600_000) }))),
         (1, "roster request", control(ControlFrame::RosterRequest(RosterRequest { after: 3 }))),
         (1, "roster", control(ControlFrame::Roster(RosterFrame { bytes: Bytes::from_static(b"{}") }))),
+        (1, "roster offer", control(ControlFrame::RosterOffer(RosterOffer { version: 4, hash: WORLD.roster.hash() }))),
         (1, "bundle offer", control(ControlFrame::BundleOffer(BundleOffer { bundles: vec![version] }))),
         (1, "bundle request", control(ControlFrame::BundleRequest(BundleRequest { agencies: vec![name("ncb.ee")] }))),
         (1, "bundle", control(ControlFrame::Bundle(bundle))),

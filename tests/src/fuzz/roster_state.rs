@@ -65,7 +65,7 @@ pub(super) fn roster_state(script: &[u8]) {
             match what {
                 8 => settle(&mut state, step & 16 != 0),
                 9 => state = RosterState::new(Arc::clone(state.trusted()), state.fork().cloned()),
-                10 => drop(state.announced(RosterVersion(u32::from(step >> 4)), Hash::ZERO, now)),
+                10 => drop(state.compare(RosterVersion(u32::from(step >> 4)), Hash::ZERO)),
                 _ => now = now.after(u32::from(step >> 4) * DAY),
             }
         }

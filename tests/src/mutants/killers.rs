@@ -116,6 +116,8 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
 
 const fn link_unit(mutant: Mutant) -> Option<&'static str> {
     Some(match mutant {
+        Mutant::RostersUnasked => "a_roster_is_taken_once_for_each_question_and_otherwise_closes_the_link_by_its_head",
+        Mutant::BudgetUncounted => "over_budget_the_control_stream_waits_and_dialing_anew_refills_nothing",
         Mutant::CrossingAbandoned | Mutant::UpBeforeDown => "two_relays_that_dial_each_other_at_once_keep_one_link",
         Mutant::DeafLinkTrusted | Mutant::ProbesGiveUp => "what_was_cut_moves_again_in_time_however_long_it_was_cut",
         Mutant::SilenceUncounted => "an_idle_peer_that_vanishes_is_noticed_after_fifteen_seconds",

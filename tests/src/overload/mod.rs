@@ -12,6 +12,7 @@
 
 mod crowd;
 mod flood;
+mod frames;
 mod report;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::fed::{self, Federation};
 use crate::gauge::Gauge;
 use crowd::Crowd;
 use flood::Flood;
+pub use frames::{FramePlan, FrameReport, Row, run_frames};
 pub use report::{Bounds, Report};
 
 /// The flooded one, and the one behind it.

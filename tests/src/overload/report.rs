@@ -28,9 +28,9 @@ pub struct Bounds {
 
 /// Flash of one phase.
 pub(super) struct Flash {
-    messages: usize,
-    median: Duration,
-    slowest: Duration,
+    pub(super) messages: usize,
+    pub(super) median: Duration,
+    pub(super) slowest: Duration,
 }
 
 impl Flash {

@@ -154,7 +154,8 @@ impl Dialer {
             self.schedule.forgive();
         }
         self.schedule.hurry(running.index, now);
-        if running.ended.try_recv().is_ok_and(|end| end.is_refusal()) && !held {
+        // Who is thrown out for a newer link, and has none, has a rival: another program with this node's link key.
+        if running.ended.try_recv().is_ok_and(|end| end.is_refusal() || end.is_rivalry()) && !held {
             self.schedule.refused(running.index, now, (self.inner.jitter)());
         }
     }
@@ -211,8 +212,11 @@ impl Dialer {
     }
 
     fn failed(&mut self, index: usize, end: &End) {
-        // Both dialed: the other link stays.
+        // Both dialed: the other link stays. Or a rival's link is kept, and asking every second would only cost both sides.
         if end.label == CloseCode::DuplicateLink.as_str() {
+            if end.is_rivalry() {
+                self.schedule.refused(index, Instant::now(), (self.inner.jitter)());
+            }
             return;
         }
         // Only relays are dialed.
@@ -273,6 +277,7 @@ impl Attempt {
                 .map_err(|error| End::network("local", error.to_string()))?;
             let mut config = quinn::ClientConfig::new(Arc::new(tls));
             config.transport_config(inner.dialing.clone());
+            inner.door().know(&self.peer, address.ip());
             let connecting = inner.quinn.connect_with(config, address, SERVER_NAME);
             let connecting = connecting.map_err(|error| End::network("local", error.to_string()))?;
             Ok::<_, End>(connecting.await?)

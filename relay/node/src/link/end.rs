@@ -60,6 +60,11 @@ impl End {
         }
     }
 
+    /// Whether the peer has closed this link for another one. Who dialed and has no other one has a rival.
+    pub(super) fn is_rivalry(&self) -> bool {
+        self.by == By::Peer && self.label == CloseCode::DuplicateLink.as_str()
+    }
+
     /// Whether asking again at once would bring the same answer.
     pub(super) fn is_refusal(&self) -> bool {
         self.by != By::Network && !matches!(self.label, "shutdown" | "draining" | "overload" | "duplicate-link")

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::LinkEvent;
+use super::budget::Budgets;
 use super::config::{EndpointConfig, Jitter, LinkLimits, LinkTiming};
 use super::dial::Dialer;
 use super::door::{Door, Verdict};
@@ -39,6 +40,9 @@ const SOCKET_BYTES: usize = 4 * 1024 * 1024;
 const FAILED_PENALTY: Duration = Duration::from_secs(1);
 /// Closing waits this much longer than the links' own drain.
 const CLOSE_MARGIN: Duration = Duration::from_secs(2);
+
+/// What one of two programs with one link key hears.
+const KEPT: &[u8] = b"another program has a link with this key";
 
 /// Why there is no endpoint.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +74,7 @@ pub(super) struct Inner {
     pub(super) dialing: Arc<TransportConfig>,
     pub(super) registry: Registry,
     pub(super) room: Rooms,
+    pub(super) budgets: Budgets,
     pub(super) events: mpsc::Sender<LinkEvent>,
     pub(super) tracker: TaskTracker,
     pub(super) stop: CancellationToken,
@@ -138,6 +143,7 @@ impl Endpoint {
             jitter: config.jitter,
             dialing: transport::dialing(&config.timing),
             room: Rooms::new(config.limits.received_bytes_max),
+            budgets: Budgets::new(Instant::now()),
             events,
             tracker,
             stop,
@@ -215,7 +221,7 @@ impl Inner {
         LinkId(self.last_link.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
-    fn door(&self) -> MutexGuard<'_, Door> {
+    pub(super) fn door(&self) -> MutexGuard<'_, Door> {
         self.door.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -223,9 +229,17 @@ impl Inner {
     pub(super) fn start(self: &Arc<Self>, established: Established) -> Option<oneshot::Receiver<End>> {
         let shared = established.shared.clone();
         let (before, gone) = match self.registry.claim(&shared, established.dialed, self.limits.links_max) {
-            Claim::Granted { before, gone } => (before, gone),
+            Claim::Granted { before, gone, rivals } => {
+                if let Some(rivals) = rivals {
+                    metric::link_rivals(&shared.peer);
+                    // Only a report: if the run loop is behind, the next one will do.
+                    let _ = self.events.try_send(LinkEvent::Rivals { peer: shared.peer.clone(), rivals });
+                }
+                (before, gone)
+            }
             refused => {
                 let (code, detail): (_, &[u8]) = match refused {
+                    Claim::Kept => (CloseCode::DuplicateLink, KEPT),
                     Claim::TooMany => (CloseCode::Overload, b"as many links as may be"),
                     _ => (CloseCode::DuplicateLink, b"both sides dialed: the other link stays"),
                 };
@@ -330,7 +344,10 @@ async fn receive(admitted: Admitted, incoming: Incoming) {
         })
     };
     match shaken.await {
-        Ok(established) => drop(inner.start(established)),
+        Ok(established) => {
+            inner.door().know(&established.shared.peer, remote.ip());
+            drop(inner.start(established));
+        }
         Err(end) => {
             metric::handshake_failure(None, end.metric());
             tracing::info!(%remote, reason = %end, "no link");

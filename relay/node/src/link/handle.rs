@@ -1,6 +1,7 @@
 //! What the run loop holds of a link.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -78,18 +79,23 @@ pub(super) struct Outgoing {
 pub(super) struct Queue {
     frames: mpsc::Sender<Outgoing>,
     room: Arc<Semaphore>,
+    bytes_max: usize,
 }
 
 impl Queue {
     fn new(frames_max: usize, bytes_max: usize) -> (Self, mpsc::Receiver<Outgoing>) {
         let (frames, receiver) = mpsc::channel(frames_max);
-        (Self { frames, room: Arc::new(Semaphore::new(bytes_max)) }, receiver)
+        (Self { frames, room: Arc::new(Semaphore::new(bytes_max)), bytes_max }, receiver)
     }
 
-    fn push(&self, frame: Vec<u8>) -> Result<(), SendError> {
+    fn waiting_bytes(&self) -> usize {
+        self.bytes_max.saturating_sub(self.room.available_permits())
+    }
+
+    fn push(&self, frame: Bytes) -> Result<(), SendError> {
         let bytes = u32::try_from(frame.len()).map_err(|_| SendError::Full)?;
         let room = self.room.clone().try_acquire_many_owned(bytes).map_err(|_| SendError::Full)?;
-        self.frames.try_send(Outgoing { frame: frame.into(), _room: room }).map_err(|error| match error {
+        self.frames.try_send(Outgoing { frame, _room: room }).map_err(|error| match error {
             mpsc::error::TrySendError::Closed(_) => SendError::Closed,
             mpsc::error::TrySendError::Full(_) => SendError::Full,
         })
@@ -111,6 +117,8 @@ pub(super) struct Shared {
     pub(super) received: Arc<Progress>,
     pub(super) sent: Arc<Progress>,
     pub(super) closing: watch::Sender<Option<End>>,
+    /// Rosters that were asked for over this link and that have not begun to come.
+    pub(super) rosters_asked: Arc<AtomicU32>,
     control: Queue,
     lanes: [OnceLock<Queue>; LANES as usize],
     acks: [OnceLock<Queue>; LANES as usize],
@@ -137,8 +145,21 @@ impl Shared {
         let (new_lanes, new_lanes_receiver) = mpsc::channel(LANES as usize);
         let (closing, closing_receiver) = watch::channel(None);
         let [received, sent] = progress;
-        let (lanes, acks) = Default::default();
-        let shared = Self { id, peer, role, connection, received, sent, closing, control, lanes, acks, new_lanes };
+        let (lanes, acks, rosters_asked) = Default::default();
+        let shared = Self {
+            id,
+            peer,
+            role,
+            connection,
+            received,
+            sent,
+            closing,
+            rosters_asked,
+            control,
+            lanes,
+            acks,
+            new_lanes,
+        };
         let queues = Queues { control: control_receiver, new_lanes: new_lanes_receiver, closing: closing_receiver };
         (Arc::new(shared), queues)
     }
@@ -194,7 +215,28 @@ impl LinkHandle {
     /// # Errors
     /// Nothing was queued.
     pub fn control(&self, frame: &ControlFrame) -> Result<(), SendError> {
-        self.0.control.push(frame.encode()?)
+        let asks = matches!(frame, ControlFrame::RosterRequest(_));
+        // Before the question is on its way: the answer must not overtake this.
+        self.0.rosters_asked.fetch_add(u32::from(asks), Ordering::AcqRel);
+        let queued = self.0.control.push(frame.encode()?.into());
+        if queued.is_err() {
+            self.0.rosters_asked.fetch_sub(u32::from(asks), Ordering::AcqRel);
+        }
+        queued
+    }
+
+    /// Queues an encoded frame for the control stream: many links share its bytes.
+    ///
+    /// # Errors
+    /// Nothing was queued.
+    pub fn control_encoded(&self, frame: &Bytes) -> Result<(), SendError> {
+        self.0.control.push(frame.clone())
+    }
+
+    /// Bytes of control frames that wait for QUIC to take them.
+    #[must_use]
+    pub fn control_backlog(&self) -> usize {
+        self.0.control.waiting_bytes()
     }
 
     /// Queues an envelope for the lane of `rank`, which is opened with the first one. `transfer.seq` starts at 1 and
@@ -204,7 +246,7 @@ impl LinkHandle {
     /// Nothing was queued: the envelope stays in the store.
     pub fn transfer(&self, rank: u8, transfer: Transfer) -> Result<(), SendError> {
         let frame = Frame::Transfer(transfer).encode()?;
-        self.0.lane(rank)?.push(frame)
+        self.0.lane(rank)?.push(frame.into())
     }
 
     /// Queues acknowledgements of transfers that came on the lane of `rank`. A peer that lets them pile up is closed
@@ -215,7 +257,7 @@ impl LinkHandle {
     pub fn acks(&self, rank: u8, acks: Acks) -> Result<(), SendError> {
         let frame = Frame::Acks(acks).encode()?;
         let queue = self.0.acks.get(usize::from(rank)).and_then(OnceLock::get).ok_or(SendError::NoLane { rank })?;
-        queue.push(frame).inspect_err(|error| {
+        queue.push(frame.into()).inspect_err(|error| {
             if *error == SendError::Full {
                 self.0.close(End::us(CloseCode::Timeout, "the peer does not read its acknowledgements"));
             }

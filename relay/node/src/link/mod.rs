@@ -11,13 +11,14 @@
 //! - a link is up only after TLS proved the peer's key, the roster named it, and its hello was good;
 //! - a peer has at most one link: its `Down` comes before the `Up` of the next;
 //! - events of one lane come in the order in which they were sent;
-//! - memory is bounded whatever peers do: frames by type, queues by bytes, received envelopes by [`Room`];
-//!   when the run loop is slow, streams are not read;
+//! - memory is bounded whatever peers do: frames by type, control frames by each peer's budgets, queues by bytes,
+//!   received envelopes by [`Room`]; when the run loop is slow, streams are not read;
 //! - every wait for a peer ends.
 //!
 //! quinn's types do not leave this module.
 
 mod answers;
+mod budget;
 mod config;
 mod dial;
 mod door;
@@ -32,6 +33,7 @@ mod peers;
 mod progress;
 mod registry;
 mod resolve;
+mod rivals;
 mod room;
 mod schedule;
 mod shake;
@@ -48,6 +50,7 @@ pub use endpoint::{BindError, Endpoint};
 pub use handle::{LinkHandle, LinkId, SendError};
 pub use identity::{IdentityError, LinkIdentity};
 pub use peers::Peers;
+pub use rivals::Rivals;
 pub use room::Room;
 pub use tls::{CERTIFICATE_BYTES_MAX, CertificateRefusal, TlsSetupError};
 
@@ -85,6 +88,13 @@ pub enum LinkEvent {
         peer: NodeId,
         /// Begins with the close code's name, or with `timeout` or `reset`.
         reason: String,
+    },
+    /// Two programs use the link key of this peer: their links have thrown each other out again and again.
+    Rivals {
+        /// Whose key.
+        peer: NodeId,
+        /// Where they are.
+        rivals: Rivals,
     },
     /// An envelope. Nothing in it is verified.
     Transfer {

@@ -77,6 +77,11 @@ impl Patience {
         self.deadline = Instant::now() + self.span;
     }
 
+    /// Of the link.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     pub(super) fn moved(&self, bytes: usize) {
         self.progress.add(bytes);
     }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::end::End;
 use super::handle::{LinkId, Shared};
+use super::rivals::{Rivalries, Rivals};
 
 /// Two nodes that dial each other at the same moment make two links, and must both drop the same one. Later than
 /// this after the first, a second link means that the peer has lost the first.
@@ -21,6 +22,7 @@ const CROSSING: Duration = Duration::from_secs(3);
 pub(super) struct Registry {
     me: NodeId,
     slots: Mutex<BTreeMap<NodeId, Slot>>,
+    rivalries: Mutex<Rivalries>,
     changed: Notify,
 }
 
@@ -41,9 +43,13 @@ pub(super) enum Claim {
         before: Option<CancellationToken>,
         /// To be cancelled when this link is gone.
         gone: CancellationToken,
+        /// The link before is another program's, with the same key.
+        rivals: Option<Rivals>,
     },
     /// The other link of a crossing stays.
     Crossed,
+    /// The link that another program has with the same key is kept for a while.
+    Kept,
     /// As many links as may be.
     TooMany,
 }
@@ -57,7 +63,7 @@ fn older_stays(older_dialed: bool, older_age: Duration, newer_dialed: bool, we_a
 
 impl Registry {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { me, slots: Mutex::new(BTreeMap::new()), changed: Notify::new() }
+        Self { me, slots: Mutex::default(), rivalries: Mutex::default(), changed: Notify::new() }
     }
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<NodeId, Slot>> {
@@ -75,20 +81,29 @@ impl Registry {
         if before.is_some_and(|old| older_stays(old.dialed, old.since.elapsed(), dialed, self.me < shared.peer)) {
             return Claim::Crossed;
         }
+        let (now, age) = (Instant::now(), before.map(|old| old.since.elapsed()));
+        let answers = before.is_some_and(|old| !old.doubted);
+        let mut rivalries = self.rivalries.lock().unwrap_or_else(PoisonError::into_inner);
+        // [LINK-8]
+        if answers && age.is_some_and(|age| rivalries.keeps(&shared.peer, age, now)) {
+            return Claim::Kept;
+        }
         let gone = CancellationToken::new();
-        let slot = Slot { shared: shared.clone(), dialed, since: Instant::now(), doubted: false, gone: gone.clone() };
-        let before = slots.insert(shared.peer.clone(), slot).map(|old| {
-            if !old.doubted {
-                // A restart looks like this, and so does a stolen key.
-                let (older, newer) = (old.shared.connection.remote_address(), shared.connection.remote_address());
-                tracing::warn!(peer = %shared.peer, %older, %newer, "a second link of one identity: the newer stays");
-            }
+        let slot = Slot { shared: shared.clone(), dialed, since: now, doubted: false, gone: gone.clone() };
+        let old = slots.insert(shared.peer.clone(), slot);
+        let rivals = old.as_ref().filter(|_| answers).and_then(|old| {
+            let (older, newer) = (old.shared.connection.remote_address(), shared.connection.remote_address());
+            // A restart looks like this, and so does a stolen key.
+            tracing::info!(peer = %shared.peer, %older, %newer, "a second link of one identity: the newer stays");
+            rivalries.note(&shared.peer, Rivals { older, newer }, now)
+        });
+        let before = old.map(|old| {
             old.shared.close(End::us(CloseCode::DuplicateLink, "the peer has a newer link"));
             old.gone
         });
-        drop(slots);
+        drop((slots, rivalries));
         self.changed.notify_waiters();
-        Claim::Granted { before, gone }
+        Claim::Granted { before, gone, rivals }
     }
 
     /// Forgets a link, unless a newer one has taken its place.

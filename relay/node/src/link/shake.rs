@@ -126,11 +126,14 @@ impl Streams {
         dialed: bool,
     ) -> Established {
         let id: LinkId = inner.next_link();
+        let meter = |shared: &Shared| inner.budgets.meter(&shared.peer, shared.role, shared.rosters_asked.clone());
         let (shared, queues) = Shared::new(id, proven.node, proven.role, connection.clone(), self.progress);
+        let mut control_reader = self.reader;
+        control_reader.set_meter(meter(&shared));
         Established {
             shared,
             queues,
-            control_reader: self.reader,
+            control_reader,
             control_writer: self.writer,
             tls_key: proven.tls_key,
             hello,

@@ -10,6 +10,7 @@ use quinn::{ReadError, RecvStream, SendStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Meter;
 use super::end::End;
 use super::handle::Outgoing;
 use super::progress::{Patience, Progress};
@@ -32,11 +33,20 @@ pub(super) struct FrameReader {
     stream: RecvStream,
     decoder: Decoder,
     patience: Patience,
+    meter: Option<Meter>,
+    /// Whether the frame that comes has been counted.
+    metered: bool,
 }
 
 impl FrameReader {
     pub(super) fn new(stream: RecvStream, expect: Expect, received: Arc<Progress>, stall: Duration) -> Self {
-        Self { stream, decoder: Decoder::new(expect), patience: Patience::new(received, stall) }
+        let (decoder, patience) = (Decoder::new(expect), Patience::new(received, stall));
+        Self { stream, decoder, patience, meter: None, metered: false }
+    }
+
+    /// From now on the head of each frame is judged by this meter.
+    pub(super) fn set_meter(&mut self, meter: Meter) {
+        self.meter = Some(meter);
     }
 
     /// The next frame; `None` once the peer has finished the stream. Between frames a stream may be silent.
@@ -58,7 +68,9 @@ impl FrameReader {
 
     async fn read(&mut self, silence: Silence) -> Result<Option<Frame>, End> {
         loop {
+            self.judge_head().await?;
             if let Some(frame) = self.decoder.next_frame()? {
+                self.metered = false;
                 self.patience.restart();
                 return Ok(Some(frame));
             }
@@ -85,6 +97,18 @@ impl FrameReader {
                 None => return Ok(None),
             }
         }
+    }
+}
+
+impl FrameReader {
+    /// Before any room is made for the frame.
+    async fn judge_head(&mut self) -> Result<(), End> {
+        let Some(meter) = self.meter.as_ref().filter(|_| !self.metered) else { return Ok(()) };
+        let Some((frame, bytes)) = self.decoder.head()? else { return Ok(()) };
+        meter.admit(frame, bytes, self.patience.progress()).await?;
+        self.metered = true;
+        self.patience.restart();
+        Ok(())
     }
 }
 

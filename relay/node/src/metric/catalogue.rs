@@ -38,6 +38,7 @@ pub(super) const BY_PEER: &[&str] = &[
     "liaison_conservation_compared_total",
     "liaison_conservation_missing_total",
     "liaison_link_received_bytes_total",
+    "liaison_link_rivals_total",
     "liaison_link_sent_bytes_total",
     "liaison_link_transitions_total",
     "liaison_unproven_acknowledgements_total",
@@ -90,6 +91,14 @@ pub const RELAY: &[Family] = &[
     counter(
         "liaison_link_handshake_failures_total",
         "Handshakes that led to no link, by the peer's role and the reason.",
+    ),
+    counter(
+        "liaison_link_over_budget_total",
+        "Control frames that came when the peer had used up its budget for them, by frame. An honest peer has none.",
+    ),
+    counter(
+        "liaison_link_rivals_total",
+        "Times that two programs with the peer's link key have thrown each other out. Any is an alarm.",
     ),
     counter("liaison_link_received_bytes_total", "Bytes of UDP datagrams received from the peer."),
     counter("liaison_link_sent_bytes_total", "Bytes of UDP datagrams sent to the peer."),

@@ -1,8 +1,9 @@
-//! Frames of the control stream: prekey bundles, routes, inquiries, custody proofs.
+//! Frames of the control stream, each to where it belongs; inquiries.
 
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
-use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, Reach};
+use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, RosterOffer};
+use liaison_protocol::roster::RosterVersion;
 
 use super::Turn;
 use crate::local::OwnEvent;
@@ -10,17 +11,20 @@ use crate::local::OwnEvent;
 impl Turn {
     pub(super) fn handle_control(&mut self, link: LinkKey, frame: ControlFrame) {
         match frame {
-            ControlFrame::Bundle(bundle) => self.check_bundle(bundle),
+            ControlFrame::Bundle(bundle) => self.check_bundle(link, bundle),
             ControlFrame::BundleOffer(offer) => self.handle_offer(link, &offer),
-            ControlFrame::BundleRequest(request) => self.send_bundles(link, &request),
+            ControlFrame::BundleRequest(request) => self.owe_bundles(link, request),
             ControlFrame::Comparison(comparison) => self.handle_comparison(link, comparison),
             ControlFrame::Custody(custody) => self.handle_custody(custody),
             ControlFrame::Inquiry(inquiry) => self.handle_inquiry(link, inquiry),
             ControlFrame::InquiryAnswer(answer) => self.handle_answer(link, answer),
             ControlFrame::Presence(presence) => self.handle(Event::Presence { link, presence }),
-            ControlFrame::Reach(Reach { relays }) => self.handle(Event::Reach { link, relays }),
-            ControlFrame::Roster(roster) => self.handle_roster(&roster),
-            ControlFrame::RosterRequest(request) => self.send_rosters(link, request),
+            ControlFrame::Reach(reach) => self.handle_reach(link, reach),
+            ControlFrame::Roster(roster) => self.handle_roster(link, roster),
+            ControlFrame::RosterOffer(RosterOffer { version, hash }) => {
+                self.hear_of_roster(link, RosterVersion(version), hash);
+            }
+            ControlFrame::RosterRequest(request) => self.owe_roster(link, request),
             ControlFrame::Time(time) => self.handle_time(link, time),
         }
     }
@@ -29,6 +33,14 @@ impl Turn {
         if let Some(link) = self.links.get(&link) {
             drop(link.handle.control(&frame));
         }
+    }
+
+    /// Of relays that the roster does not name, nothing is kept.
+    // [FRAME-9]
+    fn handle_reach(&mut self, link: LinkKey, reach: Reach) {
+        let mut relays = reach.relays;
+        relays.retain(|entry| self.roster.relay(&entry.relay).is_some());
+        self.handle(Event::Reach { link, relays });
     }
 
     fn handle_inquiry(&mut self, link: LinkKey, inquiry: Inquiry) {

@@ -1,17 +1,21 @@
 //! What links tell: who is there, what came, and what each peer was last seen to do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use liaison_core::{Event, LinkKey, NodeKind};
-use liaison_protocol::NodeId;
-use liaison_protocol::roster::Role;
+use liaison_protocol::roster::{Role, RosterVersion};
+use liaison_protocol::{NodeId, Timestamp};
 
 use super::Turn;
 use super::inbound::{Arrived, Inbound};
 use super::operate::PeerRecord;
 use crate::clock;
-use crate::link::{LinkEvent, LinkId};
+use crate::link::{LinkEvent, LinkId, Rivals};
 use crate::local::OwnEvent;
+
+/// Two programs with one link key are an alarm for so long after they were last seen to meet.
+const RIVALS_ALARM_FOR: Duration = Duration::from_secs(3_600);
 
 /// A link that is up.
 pub(super) struct Link {
@@ -35,7 +39,7 @@ impl Turn {
                 self.handle(Event::LinkUp { link, peer: peer.clone(), kind });
                 self.tell_time(link);
                 self.greet(link);
-                self.compare_rosters(link, &hello);
+                self.hear_of_roster(link, RosterVersion(hello.roster_version), hello.roster_hash);
                 self.send_kept_proofs(&peer);
                 self.close_unused();
                 self.progress(OwnEvent::LinkUp { peer });
@@ -44,6 +48,9 @@ impl Turn {
                 tracing::debug!(%peer, reason, "link down");
                 self.links.remove(&key(link));
                 self.note_down(&peer, &reason);
+                self.news.claims.handle_down(key(link));
+                self.bundles.handle_down(key(link));
+                self.answers.handle_down(key(link));
                 self.handle(Event::LinkDown { link: key(link) });
                 self.progress(OwnEvent::LinkDown { peer, reason });
             }
@@ -51,6 +58,7 @@ impl Turn {
                 tracing::debug!(%peer, reason, "no link");
                 self.note_failure(peer, reason);
             }
+            LinkEvent::Rivals { peer, rivals } => self.note_rivals(peer, rivals),
             LinkEvent::Control { link, frame } => self.handle_control(key(link), frame),
             LinkEvent::Transfer { link, rank, transfer, room } => {
                 inbound.check(
@@ -74,6 +82,27 @@ impl Turn {
         if let Some(record) = self.peers.get_mut(&link.peer) {
             record.last_receive = Some(clock::now());
         }
+    }
+
+    fn note_rivals(&mut self, peer: NodeId, rivals: Rivals) {
+        let Rivals { older, newer } = rivals;
+        tracing::error!(%peer, %older, %newer, "two programs use the link key of one node");
+        let now = clock::now();
+        self.rivals.retain(|_, (at, _)| now.since(*at) < RIVALS_ALARM_FOR);
+        self.rivals.insert(peer, (now, rivals));
+    }
+
+    /// Of the last hour.
+    pub(super) fn rival_alarms(&self) -> Vec<String> {
+        let now = clock::now();
+        let recent = self.rivals.iter().filter(|(_, (at, _))| now.since(*at) < RIVALS_ALARM_FOR);
+        let alarm = |(peer, (_, Rivals { older, newer })): (&NodeId, &(Timestamp, Rivals))| {
+            format!(
+                "two programs use the link key of {peer}, at {older} and {newer}: stop one, or replace the key if one of them \
+                 is a stranger's"
+            )
+        };
+        recent.map(alarm).collect()
     }
 
     fn note_down(&mut self, peer: &NodeId, reason: &str) {

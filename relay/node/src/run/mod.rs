@@ -9,6 +9,8 @@
 //! The loop reads the store itself, in the same turn in which the core decides on what was read; it runs on a thread of
 //! its own, which may wait for a disk. It never waits for a peer.
 
+mod answers;
+mod bundle_exchange;
 mod clocks;
 mod commits;
 mod conserve;
@@ -24,6 +26,7 @@ mod prekeys;
 mod receipts;
 mod recent;
 mod requests;
+mod roster_exchange;
 mod rosters;
 mod signed;
 #[cfg(test)]
@@ -46,15 +49,17 @@ use liaison_protocol::roster::{Role, Roster};
 use liaison_protocol::sign::{SignError, Signer};
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::link::{BindError, Endpoint, EndpointConfig, LinkEvent, LinkIdentity, system_jitter};
+use crate::link::{BindError, Endpoint, EndpointConfig, LinkEvent, LinkIdentity, Rivals, system_jitter};
 use crate::local::{LocalAgency, OwnEvent, Requests};
 use crate::metric;
 use crate::operator::OperatorRequests;
 use crate::store::{Lease, Store, StoreError, Writer};
+use answers::Answers;
+use bundle_exchange::BundleExchange;
 use commits::{Commits, Committed};
 use conserve::Conservation;
 use custody::Origins;
@@ -62,10 +67,11 @@ use inbound::Inbound;
 use links::Link;
 use operate::PeerRecord;
 use peers::{Dialing, Peer};
-use prekeys::{BundleChecked, Prekeys};
+use prekeys::Prekeys;
 use receipts::{Receipts, Signed};
 use recent::Recent;
 use requests::Waiter;
+use roster_exchange::RosterExchange;
 pub use rosters::{LoadError, load as load_roster};
 use signed::SignedReceipts;
 use times::CommitTimes;
@@ -135,8 +141,12 @@ pub(crate) struct Turn {
     agency: Option<Arc<dyn LocalAgency>>,
     roster: Arc<Roster>,
     rosters: RosterState,
-    /// Whether it was said that a newer roster does not come.
-    frozen: bool,
+    /// Rosters on their way from and to peers.
+    news: RosterExchange,
+    /// Prekey bundles on their way from and to peers.
+    bundles: BundleExchange,
+    /// What peers have asked for.
+    answers: Answers,
     roster_in_force: watch::Sender<Arc<Roster>>,
     links: BTreeMap<LinkKey, Link>,
     events: VecDeque<Event>,
@@ -154,7 +164,6 @@ pub(crate) struct Turn {
     signed: Option<Signed>,
     /// At a daemon: transfers that the agency has seen and the core has not yet settled.
     offered: BTreeMap<(LinkKey, u8, u64), MessageId>,
-    bundle_checks: JoinSet<BundleChecked>,
     prekeys: Prekeys,
     /// A roster whose commit is under way.
     adopting: Option<Arc<Roster>>,
@@ -167,6 +176,8 @@ pub(crate) struct Turn {
     redial: Vec<NodeId>,
     /// What is known of peers, up or down.
     peers: BTreeMap<NodeId, PeerRecord>,
+    /// Nodes whose link key two programs use: when that was seen last, and where they are.
+    rivals: BTreeMap<NodeId, (Timestamp, Rivals)>,
     commit_times: CommitTimes,
     forgetting: Forgetting,
     /// Relays that acknowledge without a receipt.
@@ -202,7 +213,7 @@ impl Runner {
         };
         let rosters = rosters::restore(&*store, Arc::clone(&now_roster))?;
         let prekeys = Prekeys::restore(&*store)?;
-        let restored = restored(&*store)?;
+        let (restored, bundles) = (restored(&*store)?, BundleExchange::restore(&*store)?);
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
         let dialing = Dialing::new(&options.core, options.addresses);
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
@@ -218,7 +229,9 @@ impl Runner {
             signer: options.signer,
             agency,
             rosters,
-            frozen: false,
+            news: RosterExchange::default(),
+            bundles,
+            answers: Answers::new(),
             roster: now_roster,
             roster_in_force: roster,
             links: BTreeMap::new(),
@@ -233,7 +246,6 @@ impl Runner {
             unsigned: None,
             signed: None,
             offered: BTreeMap::new(),
-            bundle_checks: JoinSet::new(),
             prekeys,
             adopting: None,
             dialing,
@@ -241,6 +253,7 @@ impl Runner {
             moved: Vec::new(),
             redial: Vec::new(),
             peers: BTreeMap::new(),
+            rivals: BTreeMap::new(),
             commit_times: CommitTimes::default(),
             forgetting: Forgetting::default(),
             unproven: BTreeMap::new(),
@@ -293,6 +306,7 @@ impl Runner {
             // While a commit's worth waits, flash alone may join it.
             let ranks = (0..RANKS).take_while(|rank| self.turn.core.has_room(*rank)).count();
             let room = ranks == usize::from(RANKS);
+            let beat = self.turn.next_beat();
             // Order is priority: stopping, finished commits, time, what is verified, new work.
             tokio::select! {
                 biased;
@@ -301,7 +315,9 @@ impl Runner {
                 () = sleep_until(self.turn.core.next_deadline()) => self.turn.handle(Event::Timer),
                 checked = poll_fn(|context| self.inbound.poll_next(ranks, context)), if ranks > 0 => self.turn.handle_checked(checked),
                 read = self.turn.conservation.read() => self.turn.handle_released(read),
-                Some(checked) = self.turn.bundle_checks.join_next() => self.turn.handle_bundle_checked(checked),
+                checked = self.turn.bundles.checked() => self.turn.handle_bundles_checked(checked),
+                checked = self.turn.news.checked() => self.turn.handle_roster_checked(checked),
+                () = at(beat) => self.turn.beat(),
                 request = self.operator.recv(), if operator_open => match request {
                     Some(request) => self.turn.operate(request),
                     None => operator_open = false,
@@ -340,7 +356,7 @@ impl Runner {
 
     /// Finishes the commits under way, so that their acknowledgements leave, and closes the links.
     async fn drain(&mut self) -> Result<(), RunError> {
-        let deadline = tokio::time::Instant::now() + DRAIN;
+        let deadline = Instant::now() + DRAIN;
         while self.turn.commits.is_flying() {
             tokio::select! {
                 committed = self.turn.commits.ended() => self.turn.handle_committed(committed),
@@ -403,7 +419,8 @@ impl Turn {
         let usage = self.store.usage()?;
         let low = usage.free_bytes < self.low_water_bytes;
         self.handle(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
-        self.look_for_freeze();
+        self.look_after_rosters();
+        self.look_after_bundles();
         self.tell_time_to_all();
         self.look_at_clock();
         self.forgetting.tick();
@@ -425,6 +442,21 @@ impl Turn {
             self.handle(Event::Records { ticket, ops });
         }
         Ok(())
+    }
+
+    fn next_beat(&self) -> Option<Instant> {
+        [self.answers.next(), self.bundles.next()].into_iter().flatten().min()
+    }
+
+    /// Goes on with what waited for room, or for company.
+    fn beat(&mut self) {
+        let now = Instant::now();
+        if self.answers.next().is_some_and(|due| due <= now) {
+            self.serve_all();
+        }
+        if self.bundles.next().is_some_and(|due| due <= now) {
+            self.offer_fresh();
+        }
     }
 
     /// Tells the agency, and commits what it says.
@@ -494,6 +526,13 @@ fn restored(store: &dyn Store) -> Result<Restored, StoreError> {
     let shares = store.scan(Table::Shares, &[], None, usize::MAX)?;
     let last_seq = store.last_seq()?;
     Ok(Restored { last_seq, queues: queues.collect(), next_expiry: expiring.next, ledger, shares })
+}
+
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(deadline: Option<Timestamp>) {

@@ -180,6 +180,8 @@ impl Turn {
                 self.prekeys.alarms(&self.roster, clock::now()),
                 self.clock_alarms(),
                 self.unproven_alarms(clock::now()),
+                self.freeze_alarms(),
+                self.rival_alarms(),
                 self.conservation_alarms(clock::now()),
             ]
             .concat(),
@@ -210,7 +212,7 @@ impl Turn {
             threshold: u32::try_from(self.roster.threshold()).unwrap_or(u32::MAX),
             standing,
             own_keys_expire_ms: self.own_keys_expire(),
-            frozen_at: self.rosters.announced_version().filter(|_| self.rosters.is_frozen(clock::now())),
+            frozen_at: self.news.claims.frozen(self.roster.version(), clock::now()).map(|by| by.version).max(),
         }
     }
 
@@ -330,11 +332,6 @@ fn alarms(roster: &RosterStatus, store: &StoreStatus) -> Vec<String> {
         RosterStanding::Grace => {
             alarms.push(format!("roster version {} has ended; its days of grace run", roster.version))
         }
-    }
-    if let Some(announced) = roster.frozen_at {
-        let version = roster.version;
-        alarms
-            .push(format!("roster version {announced} was announced a day ago and never came; {version} is followed"));
     }
     if !store.writable {
         alarms.push("the disk is below its low-water mark: no new custody".into());

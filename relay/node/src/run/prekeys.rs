@@ -1,4 +1,4 @@
-//! Prekey bundles on their way through a node: offered, asked for, checked, kept, and dropped with their signer.
+//! Prekey bundles in a node: checked, kept, and dropped with their signer. [`super::bundle_exchange`] has their way to it.
 //!
 //! Everything that leaves the store here has been asked of the roster in force ([`bundles::KnownBundle`]).
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey, NodeKind};
-use liaison_protocol::frame::{Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame};
+use liaison_protocol::frame::Bundle;
 use liaison_protocol::prekey::{
     BundleError, BundlePosition, PrekeyBundle, SignedBundle, VerifiedBundle, recall_bundle, signer_of,
 };
@@ -57,12 +57,6 @@ struct Proof {
     second: Bytes,
 }
 
-/// A peer's bundle, after its check on a worker.
-pub(super) struct BundleChecked {
-    frame: Bundle,
-    outcome: Result<KnownBundle, AdmitError>,
-}
-
 impl Prekeys {
     /// Reads the proofs that are kept.
     pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
@@ -102,88 +96,28 @@ fn read_proof(record: &[u8]) -> Option<(AgencyId, Equivocation)> {
 }
 
 impl Turn {
-    /// What a peer hears first: which bundles are here.
-    pub(super) fn greet(&mut self, link: LinkKey) {
-        let mut versions = Vec::new();
-        match bundles::each(&*self.store, &self.roster, clock::now(), |known| versions.push(version(&known))) {
-            Ok(()) => {
-                versions.truncate(limits::AGENCIES_MAX);
-                self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles: versions }));
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    fn known_bundle(&self, agency: &AgencyId) -> Result<Option<KnownBundle>, StoreError> {
+    pub(super) fn known_bundle(&self, agency: &AgencyId) -> Result<Option<KnownBundle>, StoreError> {
         bundles::get(&*self.store, agency, &self.roster, clock::now())
     }
 
-    fn is_own(&self, agency: &AgencyId) -> bool {
+    pub(super) fn is_own(&self, agency: &AgencyId) -> bool {
         self.kind == NodeKind::Daemon && *agency == self.me.to_agency()
     }
 
-    /// Asks for what is newer than what is here, of agencies in the roster. A daemon also asks for what stands where its
-    /// own bundle does: another daemon with its identity may have published it.
-    pub(super) fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
-        let mut wanted = Vec::new();
-        for offered in &offer.bundles {
-            let BundleVersion { ref agency, epoch, seq } = *offered;
-            if self.roster.agency(agency).is_none() {
-                continue;
-            }
-            let offered = BundlePosition { epoch, seq };
-            match self.known_bundle(agency) {
-                Ok(Some(known)) if known.position() > offered => {}
-                Ok(Some(known)) if known.position() == offered && !self.is_own(agency) => {}
-                Ok(_) => wanted.push(agency.clone()),
-                Err(error) => return self.fail(error),
-            }
-        }
-        if !wanted.is_empty() {
-            self.control(link, ControlFrame::BundleRequest(BundleRequest { agencies: wanted }));
-        }
-    }
-
-    pub(super) fn send_bundles(&mut self, link: LinkKey, request: &BundleRequest) {
-        for agency in &request.agencies {
-            match self.known_bundle(agency) {
-                Ok(Some(known)) => self.control(link, ControlFrame::Bundle(known.frame().clone())),
-                Ok(None) => {}
-                Err(error) => return self.fail(error),
-            }
-        }
-    }
-
-    /// Tells every peer that this agency's bundle here is new.
-    pub(super) fn offer_bundle(&mut self, agency: &AgencyId) {
-        match self.known_bundle(agency) {
-            Ok(Some(known)) => {
-                let offer = BundleOffer { bundles: vec![version(&known)] };
-                for link in self.links.values() {
-                    drop(link.handle.control(&ControlFrame::BundleOffer(offer.clone())));
-                }
-            }
-            Ok(None) => {}
-            Err(error) => self.fail(error),
-        }
-    }
-
-    pub(super) fn check_bundle(&mut self, frame: Bundle) {
-        let (roster, store) = (self.roster.clone(), self.store.clone());
-        self.bundle_checks.spawn_blocking(move || {
-            let outcome = check(&frame, &*store, &roster);
-            BundleChecked { frame, outcome }
-        });
-    }
-
-    pub(super) fn handle_bundle_checked(&mut self, checked: Result<BundleChecked, tokio::task::JoinError>) {
-        let Ok(BundleChecked { frame, outcome }) = checked else {
-            return self.fail(super::RunError::Thread("a worker".into()));
-        };
+    /// A bundle of a peer after its check on a worker. Whether it is on its way into the store.
+    pub(super) fn handle_bundle_checked(
+        &mut self,
+        link: LinkKey,
+        frame: &Bundle,
+        outcome: Result<KnownBundle, AdmitError>,
+    ) -> bool {
         let outcome = match outcome {
             Ok(known) => match self.still_newer(known) {
                 Ok(outcome) => outcome,
-                Err(error) => return self.fail(error),
+                Err(error) => {
+                    self.fail(error);
+                    return false;
+                }
             },
             Err(error) => Err(error),
         };
@@ -193,9 +127,10 @@ impl Turn {
                 let (agency, position) = (known.bundle().agency.clone(), known.position());
                 self.prekeys.unknown_signer.remove(&agency);
                 self.prekeys.writing.insert(agency.clone(), position);
-                let ops = vec![bundles::put(&agency, &frame)];
-                let ticket = self.ticket(Waiter::Bundle(agency, position));
+                let ops = vec![bundles::put(&agency, frame)];
+                let ticket = self.ticket(Waiter::Bundle { agency, position, link });
                 self.handle(Event::Records { ticket, ops });
+                return true;
             }
             Err(AdmitError::NotNewer { .. }) => {}
             Err(AdmitError::Equivocation(second)) => {
@@ -213,6 +148,7 @@ impl Turn {
                 tracing::warn!(%error, "a prekey bundle was refused");
             }
         }
+        false
     }
 
     /// Since a worker looked, the roster may have changed, and another bundle may have come.
@@ -260,13 +196,13 @@ impl Turn {
         }
     }
 
-    /// It is durable.
-    pub(super) fn bundle_written(&mut self, agency: AgencyId, position: BundlePosition, done: bool) {
+    /// It is durable; or the disk was full.
+    pub(super) fn bundle_written(&mut self, agency: AgencyId, position: BundlePosition, link: LinkKey, done: bool) {
         if self.prekeys.writing.get(&agency) == Some(&position) {
             self.prekeys.writing.remove(&agency);
         }
+        self.bundle_stored(&agency, position, link, done);
         if done {
-            self.offer_bundle(&agency);
             self.progress(OwnEvent::Bundle { agency });
         }
     }
@@ -285,28 +221,19 @@ impl Turn {
             tracing::warn!(%agency, "the roster has ended the signer of its prekeys: nothing is sealed to them any more");
         }
         self.commit_records(ended.iter().map(bundles::delete).collect());
+        self.forget_bundles(&ended);
         let mut wanted = std::mem::take(&mut self.prekeys.unknown_signer);
         wanted.extend(ended);
         wanted.retain(|agency| self.roster.agency(agency).is_some());
-        if !wanted.is_empty() {
-            let request = ControlFrame::BundleRequest(BundleRequest { agencies: wanted.into_iter().collect() });
-            for link in self.links.values() {
-                drop(link.handle.control(&request));
-            }
-        }
+        self.want_bundles(&wanted);
     }
 }
 
-fn check(frame: &Bundle, store: &dyn Store, roster: &Roster) -> Result<KnownBundle, AdmitError> {
+pub(super) fn check(frame: &Bundle, store: &dyn Store, roster: &Roster) -> Result<KnownBundle, AdmitError> {
     let now = clock::now();
     let signed = SignedBundle::decode(&frame.bundle)?;
     let claimed = recall_bundle(signed, &roster.federation(), roster, now)?;
     // What cannot be read from the store is compared with nothing, and then fails where it is written.
     let known = bundles::get(store, &claimed.bundle().agency, roster, now).ok().flatten();
     bundles::admit(frame, known.as_ref(), roster, now)
-}
-
-fn version(known: &KnownBundle) -> BundleVersion {
-    let BundlePosition { epoch, seq } = known.position();
-    BundleVersion { agency: known.bundle().agency.clone(), epoch, seq }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use liaison_core::action::Outcome;
 use liaison_core::roster_state::{ForkProof, Settled};
-use liaison_core::{Event, NodeKind, Ticket};
+use liaison_core::{Event, LinkKey, NodeKind, Ticket};
 use liaison_protocol::frame::{ControlFrame, Inquiry};
 use liaison_protocol::limits::INQUIRY_HOPS_MAX;
 use liaison_protocol::prekey::BundlePosition;
@@ -17,7 +17,14 @@ use crate::local::{Reply, Request, RequestError};
 /// Who waits for a commit.
 pub(super) enum Waiter {
     /// A new bundle is in the store: its agency's peers are to hear of it.
-    Bundle(AgencyId, BundlePosition),
+    Bundle {
+        /// Whose.
+        agency: AgencyId,
+        /// Its place among the agency's bundles.
+        position: BundlePosition,
+        /// The link that it came by.
+        link: LinkKey,
+    },
     /// A cancellation.
     Cancelled(Reply<Vec<u16>>),
     /// A step of forgetting old ids.
@@ -50,7 +57,7 @@ impl Turn {
                 self.handle(Event::Records { ticket, ops });
             }
             Request::Inquire { id, index } => self.inquire(id, index),
-            Request::PublishBundle => self.offer_bundle(&self.me.to_agency()),
+            Request::PublishBundle => self.publish_bundle(&self.me.to_agency()),
             Request::Retry { id, reply } => self.retry(id, reply),
             Request::Submit { envelope, attempt, tried, ops, reply } => {
                 let stored = match self.stored_branches(&envelope) {
@@ -92,7 +99,7 @@ impl Turn {
             Outcome::Full => Err(RequestError::Full),
         };
         match waiter {
-            Waiter::Bundle(agency, position) => self.bundle_written(agency, position, result.is_ok()),
+            Waiter::Bundle { agency, position, link } => self.bundle_written(agency, position, link, result.is_ok()),
             Waiter::Cancelled(reply) => drop(reply.send(result)),
             Waiter::Fork(proof) => {
                 if result.is_ok() {
@@ -110,6 +117,7 @@ impl Turn {
                 if result.is_ok() {
                     self.adopt(roster);
                 }
+                self.go_on_with_rosters();
             }
             Waiter::Unit(reply) => drop(reply.send(result.map(drop))),
         }

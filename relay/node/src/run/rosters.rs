@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use liaison_core::Event;
+use liaison_core::NodeKind;
 use liaison_core::op::{Op, Table};
-use liaison_core::roster_state::{Announcement, Decision, ForkProof, Jump, RosterState, Settled};
-use liaison_core::{LinkKey, NodeKind};
-use liaison_protocol::frame::{ControlFrame, Hello, ROSTER_FRAME_BYTES_MAX, RosterFrame, RosterRequest};
+use liaison_core::roster_state::{Decision, ForkProof, Jump, RosterState, Settled};
+use liaison_protocol::frame::ROSTER_FRAME_BYTES_MAX;
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
 use liaison_protocol::{Hash, codec};
 
@@ -25,8 +25,6 @@ const PROOF_PREFIX: &[u8] = b"roster-proof/";
 const SETTLED_PREFIX: &[u8] = b"roster-settled/";
 /// Two signed rosters.
 const PROOF_BYTES_MAX: usize = 2 * ROSTER_FRAME_BYTES_MAX;
-/// Rosters sent for one request.
-const SENT_MAX: usize = 64;
 
 /// Why there is no roster to start with.
 #[derive(Debug, thiserror::Error)]
@@ -99,35 +97,25 @@ pub(super) fn restore(store: &dyn Store, trusted: Arc<Roster>) -> Result<RosterS
     Ok(RosterState::new(trusted, fork).with_settled(settled))
 }
 
+/// The first roster in the store after this version.
+pub(super) fn first_after(
+    store: &dyn Store,
+    after: RosterVersion,
+) -> Result<Option<(RosterVersion, Bytes)>, StoreError> {
+    let mut records = store.scan(Table::Meta, PREFIX, Some(&record_key(after)), 1)?;
+    let version = |key: &[u8]| Some(RosterVersion(u32::from_be_bytes(key.strip_prefix(PREFIX)?.try_into().ok()?)));
+    Ok(records.pop().and_then(|(key, bytes)| Some((version(&key)?, bytes))))
+}
+
 impl Turn {
-    /// Whoever is behind asks.
-    pub(super) fn compare_rosters(&mut self, link: LinkKey, hello: &Hello) {
-        let version = RosterVersion(hello.roster_version);
-        let after = match self.rosters.announced(version, hello.roster_hash, clock::now()) {
-            Announcement::Newer => self.roster.version().0,
-            // Same number, other bytes: the other one is proof of a fork.
-            Announcement::Other => version.0.saturating_sub(1),
-            Announcement::Older | Announcement::Same => return,
-        };
-        self.control(link, ControlFrame::RosterRequest(RosterRequest { after }));
-    }
-
-    pub(super) fn send_rosters(&mut self, link: LinkKey, request: RosterRequest) {
-        let from = [PREFIX, &request.after.to_be_bytes()].concat();
-        match self.store.scan(Table::Meta, PREFIX, Some(&from), SENT_MAX) {
-            Ok(records) => {
-                for (_, bytes) in records {
-                    self.control(link, ControlFrame::Roster(RosterFrame { bytes }));
-                }
-            }
-            Err(error) => self.fail(error),
-        }
-    }
-
-    /// Judges a roster from a peer or an operator. What is adopted takes effect once it is durable.
-    /// Gives the version that is, or will then be, in force.
+    /// Judges a roster from an operator: at once, as nobody else waits for it.
     pub(super) fn offer_roster(&mut self, bytes: &Bytes, jump: Jump) -> Result<RosterVersion, String> {
-        match self.rosters.judge(bytes, jump) {
+        self.apply_decision(self.rosters.judge(bytes, jump))
+    }
+
+    /// What is adopted takes effect once it is durable. Gives the version that is, or will then be, in force.
+    pub(super) fn apply_decision(&mut self, decision: Decision) -> Result<RosterVersion, String> {
+        match decision {
             Decision::Adopt(roster) => {
                 let version = roster.version();
                 self.adopting = Some(Arc::clone(&roster));
@@ -201,28 +189,9 @@ impl Turn {
         tracing::warn!(version = %roster.version(), hash = %roster.hash(), "a fork of the roster is settled");
         let changed = roster.hash() != self.roster.hash();
         self.rosters.settled(Arc::clone(&roster), decision);
+        self.news.claims.forgive();
         if changed {
             self.follow(roster);
-        }
-    }
-
-    /// Says once that a newer roster was announced and never came.
-    pub(super) fn look_for_freeze(&mut self) {
-        let frozen = self.rosters.is_frozen(clock::now());
-        if frozen && !self.frozen {
-            let announced = self.rosters.announced_version().map(|version| version.0);
-            tracing::error!(
-                announced,
-                followed = self.roster.version().0,
-                "a newer roster was announced a day ago, and none could be taken"
-            );
-        }
-        self.frozen = frozen;
-    }
-
-    pub(super) fn handle_roster(&mut self, frame: &RosterFrame) {
-        if let Err(error) = self.offer_roster(&frame.bytes, Jump::Limit) {
-            tracing::warn!(error, "a peer's roster was not taken");
         }
     }
 
@@ -231,7 +200,6 @@ impl Turn {
         if roster.version() <= self.roster.version() {
             return;
         }
-        self.adopting = None;
         self.rosters.adopted(Arc::clone(&roster));
         self.follow(roster);
     }
@@ -241,10 +209,8 @@ impl Turn {
         self.roster = Arc::clone(&roster);
         self.roster_in_force.send_replace(Arc::clone(&roster));
         self.follow_relays(&roster);
-        let frame = ControlFrame::Roster(RosterFrame { bytes: roster.signed().clone() });
-        for link in self.links.values() {
-            drop(link.handle.control(&frame));
-        }
+        self.offer_followed_roster();
+        self.bundles.retain(&roster);
         self.handle(Event::Roster(roster));
         self.follow_signers();
         self.progress(OwnEvent::Roster);

@@ -1,6 +1,7 @@
 //! Real sockets on 127.0.0.1, ports chosen by the system, every wait bounded.
 
 mod attacks;
+mod budgets;
 mod dialing;
 mod flow;
 mod hellos;

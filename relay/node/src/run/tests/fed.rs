@@ -65,11 +65,11 @@ impl Fed {
 
     /// Today's key of the sender, so that a relay can write to it.
     pub(super) fn bundle_of_sender(&self) -> Op {
-        bundles::put(&self.sender.to_agency(), &self.bundle(&self.sender_key, 86_400))
+        bundles::put(&self.sender.to_agency(), &self.bundle(&self.sender_key, 1, 86_400))
     }
 
-    /// A bundle of the sender, always with the same number.
-    pub(super) fn bundle(&self, signer: &SigningKey, max_ttl_s: u32) -> Bundle {
+    /// A bundle of the sender with this number.
+    pub(super) fn bundle(&self, signer: &SigningKey, seq: u64, max_ttl_s: u32) -> Bundle {
         let (now, key) = (clock::now(), self.prekey.public());
         let entry = PrekeyEntry {
             id: key.id(),
@@ -82,7 +82,7 @@ impl Fed {
             federation: self.roster.federation(),
             agency: self.sender.to_agency(),
             epoch: 1,
-            seq: 1,
+            seq,
             issued: now,
             max_ttl_s,
             keys: vec![entry],

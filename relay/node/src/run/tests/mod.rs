@@ -1,5 +1,6 @@
 //! The run loop with the real core, a real disk and real links on 127.0.0.1, between two agencies that the tests play.
 
+mod exchange;
 mod fed;
 mod forgetting;
 mod moves;

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use liaison_protocol::frame::{Ack, Acks, ControlFrame, LANES, RosterRequest};
+use liaison_protocol::MessageId;
+use liaison_protocol::frame::{Ack, Acks, ControlFrame, Inquiry, LANES};
 use liaison_protocol::limits::LANE_FRAME_BYTES_MAX;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -181,11 +182,13 @@ impl App {
             }
             LinkEvent::Acks { link, rank, acks } => self.handle_acks(link, rank, &acks),
             LinkEvent::Control { link, frame } => self.note(match frame {
-                ControlFrame::RosterRequest(request) => {
-                    What::ControlReceived { link: link.get(), number: u64::from(request.after) }
+                ControlFrame::Inquiry(inquiry) => {
+                    let number = inquiry.id.0.0.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+                    What::ControlReceived { link: link.get(), number }
                 }
                 other => What::Foreign { link: link.get(), what: format!("{other:?}") },
             }),
+            LinkEvent::Rivals { .. } => {}
             LinkEvent::DialFailed { peer, reason } => {
                 self.note(What::DialFailed { peer: self.place(&peer), reason });
             }
@@ -238,7 +241,9 @@ impl App {
     /// A control frame, however much else waits.
     fn beat(&self, talk: &mut Talk) {
         let number = self.part.journal.number();
-        if talk.handle.control(&ControlFrame::RosterRequest(RosterRequest { after: number as u32 })).is_ok() {
+        let mut id = MessageId(Hash::ZERO);
+        id.0.0[..8].copy_from_slice(&number.to_be_bytes());
+        if talk.handle.control(&ControlFrame::Inquiry(Inquiry { id, index: 0, hops: 0 })).is_ok() {
             self.note(What::ControlSent { link: talk.handle.id().get(), number });
         }
         talk.next_beat = Instant::now() + BEAT;

@@ -1,0 +1,262 @@
+//! How prekey bundles come from peers and go to them: offers, questions, and checks on one worker.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use liaison_core::budget::Bucket;
+use liaison_core::bundle_fetch::{ASKED_MAX, BundleFetch, TURNS};
+use liaison_core::{LinkKey, NodeKind};
+use liaison_protocol::frame::{Bundle, BundleOffer, BundleRequest, BundleVersion, ControlFrame};
+use liaison_protocol::prekey::BundlePosition;
+use liaison_protocol::roster::Roster;
+use liaison_protocol::{AgencyId, NodeId, Timestamp, limits};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
+
+use super::links::Link;
+use super::{RunError, Turn, prekeys};
+use crate::bundles::{self, AdmitError, Claim, KnownBundle};
+use crate::clock;
+use crate::store::{Store, StoreError};
+
+/// Bundles that are checked in one go.
+const TOGETHER: usize = 16;
+/// New bundles are offered on together, at most this often.
+const OFFERS_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct BundleExchange {
+    fetch: BundleFetch,
+    /// What is in the store: an offer of thousands is answered without reading it.
+    stored: BTreeMap<AgencyId, Claim>,
+    /// Came, and wait for their check: as many as may be asked for at a time.
+    arrived: VecDeque<Arrived>,
+    /// One job at a time.
+    checks: JoinSet<Vec<BundleChecked>>,
+    /// How many bundles each peer has pushed that nobody had asked for.
+    pushed: BTreeMap<NodeId, Bucket>,
+    /// New here, and not yet offered on; with the link that they came by.
+    fresh: BTreeMap<AgencyId, Option<LinkKey>>,
+    /// When new bundles may be offered on next.
+    offer_at: Instant,
+}
+
+/// A peer's bundle.
+struct Arrived {
+    link: LinkKey,
+    agency: AgencyId,
+    /// Nobody else is asked for it meanwhile.
+    asked: bool,
+    frame: Bundle,
+}
+
+/// The same, after its check on a worker.
+pub(super) struct BundleChecked {
+    arrived: Arrived,
+    outcome: Result<KnownBundle, AdmitError>,
+}
+
+impl BundleExchange {
+    /// With what the store holds.
+    pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
+        let (fetch, arrived, checks, pushed, fresh) = Default::default();
+        let stored = bundles::claims(store)?.into_iter().map(|claim| (claim.agency.clone(), claim)).collect();
+        Ok(Self { fetch, stored, arrived, checks, pushed, fresh, offer_at: Instant::now() })
+    }
+
+    /// How many are in the store.
+    pub(super) fn known(&self) -> u64 {
+        self.stored.len() as u64
+    }
+
+    /// Waits for the check under way; for ever, if there is none.
+    pub(super) async fn checked(&mut self) -> Result<Vec<BundleChecked>, JoinError> {
+        match self.checks.join_next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// When [`Turn::offer_fresh`] is next of use.
+    pub(super) fn next(&self) -> Option<Instant> {
+        (!self.fresh.is_empty()).then_some(self.offer_at)
+    }
+
+    pub(super) fn handle_down(&mut self, link: LinkKey) {
+        self.fetch.handle_down(link);
+    }
+
+    /// Another roster is in force.
+    pub(super) fn retain(&mut self, roster: &Roster) {
+        self.fetch.retain(|agency| roster.agency(agency).is_some());
+    }
+
+    /// Whether this peer may push one more bundle that nobody asked for.
+    fn may_push(&mut self, peer: &NodeId, now: Timestamp) -> bool {
+        let now = now.since(Timestamp::ZERO);
+        self.pushed.retain(|_, bucket| !bucket.is_full(now));
+        self.pushed.entry(peer.clone()).or_default().try_take(TURNS, now)
+    }
+}
+
+impl Turn {
+    /// The place of the bundle in the store, if that bundle counts.
+    pub(super) fn bundle_place(&self, agency: &AgencyId) -> Option<BundlePosition> {
+        let stored = self.bundles.stored.get(agency)?;
+        stored.counts(&self.roster, clock::now()).then_some(stored.position)
+    }
+
+    /// What a peer hears first: which bundles are here.
+    pub(super) fn greet(&self, link: LinkKey) {
+        let now = clock::now();
+        let known = self.bundles.stored.values().filter(|claim| claim.counts(&self.roster, now));
+        let bundles = known.take(limits::AGENCIES_MAX).map(|claim| version(&claim.agency, claim.position)).collect();
+        self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles }));
+    }
+
+    /// What is newer than what is here, of agencies in the roster, is wanted. A daemon also wants what stands where its
+    /// own bundle does: another daemon with its identity may have published it.
+    pub(super) fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
+        for BundleVersion { agency, epoch, seq } in &offer.bundles {
+            let offered = BundlePosition { epoch: *epoch, seq: *seq };
+            let own = self.is_own(agency);
+            let wanted = |known: BundlePosition| known < offered || (known == offered && own);
+            if self.roster.agency(agency).is_some() && self.bundle_place(agency).is_none_or(wanted) {
+                self.bundles.fetch.offered(agency, offered, link);
+            }
+        }
+        self.ask_for_bundles();
+    }
+
+    /// What counted does not any more, or could not be verified before: whoever has another one is asked, the agency
+    /// itself first.
+    pub(super) fn want_bundles(&mut self, agencies: &BTreeSet<AgencyId>) {
+        for agency in agencies {
+            let node = NodeId::from(agency);
+            for (link, Link { peer, kind, .. }) in &self.links {
+                if *peer == node || *kind == NodeKind::Relay {
+                    let place = BundlePosition { epoch: 0, seq: u64::from(*peer == node) };
+                    self.bundles.fetch.offered(agency, place, *link);
+                }
+            }
+        }
+        self.ask_for_bundles();
+    }
+
+    // [FRAME-7] [FRAME-8]
+    pub(super) fn ask_for_bundles(&mut self) {
+        for (link, agencies) in self.bundles.fetch.ask(clock::now()) {
+            self.control(link, ControlFrame::BundleRequest(BundleRequest { agencies }));
+        }
+    }
+
+    /// Asks others for what did not come.
+    pub(super) fn look_after_bundles(&mut self) {
+        self.bundles.fetch.give_up_late(clock::now());
+        self.ask_for_bundles();
+    }
+
+    /// This agency has a new bundle in the store.
+    pub(super) fn publish_bundle(&mut self, agency: &AgencyId) {
+        match self.known_bundle(agency) {
+            Ok(Some(known)) => {
+                self.bundles.stored.extend(Claim::of(known.frame()).map(|claim| (agency.clone(), claim)));
+                self.bundles.fresh.insert(agency.clone(), None);
+                self.offer_fresh();
+            }
+            Ok(None) => {}
+            Err(error) => self.fail(error),
+        }
+    }
+
+    /// Tells every peer which bundles here are new, but for those that it has brought.
+    pub(super) fn offer_fresh(&mut self) {
+        let fresh = std::mem::take(&mut self.bundles.fresh);
+        self.bundles.offer_at = Instant::now() + OFFERS_EVERY;
+        let places = fresh.into_iter().filter_map(|(agency, from)| Some((self.bundle_place(&agency)?, agency, from)));
+        let places: Vec<_> = places.collect();
+        for (key, link) in &self.links {
+            let news = places.iter().filter(|(_, _, from)| from.as_ref() != Some(key));
+            let bundles: Vec<_> = news.map(|(place, agency, _)| version(agency, *place)).collect();
+            if !bundles.is_empty() {
+                drop(link.handle.control(&ControlFrame::BundleOffer(BundleOffer { bundles })));
+            }
+        }
+    }
+
+    /// What was asked for is looked at; of the rest no more than a few.
+    // [FRAME-7]
+    pub(super) fn check_bundle(&mut self, link: LinkKey, frame: Bundle) {
+        let (Some(Claim { agency, .. }), Some(peer)) = (Claim::of(&frame), self.links.get(&link)) else { return };
+        let (peer, now) = (peer.peer.clone(), clock::now());
+        let asked = self.bundles.fetch.arrived(&agency, link);
+        let has_room = self.bundles.arrived.len() < ASKED_MAX && self.bundles.fetch.has_turn(&agency, now);
+        if asked || (has_room && self.bundles.may_push(&peer, now)) {
+            self.bundles.arrived.push_back(Arrived { link, agency, asked, frame });
+            self.check_next_bundles();
+        } else {
+            tracing::debug!(%peer, %agency, "a prekey bundle came that was not asked for");
+        }
+    }
+
+    fn check_next_bundles(&mut self) {
+        let together = self.bundles.arrived.len().min(TOGETHER);
+        if together == 0 || !self.bundles.checks.is_empty() {
+            return;
+        }
+        let batch: Vec<_> = self.bundles.arrived.drain(..together).collect();
+        let (roster, store) = (self.roster.clone(), self.store.clone());
+        self.bundles.checks.spawn_blocking(move || {
+            let check = |arrived: Arrived| {
+                let outcome = prekeys::check(&arrived.frame, &*store, &roster);
+                BundleChecked { arrived, outcome }
+            };
+            batch.into_iter().map(check).collect()
+        });
+    }
+
+    pub(super) fn handle_bundles_checked(&mut self, checked: Result<Vec<BundleChecked>, JoinError>) {
+        let Ok(checked) = checked else { return self.fail(RunError::Thread("a worker".into())) };
+        for BundleChecked { arrived, outcome } in checked {
+            let Arrived { link, agency, asked, frame } = arrived;
+            // What is written is finished once it is durable.
+            if !self.handle_bundle_checked(link, &frame, outcome) && asked {
+                self.bundles.fetch.finished(&agency);
+            }
+        }
+        self.check_next_bundles();
+        self.ask_for_bundles();
+    }
+
+    /// A peer's bundle is in the store; or the disk was full.
+    pub(super) fn bundle_stored(&mut self, agency: &AgencyId, place: BundlePosition, link: LinkKey, is_stored: bool) {
+        self.bundles.fetch.finished(agency);
+        if is_stored {
+            match self.store_claim(agency) {
+                Ok(()) => {}
+                Err(error) => return self.fail(error),
+            }
+            self.bundles.fetch.taken(agency, place, clock::now());
+            self.bundles.fresh.insert(agency.clone(), Some(link));
+        }
+        self.ask_for_bundles();
+    }
+
+    fn store_claim(&mut self, agency: &AgencyId) -> Result<(), StoreError> {
+        let claim = self.known_bundle(agency)?.as_ref().and_then(|known| Claim::of(known.frame()));
+        self.bundles.stored.extend(claim.map(|claim| (agency.clone(), claim)));
+        Ok(())
+    }
+
+    /// These were deleted from the store.
+    pub(super) fn forget_bundles(&mut self, agencies: &[AgencyId]) {
+        for agency in agencies {
+            self.bundles.stored.remove(agency);
+            self.bundles.fresh.remove(agency);
+        }
+    }
+}
+
+fn version(agency: &AgencyId, BundlePosition { epoch, seq }: BundlePosition) -> BundleVersion {
+    BundleVersion { agency: agency.clone(), epoch, seq }
+}

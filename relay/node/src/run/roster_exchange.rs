@@ -1,0 +1,233 @@
+//! How rosters come from peers and go to them: offers, questions, and one check at a time.
+//!
+//! ```text
+//!  hello, offer ─► claim ─► question ─► answer ─► check (a worker, one at a time) ─► decision
+//! ```
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use liaison_core::LinkKey;
+use liaison_core::roster_claims::RosterClaims;
+use liaison_core::roster_state::{Announcement, Decision, Jump};
+use liaison_protocol::frame::{CloseCode, ControlFrame, RosterFrame, RosterOffer, RosterRequest};
+use liaison_protocol::roster::{Roster, RosterVersion};
+use liaison_protocol::{Hash, NodeId};
+use tokio::task::{JoinError, JoinSet};
+
+use super::{RunError, Turn};
+use crate::clock;
+
+/// Rosters that were refused, by the hash of all their bytes: the same ones are not checked again.
+const REFUSED_MAX: usize = 64;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct RosterExchange {
+    pub(super) claims: RosterClaims,
+    /// Answers that wait for their check: two at most, as no more questions are open.
+    received: VecDeque<(NodeId, Bytes)>,
+    checks: JoinSet<RosterChecked>,
+    refused: VecDeque<Hash>,
+    /// The frame with the roster that is followed: all links share its bytes.
+    frame: Option<(Hash, Bytes)>,
+    /// Whether it was said that a newer roster does not come.
+    frozen: bool,
+}
+
+/// What a check gave.
+pub(super) struct RosterChecked {
+    peer: NodeId,
+    bytes: Bytes,
+    hash: Hash,
+    /// `None`: the same bytes were refused before.
+    decision: Option<Decision>,
+    /// The roster that was followed meanwhile.
+    against: Hash,
+}
+
+impl RosterExchange {
+    /// Waits for the check under way; for ever, if there is none.
+    pub(super) async fn checked(&mut self) -> Result<RosterChecked, JoinError> {
+        match self.checks.join_next().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.received.is_empty() && self.checks.is_empty()
+    }
+}
+
+impl Turn {
+    /// A peer says in its hello, or later, which roster it follows. Whoever is behind asks.
+    pub(super) fn hear_of_roster(&mut self, link: LinkKey, version: RosterVersion, hash: Hash) {
+        let Some((peer, kind)) = self.links.get(&link).map(|link| (link.peer.clone(), link.kind)) else { return };
+        match self.rosters.compare(version, hash) {
+            Announcement::Newer | Announcement::Other => {
+                self.news.claims.said((peer, kind, link), version, hash, clock::now());
+            }
+            Announcement::Older | Announcement::Same => self.news.claims.retracted(&peer),
+        }
+        self.ask_for_rosters();
+    }
+
+    /// Asks those who say that they follow a newer roster, unless an answer is being judged.
+    // [FRAME-6]
+    pub(super) fn ask_for_rosters(&mut self) {
+        if !self.news.is_idle() || self.adopting.is_some() {
+            return;
+        }
+        for (link, after) in self.news.claims.ask(self.roster.version(), clock::now()) {
+            self.control(link, ControlFrame::RosterRequest(RosterRequest { after: after.0 }));
+        }
+    }
+
+    /// A roster that was asked for over this link.
+    pub(super) fn handle_roster(&mut self, link: LinkKey, frame: RosterFrame) {
+        // Too late otherwise: another peer was asked.
+        let Some(peer) = self.news.claims.answered(link) else { return };
+        if frame.bytes.is_empty() {
+            tracing::warn!(%peer, "a peer says that it follows another roster, and has none to show");
+            self.news.claims.disproved(&peer, clock::now());
+        } else {
+            self.news.received.push_back((peer, frame.bytes));
+            self.check_next_roster();
+        }
+        self.ask_for_rosters();
+    }
+
+    /// On a worker: a long roster takes a second, and its signatures are costly.
+    fn check_next_roster(&mut self) {
+        if !self.news.checks.is_empty() {
+            return;
+        }
+        let Some((peer, bytes)) = self.news.received.pop_front() else { return };
+        let (state, refused) = (self.rosters.clone(), self.news.refused.clone());
+        self.news.checks.spawn_blocking(move || {
+            let hash = Hash::of(&[&bytes]);
+            let decision = (!refused.contains(&hash)).then(|| state.judge(&bytes, Jump::Limit));
+            RosterChecked { peer, hash, decision, against: state.trusted().hash(), bytes }
+        });
+    }
+
+    pub(super) fn handle_roster_checked(&mut self, checked: Result<RosterChecked, JoinError>) {
+        let Ok(RosterChecked { peer, bytes, hash, decision, against }) = checked else {
+            return self.fail(RunError::Thread("a worker".into()));
+        };
+        match decision {
+            // Another roster is followed since: judged anew.
+            Some(_) if against != self.rosters.trusted().hash() || self.adopting.is_some() => {
+                self.news.received.push_front((peer, bytes));
+            }
+            Some(decision) => self.decide(&peer, hash, decision),
+            None => self.news.claims.failed(&peer, clock::now()),
+        }
+        if self.adopting.is_none() {
+            self.check_next_roster();
+        }
+        self.ask_for_rosters();
+    }
+
+    fn decide(&mut self, peer: &NodeId, hash: Hash, decision: Decision) {
+        let adopted = matches!(decision, Decision::Adopt(_));
+        if matches!(decision, Decision::Refuse(_)) {
+            if self.news.refused.len() == REFUSED_MAX {
+                self.news.refused.pop_front();
+            }
+            self.news.refused.push_back(hash);
+        }
+        if let Err(error) = self.apply_decision(decision) {
+            tracing::warn!(%peer, error, "a peer's roster was not taken");
+        }
+        if !adopted {
+            self.news.claims.failed(peer, clock::now());
+        }
+    }
+
+    /// A roster's commit has ended: what waited for it goes on.
+    pub(super) fn go_on_with_rosters(&mut self) {
+        self.adopting = None;
+        self.check_next_roster();
+        self.ask_for_rosters();
+    }
+
+    /// Tells every peer which roster is followed now.
+    pub(super) fn offer_followed_roster(&mut self) {
+        let (version, hash) = (self.roster.version(), self.roster.hash());
+        let roster = self.roster.clone();
+        self.news.claims.follow(version, hash, |node| roster.role(node).is_some());
+        self.news.refused.clear();
+        self.news.frame = None;
+        let offer = ControlFrame::RosterOffer(RosterOffer { version: version.0, hash });
+        for link in self.links.values() {
+            drop(link.handle.control(&offer));
+        }
+    }
+
+    /// The frame that answers a [`RosterRequest`], and whether all links share it.
+    pub(super) fn roster_answer(&mut self, after: u32) -> Result<(Bytes, bool), RunError> {
+        let stored = super::rosters::first_after(&*self.store, RosterVersion(after))?;
+        match stored {
+            Some((version, _)) if version == self.roster.version() => Ok((self.followed_frame(), true)),
+            Some((_, bytes)) => Ok((encoded(bytes), false)),
+            None => Ok((encoded(Bytes::new()), false)),
+        }
+    }
+
+    fn followed_frame(&mut self) -> Bytes {
+        let roster: &Roster = &self.roster;
+        match &self.news.frame {
+            Some((hash, frame)) if *hash == roster.hash() => frame.clone(),
+            _ => {
+                let frame = encoded(roster.signed().clone());
+                self.news.frame = Some((roster.hash(), frame.clone()));
+                frame
+            }
+        }
+    }
+
+    /// Closes links on which a roster was asked for and does not come, asks anew, and says once that a newer roster does
+    /// not come.
+    pub(super) fn look_after_rosters(&mut self) {
+        for link in self.news.claims.overdue(clock::now()) {
+            if let Some(link) = self.links.get(&link) {
+                tracing::warn!(peer = %link.peer, "a roster that was asked for does not come");
+                link.handle.close(CloseCode::Timeout);
+            }
+        }
+        self.ask_for_rosters();
+        let frozen = self.news.claims.frozen(self.roster.version(), clock::now()).next();
+        if let Some(by) = frozen.as_ref().filter(|_| !self.news.frozen) {
+            tracing::error!(
+                peer = %by.peer,
+                announced = by.version.0,
+                followed = self.roster.version().0,
+                "a relay has spoken of a newer roster for a day, and none could be taken"
+            );
+        }
+        self.news.frozen = frozen.is_some();
+    }
+
+    pub(super) fn freeze_alarms(&self) -> Vec<String> {
+        let followed = self.roster.version();
+        let alarm = |by: liaison_core::roster_claims::Frozen| {
+            let (peer, version) = (by.peer, by.version);
+            format!(
+                "{peer} has said for a day that it follows roster version {version}, and no newer one than {followed} could be \
+                 taken from it: compare with the publisher's"
+            )
+        };
+        self.news.claims.frozen(followed, clock::now()).map(alarm).collect()
+    }
+}
+
+/// Never fails for what the store holds: it came in such a frame, or an operator brought it within its bound.
+fn encoded(bytes: Bytes) -> Bytes {
+    let frame = ControlFrame::Roster(RosterFrame { bytes }).encode();
+    frame.map_or_else(|_| Bytes::from_static(EMPTY_ROSTER), Bytes::from)
+}
+
+/// A roster frame with no roster.
+const EMPTY_ROSTER: &[u8] = &[3, 0, 0, 0, 1, 0];
