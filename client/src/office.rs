@@ -1,6 +1,6 @@
 //! What all parts of the daemon share: whose it is, its keys, its records, its way to the run loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,8 +26,10 @@ use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
 use crate::events::{EventRecord, What};
 use crate::once::Turns;
+use crate::outbox::agenda::Agenda;
 use crate::outbox::keys::KeyCache;
 use crate::outbox::work::Work;
+pub use crate::outbox::ways::Delays;
 use crate::prekeys::slots::SlotFile;
 use crate::prekeys::{Keyring, PrekeyError};
 use crate::problem::Answer;
@@ -79,6 +81,8 @@ pub struct Policy {
     pub inquire_every: std::time::Duration,
     /// What may wait here of attachments that no message announces.
     pub unannounced: UnannouncedLimits,
+    /// Messages without a delivery receipt are sent by another way after so long.
+    pub another_way: Delays,
 }
 
 /// Why an office cannot be opened.
@@ -126,6 +130,12 @@ pub struct Office {
     pub(crate) feeding: tokio::sync::Mutex<()>,
     /// Messages received here that were asked after.
     pub(crate) reminders: Mutex<Reminders>,
+    /// When open messages are looked at next.
+    pub(crate) agenda: Mutex<Agenda>,
+    /// Home relays that are linked.
+    pub(crate) linked: Mutex<BTreeSet<NodeId>>,
+    /// Seeds jitter.
+    pub(crate) jitter: u64,
     /// Receipts that came of late.
     pub(crate) fresh: Mutex<Fresh>,
     /// As many as there are cores: sealing and hashing.
@@ -154,6 +164,8 @@ pub(crate) struct Wake {
     pub(crate) ask: Notify,
     /// Somebody else has published prekeys of this agency.
     pub(crate) prekeys: Notify,
+    /// A message is to be looked at before all others.
+    pub(crate) look: Notify,
 }
 
 impl Office {
@@ -170,6 +182,7 @@ impl Office {
         let sequence = Sequence::after(last, parts.lease.clone());
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let started = parts.clock.now();
+        let jitter = u64::from_be_bytes(shelf.random().bytes());
         let witnessed = shelf.get_clear(&witness_place())?.unwrap_or(Timestamp::ZERO);
         let witness = Witness::new((&parts.agency).into(), witnessed);
         let unannounced = Unannounced::open(parts.policy.unannounced, &shelf)?;
@@ -198,6 +211,9 @@ impl Office {
             reading: tokio::sync::RwLock::default(),
             feeding: tokio::sync::Mutex::default(),
             reminders: Mutex::default(),
+            agenda: Mutex::default(),
+            linked: Mutex::default(),
+            jitter,
             fresh: Mutex::default(),
             workers: Arc::new(Semaphore::new(cores)),
             free_bytes: AtomicU64::new(u64::MAX),
@@ -244,6 +260,13 @@ impl Office {
     /// What time it is at least, by the word of two others.
     pub(crate) fn witnessed(&self) -> Timestamp {
         self.witness.lock().unwrap_or_else(PoisonError::into_inner).time()
+    }
+
+    /// Looks at an open message then, at the latest.
+    pub(crate) fn look(&self, first: MessageId, at: Timestamp) {
+        if self.agenda.lock().unwrap_or_else(PoisonError::into_inner).look(first, at) {
+            self.wake.look.notify_one();
+        }
     }
 
     /// Runs costly work on one of as many workers as there are cores.

@@ -33,7 +33,7 @@ use crate::at_rest::AtRest;
 use crate::attachment::unannounced::UnannouncedLimits;
 use crate::clock::{Clock, SystemClock};
 use crate::daemon::run_tasks;
-use crate::office::{Office, OfficeParts, Policy};
+use crate::office::{Delays, Office, OfficeParts, Policy};
 use crate::prekeys::slots::SlotFile;
 use crate::random::SystemEntropy;
 
@@ -69,9 +69,14 @@ pub(crate) struct Federation {
 
 impl Federation {
     pub(crate) fn new() -> Self {
+        Self::with_homes(1)
+    }
+
+    /// Each agency has so many home relays.
+    pub(crate) fn with_homes(relays_per_region: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut options = Options::new(folder.path().join("federation"));
-        (options.agencies, options.kdf) = (3, Kdf::Fast);
+        (options.agencies, options.kdf, options.relays_per_region) = (3, Kdf::Fast, relays_per_region);
         let made = make(&options).unwrap();
         let retain_read = Duration::from_secs(90 * 86_400);
         Self { folder, made, retain_read, unannounced: UnannouncedLimits::DEFAULT }
@@ -216,6 +221,7 @@ impl Desk {
                 retain_read: federation.retain_read,
                 inquire_every: Duration::from_secs(3600),
                 unannounced: federation.unannounced,
+                another_way: Delays::default(),
             },
         });
         let office = Arc::new(office.map_err(|error| error.to_string())?);

@@ -360,6 +360,8 @@ mutants! {
     FirstReceiptKept,
     /// what is called back leaves the queue in one commit, and is written down in the next
     RecallInTwoCommits,
+    /// what its recipient does not sign for is not sent by another home relay
+    OneWayOnly,
     /// messages that nobody answers for are neither asked after nor sent again
     SilenceIgnored,
     /// takes it for word of a message that somebody was handed it who does not answer

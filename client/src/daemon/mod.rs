@@ -31,7 +31,7 @@ use crate::problem::Answer;
 use crate::receipts::make_receipts;
 use crate::receipts::maker::{GATHER, Shelved};
 #[cfg(test)]
-pub(crate) use caretaker::Ask;
+pub(crate) use caretaker::{Ask, Attended};
 
 /// What full disks and the like cost before the next try.
 const PAUSE: Duration = Duration::from_secs(2);

@@ -88,10 +88,10 @@ async fn submit(office: &Office, made: Option<Submission>, key: Vec<u8>) -> Answ
     let done = Op::Delete { table: Table::Outbox, key };
     match made {
         None => office.node.commit(vec![done]).await?,
-        Some(Submission { envelope, attempt, mut ops }) => {
+        Some(Submission { envelope, attempt, tried, mut ops }) => {
             ops.push(done);
             match envelope {
-                Some(envelope) => office.node.submit(envelope, attempt, ops).await?,
+                Some(envelope) => office.node.submit_again(envelope, attempt, tried, ops).await?,
                 None => office.node.commit(ops).await?,
             }
             // Chunks may have to be sent again, too.

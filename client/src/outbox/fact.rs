@@ -148,6 +148,15 @@ impl Facts {
         })
     }
 
+    /// Why the sealing that counts for a recipient was sent again, the last time.
+    pub(crate) fn resubmitted(&self, index: u16, first: MessageId) -> Option<&Because> {
+        let current = self.envelope_of(index, first);
+        self.of(index).find_map(|fact| match fact {
+            Fact::Resubmitted { envelope, because, .. } if *envelope == current => Some(because),
+            _ => None,
+        })
+    }
+
     /// Whether a recipient waits for a key.
     pub(crate) fn is_unkeyed(&self, index: u16, first: MessageId) -> bool {
         let current = self.envelope_of(index, first);

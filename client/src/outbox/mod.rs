@@ -21,6 +21,7 @@
 //! the facts. So two receipts that come at once cannot overwrite each other; of several for one fact the better is kept
 //! ([`crate::receipts::fresh`]).
 
+pub(crate) mod agenda;
 mod check;
 pub(crate) mod fact;
 pub(crate) mod keys;
@@ -31,6 +32,7 @@ mod settle;
 pub(crate) mod state;
 mod submit;
 mod vouch;
+pub(crate) mod ways;
 mod withdraw;
 pub(crate) mod work;
 
@@ -138,3 +140,5 @@ impl Office {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod ways_tests;

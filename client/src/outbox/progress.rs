@@ -52,9 +52,11 @@ impl Office {
             OwnEvent::Expired { id, index } => self.refused(self.local(id, index, RefusalReason::Expired, now), now),
             OwnEvent::ForeignBundle(foreign) => Ok(self.met_foreign(&foreign, now)),
             OwnEvent::LinkDown { peer, reason } => {
+                self.linked.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
                 announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))
             }
             OwnEvent::LinkUp { peer } => {
+                self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
                 self.wake.ask.notify_one();
                 announce(EventRecord::new(What::LinkUp, now).with_node(&peer))
             }
@@ -125,6 +127,11 @@ impl Office {
         let Custody { id: envelope, indices, holder, from, at, receipt, proof } = custody;
         self.note_witness(&holder, at, now);
         let fact = CustodyFact { envelope, indices, holder, from, at, receipt, proof };
+        if fact.from == NodeId::from(&self.me)
+            && let Some(head) = self.sent_head(first)?
+        {
+            self.look(first, now.after(self.policy.another_way.of(head.precedence) / 2));
+        }
         let facts = self.facts(first)?;
         let last = |index: &u16| facts.holders(*index, first).next_back().map(|fact| &fact.holder);
         // A receipt that was made anew because it was asked for says nothing new. Shortly after sending again it does:

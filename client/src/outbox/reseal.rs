@@ -5,7 +5,7 @@ use std::time::Duration;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::envelope::{Header, VerifiedEnvelope};
 use liaison_protocol::inner::{Content, Supersedes};
-use liaison_protocol::{AgencyId, MessageId, PrekeyId, Timestamp, limits};
+use liaison_protocol::{AgencyId, MessageId, NodeId, PrekeyId, Timestamp, limits};
 
 use super::fact::{Fact, is_word};
 use super::sealing::{Sealing, SealingError};
@@ -21,13 +21,15 @@ use crate::outbox::work::{Because, Work};
 use crate::shelf::{ReadError, Shelf};
 
 /// Answers that were on their way when an envelope was sent again do not send it once more.
-const UNDERWAY: Duration = Duration::from_secs(30);
+pub(super) const UNDERWAY: Duration = Duration::from_secs(30);
 
 /// What to submit, and to commit with it.
 pub(crate) struct Submission {
     /// `None`: there is nothing to send, only to commit.
     pub(crate) envelope: Option<VerifiedEnvelope>,
     pub(crate) attempt: u8,
+    /// Home relays that have had it.
+    pub(crate) tried: Vec<NodeId>,
     pub(crate) ops: Vec<Op>,
 }
 
@@ -73,7 +75,7 @@ impl Office {
             unkeyed_place(agency, first).delete(),
             Work::Announce(event).put(&self.shelf, now),
         ];
-        Ok(Some(Submission { envelope: Some(envelope), attempt: 1, ops }))
+        Ok(Some(Submission { envelope: Some(envelope), attempt: 1, tried: Vec::new(), ops }))
     }
 
     /// As [`Office::reseal`], if the message still waits for a key: more than one thing may wake it.
@@ -97,7 +99,7 @@ impl Office {
             ops.push(Work::Keyed { first, index }.put(&self.shelf, now));
         }
         ops.push(Shelf::put_clear(place, &(first, index)));
-        Ok(Submission { envelope: None, attempt: 1, ops })
+        Ok(Submission { envelope: None, attempt: 1, tried: Vec::new(), ops })
     }
 
     /// Which prekey a sealing of a message used for a recipient.
@@ -123,20 +125,21 @@ impl Office {
         }
         if let EnvelopePart::Chunk { attachment, index: chunk, .. } = part {
             let ops = self.lost_chunk(first, Next { attachment, index: chunk }, index)?;
-            return Ok(Some(Submission { envelope: None, attempt: 1, ops }));
+            return Ok(Some(Submission { envelope: None, attempt: 1, tried: Vec::new(), ops }));
         }
         if facts.envelope_of(index, first) != envelope {
             return Ok(None);
         }
-        if self.is_underway(envelope, index)? {
+        if self.is_underway(envelope, index, &because)? {
             return Ok(None);
         }
         let Some(attempt) = self.next_attempt(envelope, index)? else { return Ok(None) };
         let Some(kept) = self.shelf.get::<Kept>(&sealing_place(first, envelope))? else { return Ok(None) };
         let whole = kept.envelope(Table::Outbox, &self.roster().federation())?;
         let now = self.now();
-        let recipient = self.sent_head(first)?.and_then(|head| head.recipients.get(usize::from(index)).cloned());
-        if let Some(agency) = &recipient
+        let Some(head) = self.sent_head(first)? else { return Ok(None) };
+        let recipient = head.recipients.get(usize::from(index));
+        if let Some(agency) = recipient
             && kept.roster_version != self.roster().version()
             && !self.is_vouched_for(whole.header(), index, agency)?
         {
@@ -145,34 +148,51 @@ impl Office {
             return Ok(Some(Submission { envelope: None, attempt: 1, ops }));
         }
         let event = EventRecord::new(What::Resubmitted, now).about(first).because(because.in_words());
-        let event = recipient.iter().fold(event, |event, agency| event.with_agency(agency));
+        let event = recipient.into_iter().fold(event, |event, agency| event.with_agency(agency));
         let mut ops = vec![
             Shelf::put_clear(attempt_place(envelope, index), &(attempt, now)),
             Fact::Resubmitted { envelope, attempt, because: because.clone(), at: now }.put(first, index),
             Work::Announce(event).put(&self.shelf, now),
         ];
         let handed_on = facts.told(index, first).is_some_and(|(_, state, _)| !is_word(state));
-        if let Some(head) = self.sent_head(first)?.filter(|_| !handed_on || because != Because::Silence) {
+        let lost = match because {
+            Because::Silence => !handed_on,
+            Because::Unknown { .. } => true,
+            Because::Asked | Because::Unreachable { .. } | Because::Unsigned { .. } => false,
+        };
+        if lost {
             // Whoever lost the message has lost its chunks as well. Whoever only does not answer has them.
             ops.extend(self.feed_again(first, &head)?);
         }
-        Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, ops }))
+        let tried = self.had(&facts, index, first).into_iter().collect();
+        Ok(Some(Submission { envelope: Some(whole.prune(&[index])), attempt, tried, ops }))
     }
 
-    /// Whether its last submission may still be on its way: queued here, or made a moment ago.
-    fn is_underway(&self, envelope: MessageId, index: u16) -> Result<bool, ReadError> {
+    /// Whether its last submission may still be on its way: queued here, or made a moment ago. Who says again and again that
+    /// a message is lost is believed after twice the time each time, so that nobody uses up the attempts.
+    // [CUST-15]
+    fn is_underway(&self, envelope: MessageId, index: u16, because: &Because) -> Result<bool, ReadError> {
         let last: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
-        if last.is_some_and(|(_, at)| self.now().since(at) < UNDERWAY) {
-            return Ok(true);
+        if let Some((attempt, at)) = last {
+            let doubled = 1 << attempt.saturating_sub(2).min(limits::ATTEMPTS_MAX);
+            let underway = if matches!(because, Because::Unknown { .. }) { UNDERWAY * doubled } else { UNDERWAY };
+            if self.now().since(at) < underway {
+                return Ok(true);
+            }
         }
         let queued = self.shelf.store().positions_of(&envelope)?;
         Ok(queued.iter().any(|(_, entry)| entry.index == index))
     }
 
     fn next_attempt(&self, envelope: MessageId, index: u16) -> Result<Option<u8>, ReadError> {
-        let last: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
-        let next = last.map_or(1, |(attempt, _)| attempt).saturating_add(1);
+        let next = self.last_attempt(envelope, index)?.saturating_add(1);
         Ok((next <= limits::ATTEMPTS_MAX).then_some(next))
+    }
+
+    /// The number of an envelope's last submission.
+    pub(crate) fn last_attempt(&self, envelope: MessageId, index: u16) -> Result<u8, ReadError> {
+        let last: Option<(u8, Timestamp)> = self.shelf.get_clear(&attempt_place(envelope, index))?;
+        Ok(last.map_or(1, |(attempt, _)| attempt))
     }
 
     /// When an envelope was last sent to a recipient.

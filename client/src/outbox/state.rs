@@ -62,6 +62,9 @@ impl Office {
         if queued.holds(self, envelope, index)? {
             status.holder = Some(NodeId::from(&self.me));
             status.at = Some(head.created.into());
+            if let Some(again) = facts.resubmitted(index, first) {
+                status.detail = format!("to be sent again: {}", again.in_words());
+            }
             return Ok(status);
         }
         if facts.is_unkeyed(index, first) {
@@ -79,6 +82,11 @@ impl Office {
         }
         if let Some(told) = told(facts, index, first) {
             status.detail = told;
+        } else if let Some(again) = facts.resubmitted(index, first) {
+            let me = NodeId::from(&self.me);
+            let by = facts.holders(index, first).rfind(|fact| fact.from == me);
+            let by = by.map_or_else(String::new, |fact| format!(" by {}", fact.holder));
+            status.detail = format!("sent again{by}: {}", again.in_words());
         }
         Ok(status)
     }

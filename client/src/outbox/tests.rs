@@ -7,7 +7,7 @@ use liaison_protocol::frame::CustodyState;
 use liaison_protocol::refusal::RefusalReason;
 
 use crate::api::model::{MessageState, Precedence, ProblemCode, RecipientState, Stage};
-use crate::daemon::Ask;
+use crate::daemon::{Ask, Attended};
 use crate::testing::{Desk, Federation, submission, until};
 
 pub(super) async fn pair(federation: &Federation) -> (Desk, Desk) {
@@ -450,7 +450,7 @@ async fn who_was_handed_a_message_and_does_not_answer_is_silent() {
         a.clock.advance(Duration::from_secs(13 * 3600));
         async {
             a.tell(answer(id, "ap-1", "ap-1", state)).await;
-            a.office.attend(id, Ask::Silent, a.office.now()).unwrap().0.len()
+            a.office.attend(id, Ask::Silent, a.office.now()).unwrap().ops.len()
         }
     };
     assert_eq!(work(CustodyState::Held).await, 0);
@@ -464,13 +464,13 @@ async fn a_day_of_silence_sends_a_message_again() {
     let (a, b) = pair(&federation).await;
     let id = a.send(&[&b], "one").await;
     a.lose(&b).await;
-    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
+    let Attended { ops, inquiries: asked, .. } = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert!(ops.is_empty() && asked.is_empty(), "it has just been sent");
     a.clock.advance(Duration::from_secs(2 * 3600));
-    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
+    let Attended { ops, inquiries: asked, .. } = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert_eq!((ops.len(), asked), (0, vec![(id, 0)]), "an hour later it is asked after");
     a.clock.advance(Duration::from_secs(86_400));
-    let (ops, asked) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
+    let Attended { ops, inquiries: asked, .. } = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
     assert_eq!((ops.len(), asked.len()), (1, 0));
     a.commit(ops).await;
     until(|| a.queued(&b.me()).len() == 1).await;

@@ -7,7 +7,8 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 
 use super::fact::Fact;
-use super::work::Work;
+use super::ways::Out;
+use super::work::{Because, Work};
 use crate::api::model::{CustodyTrace, Problem, ProblemCode, RecipientState, RecipientStatus, Retried};
 use crate::events::{EventRecord, What};
 use crate::office::Office;
@@ -109,7 +110,7 @@ impl Office {
         Ok(Withdrawable { envelopes, unkeyed, again })
     }
 
-    /// Tries at once what waits here, and asks relays after what they hold.
+    /// Tries at once what waits here, asks relays after what they hold, and sends it by another way if one is left.
     ///
     /// # Errors
     /// A problem document.
@@ -126,8 +127,30 @@ impl Office {
                 asked += 1;
             }
         }
-        let detail = format!("{here} copies offered again, {asked} asked after at the relays");
+        let office = Arc::clone(self);
+        let ways = crate::blocking(move || office.ways_left(first)).await??;
+        let again = ways.len();
+        self.node.commit(ways).await?;
+        self.wake.work.notify_one();
+        let detail = format!(
+            "{here} copies offered again, {again} sent again by another way, {asked} asked after at the relays"
+        );
         Ok(Retried { messages: u64::from(here + asked > 0), detail })
+    }
+
+    /// Sends a message by another way where one is left, for every recipient whose receipt is not in.
+    fn ways_left(&self, first: MessageId) -> Answer<Vec<Op>> {
+        let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
+        let mut ops = Vec::new();
+        for (index, recipient) in (0..).zip(&standing.recipients) {
+            let (facts, precedence) = (&standing.facts, standing.head.precedence);
+            let out = Out { first, index, recipient: &recipient.agency, precedence, facts };
+            if recipient.state == RecipientState::Custody && self.another_way(&out)?.is_some() {
+                let envelope = facts.envelope_of(index, first);
+                ops.push(Work::Resubmit { envelope, index, because: Because::Asked }.put(&self.shelf, self.now()));
+            }
+        }
+        Ok(ops)
     }
 
     fn waiting(&self, first: MessageId) -> Answer<Vec<(MessageId, u16, RecipientState)>> {

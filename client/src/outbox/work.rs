@@ -15,6 +15,12 @@ pub(crate) enum Because {
     Silence,
     /// That node should have it, and does not know it.
     Unknown { by: NodeId },
+    /// The holder has not answered for so long.
+    Unreachable { holder: NodeId, for_ms: u64 },
+    /// Somebody says that it is there, and no delivery receipt has come for so long.
+    Unsigned { holder: NodeId, for_ms: u64 },
+    /// People want it.
+    Asked,
 }
 
 impl Because {
@@ -23,7 +29,21 @@ impl Because {
         match self {
             Self::Silence => "nothing was heard of it".into(),
             Self::Unknown { by } => format!("{by} does not know it any more"),
+            Self::Unreachable { holder, for_ms } => format!("{holder} has not answered for {}", span(*for_ms)),
+            Self::Unsigned { holder, for_ms } => {
+                format!("no delivery receipt for {}, {holder} says that it has it", span(*for_ms))
+            }
+            Self::Asked => "somebody asked for it".into(),
         }
+    }
+}
+
+/// `40 s`, `12 min`, `3 h`: rounded down.
+fn span(ms: u64) -> String {
+    match ms / 1_000 {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7_200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3_600),
     }
 }
 

@@ -62,6 +62,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::LoopTaken => "a_home_relay_does_not_take_back_for_an_agency_that_is_not_linked_to_it",
         Mutant::HopsUnbounded => "two_home_relays_do_not_play_ball_for_ever_however_often_the_agency_moves",
         Mutant::FlashReserveForAll => "flash_has_a_reserve_of_its_own",
+        Mutant::OneWayOnly => "each_other_home_gets_what_nobody_signs_for_once_whatever_is_claimed",
         Mutant::HoldStopsEveryPeer => "what_the_first_home_cannot_take_now_goes_by_the_second_at_once",
         Mutant::UnsignedLetsGo => "a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer",
         Mutant::ClockRefusesForGood => "what_comes_from_the_future_is_refused_for_now_whoever_sent_it",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use liaison_client::attachment::unannounced::UnannouncedLimits;
-use liaison_client::office::Policy;
+use liaison_client::office::{Delays, Policy};
 use liaison_node::config::{self, ConfigError, Reader, SecretRef, Size, Span};
 use liaison_protocol::inner::Tlp;
 use liaison_protocol::{AgencyId, NodeId};
@@ -31,6 +31,9 @@ pub(crate) struct DaemonConfig {
     /// `[outbox] inquire_every`: how often relays are asked after messages without a delivery receipt; 1 minute to 1
     /// day, default 1 hour.
     pub(crate) inquire_every: Span,
+    /// `[outbox] another_way_flash` and so on, by precedence: a message without a delivery receipt is sent by another home
+    /// relay so long after it was handed over; 5 seconds to 1 day, default 30 s, 2 min, 10 min and 1 h.
+    pub(crate) another_way: Delays,
     /// `[inbox]`: what others may leave here.
     pub(crate) unannounced: UnannouncedLimits,
     /// `[api] socket`: where programs ask; default `liaisond.sock` beside the file.
@@ -124,9 +127,10 @@ impl DaemonConfig {
         });
         let home = root.table("relays", |table| Some(table.tables("home", HomeRelay::read)));
         let store = root.table("store", StoreTable::read);
-        let inquire_every = root.table("outbox", |table| {
+        let outbox = root.table("outbox", |table| {
             let bounds = Span(Duration::from_secs(60))..=Span::days(1);
-            Some(table.text_within("inquire_every", bounds).unwrap_or(Span(Duration::from_secs(3600))))
+            let every = table.text_within("inquire_every", bounds).unwrap_or(Span(Duration::from_secs(3600)));
+            Some((every, read_delays(table)))
         });
         let unannounced = root.table("inbox", read_unannounced);
         let beside = root.folder().join("liaisond.sock");
@@ -142,7 +146,8 @@ impl DaemonConfig {
             tls: tls?,
             home: home?,
             store: store?,
-            inquire_every: inquire_every?,
+            inquire_every: outbox.map(|(every, _)| every)?,
+            another_way: outbox.map(|(_, delays)| delays)?,
             unannounced: unannounced?,
             socket: socket?,
             default_tlp: default_tlp?,
@@ -158,6 +163,7 @@ impl DaemonConfig {
             retain_read: self.store.retain_read.0,
             inquire_every: self.inquire_every.0,
             unannounced: self.unannounced,
+            another_way: self.another_way,
         }
     }
 
@@ -178,6 +184,20 @@ fn read_unannounced(table: &mut Reader<'_>) -> Option<UnannouncedLimits> {
     let lives = Span(Duration::from_secs(3600))..=Span::days(7);
     let life = table.text_within("unannounced_life", lives).unwrap_or(Span(life));
     Some(UnannouncedLimits { bytes_max: bytes_max.0, life: life.0 })
+}
+
+fn read_delays(table: &mut Reader<'_>) -> Delays {
+    let mut read = |key, default| {
+        let bounds = Span(Duration::from_secs(5))..=Span::days(1);
+        table.text_within(key, bounds).map_or(default, |span| span.0)
+    };
+    let default = Delays::default();
+    Delays {
+        flash: read("another_way_flash", default.flash),
+        immediate: read("another_way_immediate", default.immediate),
+        priority: read("another_way_priority", default.priority),
+        routine: read("another_way_routine", default.routine),
+    }
 }
 
 impl HomeRelay {
@@ -253,8 +273,14 @@ default_tlp = "amber+strict"
             GOOD.replace("[policy]", "[inbox]\nunannounced_max = \"64MiB\"\nunannounced_life = \"1h\"\n[policy]");
         let little = parse(&little).unwrap().unannounced;
         assert_eq!((little.bytes_max, little.life), (64 << 20, Duration::from_secs(3600)));
-        let often = GOOD.replace("[policy]", "[outbox]\ninquire_every = \"10m\"\n[policy]");
-        assert_eq!(parse(&often).unwrap().inquire_every, Span(Duration::from_secs(600)));
+        assert_eq!(config.another_way, Delays::default());
+        let outbox = "[outbox]\ninquire_every = \"10m\"\nanother_way_flash = \"10s\"\n[policy]";
+        let often = parse(&GOOD.replace("[policy]", outbox)).unwrap();
+        assert_eq!(often.inquire_every, Span(Duration::from_secs(600)));
+        assert_eq!(
+            (often.another_way.flash, often.another_way.routine),
+            (Duration::from_secs(10), Duration::from_secs(3600))
+        );
     }
 
     #[test]

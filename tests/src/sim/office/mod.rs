@@ -30,7 +30,7 @@ use liaison_client::api::model::{CustodyTrace, Problem, Submitted};
 use liaison_client::at_rest::AtRest;
 use liaison_client::attachment::unannounced::UnannouncedLimits;
 use liaison_client::daemon::mail_tasks;
-use liaison_client::office::{Office, OfficeParts, Policy};
+use liaison_client::office::{Delays, Office, OfficeParts, Policy};
 use liaison_client::random::Entropy;
 use liaison_core::{LinkKey, Ticket};
 use liaison_node::local::{NodeHandle, Reply, Requests};
@@ -142,6 +142,7 @@ impl Desk {
                 retain_read: Duration::from_secs(90 * 86_400),
                 inquire_every: Duration::from_secs(3_600),
                 unannounced: UnannouncedLimits::DEFAULT,
+                another_way: Delays::default(),
             },
         };
         let office = Arc::new(Office::open(parts).expect("what the office wrote, it reads"));

@@ -89,6 +89,9 @@ enum EnvelopePart {
 enum Because {
     Silence,
     Unknown { by: NodeId },
+    Unreachable { holder: NodeId, for_ms: u64 },
+    Unsigned { holder: NodeId, for_ms: u64 },
+    Asked,
 }
 
 /// What is to be done about a message that was sent.
