@@ -86,3 +86,26 @@ fn one_of_two_home_relays_is_enough_on_either_side() {
     }
     assert_eq!(ids(&fed.inbox("ncb.ee")), sent);
 }
+
+// [CUST-14] [CUST-15]
+#[test]
+fn flash_goes_by_the_other_home_relay_whether_the_first_drains_or_dies_with_it() {
+    let fed = Federation::make(&Plan { relays_per_region: 2, agencies: 2, ..Plan::default() });
+    fed.configure_agency("ncb.sg", "\n[outbox]\nanother_way_flash = \"5s\"\n");
+    fed.start_all();
+    let flash = |subject| fed.send("ncb.sg", "ncb.ee", &["-s", subject, "--body", "x", "--precedence", "flash"]);
+    let _drained = fed.relay("ap-1", &["drain"]).success();
+    let refused = flash("Refused by ap-1");
+    fed.await_delivered("ncb.sg", &refused);
+    let _open = fed.relay("ap-1", &["undrain"]).success();
+
+    assert_eq!(fed.stop("ncb.ee"), Some(0));
+    let held = flash("Held by eu-1");
+    eventually("custody of eu-1", || (fed.trace("ncb.sg", &held)["recipients"][0]["holder"] == "eu-1").then_some(()));
+    fed.kill("eu-1");
+    fed.start_node("ncb.ee");
+    fed.await_delivered("ncb.sg", &held);
+    let shown = fed.liaison("ncb.sg", &["status", &held]).success().stdout;
+    assert!(shown.contains("attempt 2: eu-1 has not answered for "), "{shown}");
+    assert_eq!(ids(&fed.inbox("ncb.ee")), [refused, held]);
+}

@@ -4,8 +4,10 @@ mod hold;
 mod line;
 mod loopback;
 mod measure;
+mod ways;
 pub mod yardsticks;
 
 pub use hold::{outage, queued};
 pub use line::Line;
 pub use measure::{Load, Measured, Sealing, pipeline};
+pub use ways::ways;

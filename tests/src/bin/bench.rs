@@ -3,7 +3,9 @@
 //! ```text
 //! cargo run --release -p liaison-tests --bin bench                      messages a second and latency
 //! cargo run --release -p liaison-tests --bin bench -- queued [MESSAGES]  memory with 100,000 messages queued
-//! cargo run --release -p liaison-tests --bin bench -- outage [SECONDS]   recovery after a relay was away for 60 s
+//! cargo run --release -p liaison-tests --bin bench -- outage [SECONDS]   recovery after a relay was away for 60 s, and what a
+//!                                                        failed home relay costs
+//! cargo run --release -p liaison-tests --bin bench -- ways               only the latter
 //! ```
 
 #![expect(clippy::print_stdout, reason = "a command line tool")]
@@ -11,7 +13,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use liaison_tests::bench::{Line, Load, Sealing, outage, pipeline, queued, yardsticks};
+use liaison_tests::bench::{Line, Load, Sealing, outage, pipeline, queued, ways, yardsticks};
 
 /// Bytes of text in each message: the envelope is about 2 KiB more.
 const TEXT_BYTES: usize = 2048;
@@ -30,7 +32,8 @@ async fn main() -> Result<()> {
         ["queued", messages] => hold(messages.parse()?).await,
         ["outage"] => dark(60).await,
         ["outage", seconds] => dark(seconds.parse()?).await,
-        _ => bail!("usage: bench [queued [MESSAGES] | outage [SECONDS]]"),
+        ["ways"] => lost_homes().await,
+        _ => bail!("usage: bench [queued [MESSAGES] | outage [SECONDS] | ways]"),
     }
 }
 
@@ -43,7 +46,14 @@ async fn hold(messages: usize) -> Result<()> {
 async fn dark(seconds: u64) -> Result<()> {
     let mut line = Line::start(TEXT_BYTES).await?;
     println!("{}", outage(&mut line, Duration::from_secs(seconds), INTO_OUTAGE).await?);
-    line.stop().await
+    line.stop().await?;
+    lost_homes().await
+}
+
+async fn lost_homes() -> Result<()> {
+    println!("a first home relay is lost: until a flash message is delivered");
+    tokio::task::spawn_blocking(ways).await??.iter().for_each(|line| println!("  {line}"));
+    Ok(())
 }
 
 async fn throughput() -> Result<()> {

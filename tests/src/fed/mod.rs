@@ -197,6 +197,16 @@ impl Federation {
         std::fs::write(&config, before + text).expect("a configuration");
     }
 
+    /// Adds `text` to the configuration of an agency's daemon. Before it is started.
+    ///
+    /// # Panics
+    /// It is no agency, or the configuration cannot be written.
+    pub fn configure_agency(&self, agency: &str, text: &str) {
+        let config = self.files.agency_config(&self::agency(agency));
+        let before = std::fs::read_to_string(&config).expect("a configuration");
+        std::fs::write(&config, before + text).expect("a configuration");
+    }
+
     /// Starts `node` in this network namespace from now on.
     pub fn set_namespace(&self, node: &str, namespace: &str) {
         self.namespaces.lock().unwrap_or_else(PoisonError::into_inner).insert(node.into(), namespace.into());
