@@ -6,7 +6,9 @@
 //!  quota          one sender's mail for one queue and rank     or the peer's link comes up anew
 //!  other          the refused entry alone
 //! ```
-//! The tables are bounded. At a bound a hold covers more: the entry's mail, then the whole peer.
+//! When a hold is over, one entry is sent, and the others wait for its answer: a peer that refuses for days is not sent
+//! everything again each minute. The tables are bounded. At a bound a hold covers more: the entry's mail, then the whole
+//! peer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +25,9 @@ use crate::retry::{Backoff, Jitter};
 const ENTRIES_MAX: usize = 256;
 /// Senders' mail for a queue and rank that one peer has refused.
 const MAIL_MAX: usize = 1_024;
+
+/// How long the others wait for the answer to the first entry: as long as an acknowledgement is waited for.
+const ANSWER: Duration = Duration::from_secs(60);
 
 /// One sender's entries in one queue and rank.
 type Mail = (AgencyId, u8, NodeId);
@@ -56,11 +61,13 @@ impl Scope {
 struct Hold {
     until: Timestamp,
     backoff: Backoff,
+    /// Its time was over, and the first entry since is on its way.
+    probing: bool,
 }
 
 impl Default for Hold {
     fn default() -> Self {
-        Self { until: Timestamp::ZERO, backoff: Backoff::default() }
+        Self { until: Timestamp::ZERO, backoff: Backoff::default(), probing: false }
     }
 }
 
@@ -71,6 +78,22 @@ impl Hold {
             if self.until > now { self.until.max(now.after(asked)) } else { self.backoff.refused(now, asked, jitter) };
         self.until = if planted(Mutant::HoldIgnored) { now } else { until };
         self.until
+    }
+
+    /// An entry goes to the peer.
+    fn send(&mut self, now: Timestamp) {
+        if self.until <= now && self.backoff.has_failed() && !planted(Mutant::HoldIgnored) {
+            (self.until, self.probing) = (now.after(ANSWER), true);
+        }
+    }
+
+    /// That entry was answered. True: others waited for it.
+    fn answered(&mut self) -> bool {
+        let ended = self.probing;
+        if ended {
+            (self.until, self.probing) = (Timestamp::ZERO, false);
+        }
+        ended
     }
 }
 
@@ -139,14 +162,34 @@ impl Holds {
         self.peers.get(peer).map(|peer| peer.whole.until).filter(|until| *until > now)
     }
 
+    /// An entry is sent to `peer`.
+    pub(crate) fn send(&mut self, peer: &NodeId, position: &Position, sender: &NodeId, now: Timestamp) {
+        self.on_way(peer, position, sender).for_each(|hold| hold.send(now));
+    }
+
+    /// `peer` has answered an entry, one way or the other. True: something waited for this answer, and may go on.
+    pub(crate) fn answered(&mut self, peer: &NodeId, position: &Position, sender: &NodeId) -> bool {
+        self.on_way(peer, position, sender).fold(false, |ended, hold| hold.answered() || ended)
+    }
+
     /// `peer` has taken an entry: failures are counted anew. A hold that stands is not ended, as others were refused
-    /// together with it.
-    pub(crate) fn taken(&mut self, peer: &NodeId, position: &Position, sender: &NodeId) {
-        let Some(holds) = self.peers.get_mut(peer) else { return };
-        holds.whole.backoff.reset();
-        if let Some(hold) = holds.mail.get_mut(&(position.queue.clone(), position.rank, sender.clone())) {
-            hold.backoff.reset();
-        }
+    /// together with it. True: something waited for this answer, and may go on.
+    pub(crate) fn taken(&mut self, peer: &NodeId, position: &Position, sender: &NodeId) -> bool {
+        self.on_way(peer, position, sender).for_each(|hold| hold.backoff.reset());
+        self.answered(peer, position, sender)
+    }
+
+    /// Holds of `peer` that cover more than one entry, this one among them.
+    fn on_way(&mut self, peer: &NodeId, position: &Position, sender: &NodeId) -> impl Iterator<Item = &mut Hold> {
+        let holds = self.peers.get_mut(peer).map(|peer| {
+            let mail = if peer.mail.is_empty() {
+                None
+            } else {
+                peer.mail.get_mut(&(position.queue.clone(), position.rank, sender.clone()))
+            };
+            std::iter::once(&mut peer.whole).chain(mail)
+        });
+        holds.into_iter().flatten()
     }
 
     /// An entry has left.
@@ -162,7 +205,7 @@ impl Holds {
         let Some(holds) = self.peers.get_mut(peer) else { return };
         let Peer { whole, mail, entries } = holds;
         let all = std::iter::once(whole).chain(mail.values_mut()).chain(entries.values_mut());
-        all.for_each(|hold| hold.until = Timestamp::ZERO);
+        all.for_each(|hold| (hold.until, hold.probing) = (Timestamp::ZERO, false));
     }
 
     /// Somebody wants all to be tried now.

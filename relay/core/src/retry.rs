@@ -50,6 +50,12 @@ impl Backoff {
         now.after(asked.max(WAIT_MIN)).after(jitter.within(ceiling))
     }
 
+    /// Whether the last time was a refusal.
+    #[must_use]
+    pub const fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// It was accepted: begin anew.
     pub const fn reset(&mut self) {
         self.failures = 0;

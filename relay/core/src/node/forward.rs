@@ -358,7 +358,11 @@ impl Node {
         }
         entries.sort_unstable();
         entries.dedup_by_key(|(index, _)| *index);
+        let peer = self.peers.get(&lane.0).map(|(peer, _)| peer.clone());
         for (_, position) in &entries {
+            if let Some(peer) = &peer {
+                self.holds.send(peer, position, &entry.sender, now);
+            }
             if let Some(window) = self.windows.get_mut(&(position.queue.clone(), position.rank)) {
                 window.send(position.seq);
             }
@@ -446,7 +450,7 @@ impl Node {
         let window = self.windows.get_mut(&key)?;
         let entry = window.entry(position.seq)?.clone();
         window.remove(position.seq, entry.bytes);
-        self.holds.taken(&to.0, position, &entry.sender);
+        let goes_on = self.holds.taken(&to.0, position, &entry.sender);
         self.holds.gone(position);
         self.give_room_back(position, &entry);
         self.releasing.insert(position.clone(), DedupeKey { id: entry.id, index: entry.index });
@@ -459,6 +463,9 @@ impl Node {
         let held_ms = u64::try_from(now.since(entry.accepted).as_millis()).unwrap_or(u64::MAX);
         actions.push(Action::Measure(Measure::Released { precedence, held_ms }));
         self.load_more(&key, actions);
+        if goes_on {
+            self.look_at_stalled(actions);
+        }
         Some(entry.from)
     }
 

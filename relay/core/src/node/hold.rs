@@ -38,6 +38,7 @@ impl Node {
             self.lose(position, now, actions);
             return;
         }
+        let goes_on = self.holds.answered(peer, position, &entry.sender);
         if refused.retry_after_ms > 0 {
             let words = format!("{peer}: {reason}: {}", refused.detail);
             window.note_refusal(position.seq, &words);
@@ -47,14 +48,15 @@ impl Node {
             self.holds.refused(peer, (scope, position, &entry.sender), (now, asked), &mut self.jitter);
             self.put_back_entry(entry.id, position.clone());
             self.wake(&key, actions);
-            return;
-        }
-        if planted(Mutant::RefusalForGoodIsSilent) {
+        } else if planted(Mutant::RefusalForGoodIsSilent) {
             self.lose(position, now, actions);
-            return;
+        } else {
+            window.end_in_flight(position.seq);
+            self.end(position.clone(), EndingEntry { entry, reason, detail: refused.detail.clone() }, actions);
         }
-        window.end_in_flight(position.seq);
-        self.end(position.clone(), EndingEntry { entry, reason, detail: refused.detail.clone() }, actions);
+        if goes_on {
+            self.look_at_stalled(actions);
+        }
     }
 
     /// It was acknowledged, and another relay was told meanwhile that it is held here: it still has to be. It is sent
@@ -98,6 +100,13 @@ impl Node {
         let peers = links.iter().filter_map(|link| self.peers.get(link));
         let holds: Option<Vec<Timestamp>> = peers.map(|(peer, _)| self.holds.whole_until(peer, self.now)).collect();
         holds?.into_iter().min()
+    }
+
+    /// A hold is over before its time.
+    pub(super) fn look_at_stalled(&mut self, actions: &mut Vec<Action>) {
+        for key in std::mem::take(&mut self.stalled).into_keys() {
+            self.look_anew(&key, actions);
+        }
     }
 
     /// Queues that have waited long enough look anew for a lane.

@@ -233,7 +233,10 @@ fn a_home_that_takes_again_is_used_again_once_its_time_is_over() {
     let wait = hub.node.next_deadline().unwrap().since(hub.now);
     assert!((SOON..2 * SOON).contains(&wait), "the first one's time counts: {wait:?}");
     hub.later(wait);
-    assert_eq!(hub.sent(), [("ap-1", 1), ("ap-1", 2)]);
+    let probe = std::mem::take(&mut hub.sent);
+    assert_eq!((probe.len(), probe[0].link), (1, LinkKey(1)), "one tries whether it takes anything");
+    hub.answer(&probe, None);
+    assert_eq!(hub.sent(), [("ap-1", 2)]);
 }
 
 // [CUST-14]
@@ -292,4 +295,23 @@ fn what_is_sent_again_goes_by_the_home_that_has_not_had_it_and_names_none_on_the
         assert!(hub.sent.iter().all(|send| send.path.is_empty()));
         assert_eq!(hub.sent(), [(goes, 1)], "attempt {attempt}, after {had}");
     }
+}
+
+#[test]
+fn a_home_that_refuses_for_hours_is_offered_one_entry_at_a_time() {
+    let mut hub = Hub::daemon(&[("ncb.ee", 100), ("ncb.fr", 100)]);
+    hub.event(Event::LinkDown { link: LinkKey(2) });
+    let mut offered = 0;
+    let began = hub.now;
+    while hub.now.since(began) < Duration::from_secs(3_600) {
+        let sent = std::mem::take(&mut hub.sent);
+        offered += sent.len();
+        hub.answer(&sent, Some((RefusalReason::DiskLow, SOON)));
+        let wait = hub.node.next_deadline().unwrap().since(hub.now);
+        hub.later(wait.max(Duration::from_millis(1)));
+    }
+    assert!((200 + 50..200 + 250).contains(&offered), "{offered} transfers");
+    let probe = std::mem::take(&mut hub.sent);
+    hub.answer(&probe, None);
+    assert_eq!(hub.sent.len() + probe.len(), 200, "all goes as soon as one is taken");
 }
