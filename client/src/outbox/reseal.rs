@@ -145,7 +145,7 @@ impl Office {
         {
             // [PREKEY-7] The roster may have ended the signer of this key: it is not used again.
             let ops = self.without_key(first, envelope, index, agency);
-            return Ok(Some(Submission { envelope: None, attempt: 1, ops }));
+            return Ok(Some(Submission { envelope: None, attempt: 1, tried: Vec::new(), ops }));
         }
         let event = EventRecord::new(What::Resubmitted, now).about(first).because(because.in_words());
         let event = recipient.into_iter().fold(event, |event, agency| event.with_agency(agency));
