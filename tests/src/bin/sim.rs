@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use liaison_tests::sim::{Figures, Plan, check, run, shrink};
+use liaison_tests::sim::{Figures, Plan, check, found, run, shrink};
 
 /// A plan that needs more runs than this to shrink is small enough.
 const SHRINK_RUNS_MAX: usize = 3_000;
@@ -38,6 +38,11 @@ fn perform(arguments: &[&str], draw: Draw<'_>) -> ExitCode {
             }
             _ => usage(),
         },
+        ["--plan", name] => match found::scenarios().into_iter().find(|(known, _)| known == name) {
+            Some((_, plan)) => replay(&plan),
+            None => usage(),
+        },
+        ["--plans"] => plans(),
         ["--seed", seed] => seed.parse().map_or_else(|_| usage(), |seed| replay(&draw(seed))),
         ["--seed", seed, "--shrink"] => seed.parse().map_or_else(|_| usage(), |seed| shrunk(seed, draw)),
         ["--seeds", range] => match range.split_once("..").map(|(from, to)| (from.parse(), to.parse())) {
@@ -50,8 +55,21 @@ fn perform(arguments: &[&str], draw: Draw<'_>) -> ExitCode {
     }
 }
 
+/// What each plan that was written by hand breaks.
+fn plans() -> ExitCode {
+    let mut broken = 0;
+    for (name, plan) in found::scenarios() {
+        let violations = check(&run(&plan));
+        broken += violations.len();
+        violations.iter().for_each(|it| println!("{name}: {} at {} ms: {}", it.invariant, it.at_ms, it.detail));
+    }
+    if broken == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 fn usage() -> ExitCode {
-    println!("usage: sim [--office] --seed N [--shrink] | [--with WORD] --seeds FROM..TO | --minutes N [--from SEED]");
+    println!(
+        "usage: sim [--office] --plan NAME | --plans | --seed N [--shrink] | [--with WORD] --seeds FROM..TO | --minutes N [--from SEED]"
+    );
     ExitCode::from(2)
 }
 

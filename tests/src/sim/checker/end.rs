@@ -19,7 +19,7 @@ const HOUR_MS: u64 = 3_600 * SECOND_MS;
 const DRAIN_MS: u64 = 15 * 60 * SECOND_MS;
 
 /// Nobody makes prekeys in a run: by then those from before it are over.
-const KEYS_END_MS: u64 = (PREKEY_DAYS_AHEAD as u64 - 1) * 24 * HOUR_MS;
+pub(super) const KEYS_END_MS: u64 = (PREKEY_DAYS_AHEAD as u64 - 1) * 24 * HOUR_MS;
 /// Receipts are mail, and live as long as any.
 const RECEIPT_LIFE_MS: u64 = 6 * 24 * HOUR_MS;
 
@@ -224,7 +224,7 @@ fn direct(model: &Model<'_>, from: NodeNo, to: NodeNo) -> bool {
 }
 
 /// Every message of people, for each of its recipients.
-fn parts<'a>(model: &'a Model<'_>) -> impl Iterator<Item = (Part, Submitted)> + 'a {
+pub(super) fn parts<'a>(model: &'a Model<'_>) -> impl Iterator<Item = (Part, Submitted)> + 'a {
     let messages = model.submitted.iter().filter(|(_, submitted)| submitted.kind == MailKind::Message);
     messages.flat_map(|(id, submitted)| {
         (0..).zip(&submitted.recipients).map(|(index, _)| ((*id, index), submitted.clone()))

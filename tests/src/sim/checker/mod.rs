@@ -67,8 +67,16 @@ const AT_STEP: [AtStep; 22] = [
     truth::accused_for_cause,
 ];
 
-const AT_END: [AtEnd; 7] =
-    [end::custody, end::sent_again, end::drains, end::shown, end::read, end::isolation, truth::refused_for_cause];
+const AT_END: [AtEnd; 8] = [
+    end::custody,
+    end::sent_again,
+    end::drains,
+    end::shown,
+    end::read,
+    end::isolation,
+    truth::refused_for_cause,
+    ways::one_way_is_enough,
+];
 
 /// Every violation of the run, in order of time; the end's come last.
 #[must_use]

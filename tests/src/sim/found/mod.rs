@@ -2,6 +2,14 @@
 
 use liaison_protocol::Precedence;
 
+mod homes;
+mod hostile;
+
+pub use homes::{
+    at_the_home_that_its_recipient_is_not_linked_to, refused_by_the_first_home, taken_by_a_home_that_is_gone_then,
+};
+pub use hostile::chunks_signed_by_an_accomplice;
+
 use super::plan::{Fault, FaultKind, Mail, Pace, Place, Plan, Shape, Trick};
 
 /// Every plan of this file, by what it shows.
@@ -29,6 +37,15 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
         ("chunks lost far behind their message", chunks_lost_behind_their_message(4, 1_062)),
         ("keys lost before the mail for them", keys_lost_before_the_mail_for_them()),
         ("a notice for a key that is lost", a_notice_for_a_key_that_is_lost()),
+        ("taken by a home that is gone then", taken_by_a_home_that_is_gone_then()),
+        ("at the home that its recipient is not linked to", at_the_home_that_its_recipient_is_not_linked_to()),
+        ("refused by a home that drains", refused_by_the_first_home(FaultKind::Drain)),
+        ("refused by a home with a low disk", refused_by_the_first_home(FaultKind::Low)),
+        (
+            "refused by a home whose clock is slow",
+            refused_by_the_first_home(|relay| FaultKind::ClockJump(relay, -360_000)),
+        ),
+        ("chunks signed by an accomplice", chunks_signed_by_an_accomplice()),
     ]
 }
 
