@@ -21,6 +21,7 @@ const READ: u64 = 0x7265_6164;
 const ATTACHED: u64 = 0x6174_7461;
 const SECOND_HOMES: u64 = 0x686f_6d65;
 const TRICKS: u64 = 0x6c69_6573;
+const PUT_BACK: u64 = 0x6f6c_6421;
 const KEYS_LOST: u64 = 0x6b65_7973;
 /// A deep queue is deep enough without chunks.
 const ATTACHING_MAX: usize = 60;
@@ -75,8 +76,10 @@ impl Plan {
     pub fn with_office(mut self) -> Self {
         let short = self.settled_ms() <= OFFICE_MS_MAX;
         if short && !std::mem::replace(&mut self.office, true) {
-            let mut rng = SimRng::new(self.seed ^ KEYS_LOST);
+            let seed = self.seed;
+            let mut rng = SimRng::new(seed ^ KEYS_LOST);
             lose_keys(&mut self, &mut rng);
+            put_back(&mut self, &mut SimRng::new(seed ^ PUT_BACK));
         }
         self
     }
@@ -98,6 +101,19 @@ fn lose_keys(plan: &mut Plan, rng: &mut SimRng) {
     if rng.percent(20) && !hostile {
         let kind = FaultKind::Trick(relay(&plan.shape, rng), Trick::Unkey, rng.range(5, 101));
         plan.faults.push(Fault { at_ms: 2, for_ms: until_ms, kind });
+    }
+}
+
+/// In some plans an old copy of an agency's store is put back, at any time until shortly after the last message.
+fn put_back(plan: &mut Plan, rng: &mut SimRng) {
+    let until_ms = plan.mail.iter().map(|mail| mail.at_ms).max().unwrap_or(0) + 30 * SECOND;
+    if !rng.percent(15) {
+        return;
+    }
+    for _ in 0..rng.range(1, 3) {
+        let agency = Place::Agency(to_usize(rng.range(0, plan.shape.agencies as u64)));
+        let (at_ms, for_ms) = (rng.range(2, until_ms), rng.range(10, until_ms.max(11)));
+        plan.faults.push(Fault { at_ms, for_ms, kind: FaultKind::Restored(agency) });
     }
 }
 

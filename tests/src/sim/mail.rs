@@ -126,6 +126,7 @@ impl World<'_> {
         let signer = self.federation.signer(node);
         let (issuer, chain) = self.nodes[node].chain(signer);
         let receipt = chain.next_refusal(&issuer, facts, now).sign(signer).expect("keys in memory sign");
+        self.note_signed(node, &receipt);
         let content = Content::Notice(plain_statement(&receipt));
         let precedence = Precedence::from_rank(rank).unwrap_or_default();
         Some(self.seal(node, &[to], precedence, expires, &content))

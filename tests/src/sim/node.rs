@@ -52,7 +52,7 @@ pub(super) struct SimNode {
     pub(super) received: u64,
     /// Which envelope each transfer that arrived carries.
     pub(super) carried: BTreeMap<(LinkKey, u8, u64), MessageId>,
-    chain: ReceiptChain,
+    pub(super) chain: ReceiptChain,
     pub(super) receipts: Receipts,
     /// At a daemon with the real office behind it.
     pub(super) desk: Option<Desk>,

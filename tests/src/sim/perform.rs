@@ -75,8 +75,9 @@ impl World<'_> {
         }
     }
 
-    fn commit(&mut self, node: NodeNo, ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
+    fn commit(&mut self, node: NodeNo, mut ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
         self.claim(node, custody, now);
+        ops.extend(self.chain_record(node));
         let facts = match &self.nodes[node].desk {
             Some(_) => self.office_facts(node, &ops),
             None => ops.iter().filter_map(Fact::of).collect(),

@@ -144,7 +144,7 @@ pub enum FaultKind {
     Offer(Place, Offer),
     /// A disk falls below its low-water mark.
     Low(Place),
-    /// A relay is started from a copy of its disk that is as old as the fault is long.
+    /// A node is started from a copy of its disk that is as old as the fault is long.
     Restored(Place),
     /// Stored bytes change: the node stops when it reads them, and starts with an empty disk.
     Rot(Place),

@@ -85,6 +85,8 @@ pub enum Step {
     Shown { node: NodeNo, id: MessageId, sender: NodeNo, text: String },
     /// An application reads an attachment, if it can.
     ShownPart { node: NodeNo, id: MessageId, n: u32, digest: Option<Digest> },
+    /// A node signs a receipt, which leaves it.
+    Signed { node: NodeNo, seq: u64, receipt: Digest },
     /// A node starts from its disk.
     Started { node: NodeNo },
     /// An agency submits a message of its own, for the first time or again.
@@ -182,6 +184,8 @@ pub enum Fact {
     ReadReceipted { id: MessageId, index: u16, delivery: Digest },
     /// The sender has a delivery receipt; this one, where its daemon is whole.
     Receipted { id: MessageId, index: u16, receipt: Option<Digest> },
+    /// A receipt that a node keeps: whose it is, its number, its hash.
+    ReceiptKept { by: NodeNo, seq: u64, receipt: Digest },
     /// The sender is to seal a message anew for this recipient.
     Resealing { id: MessageId, index: u16 },
     /// An entry is in a queue.

@@ -229,6 +229,7 @@ impl<'a> World<'a> {
         }
         let seed = self.rng.next();
         self.nodes[node].start(seed, self.plan.shape.rate);
+        self.resume_receipts(node);
         self.note(Step::Started { node });
         self.open_desk(node, seed);
         self.dial_all(node);

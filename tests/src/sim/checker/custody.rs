@@ -1,8 +1,8 @@
 //! What nodes hold, hand over, remember and hand out.
 
-use liaison_protocol::MessageId;
 use liaison_protocol::limits::DEDUPE_MARGIN;
 use liaison_protocol::refusal::RefusalReason;
+use liaison_protocol::{Hash, MessageId};
 
 use super::Found;
 use super::model::{Arrival, Model, Part};
@@ -85,7 +85,10 @@ fn is_authentic(
 pub(super) fn shown_once(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Step::Shown { node, id, text, .. } = step else { return };
     let state = &model.nodes[*node];
-    if let Some(before) = state.shown.get(text) {
+    // With its store, an agency forgets under which keys its applications have submitted.
+    let sender = model.submitted.get(id).map(|submitted| submitted.node);
+    let twice = sender.is_some_and(|sender| model.is_restored(sender));
+    if let Some(before) = state.shown.get(text).filter(|_| !twice) {
         found.add("I2", at_ms, format!("node {node} hands {id:?} to its application, which has had it as {before:?}"));
     }
     if !state.disk.inbox.contains_key(id) {
@@ -181,6 +184,9 @@ fn answered_is_durable(model: &Model<'_>, at_ms: u64, node: NodeNo, id: MessageI
 /// What an application was told is marked, stays marked. It may mark whatever it was shown.
 fn marked_is_durable(model: &Model<'_>, at_ms: u64, (node, id, done): (NodeNo, MessageId, bool), found: &mut Found) {
     let disk = &model.nodes[node].disk;
+    if model.is_restored(node) && !disk.inbox.contains_key(&id) {
+        return;
+    }
     if !done || !disk.handed_over.contains(&id) || !disk.read.contains(&id) {
         let detail = format!("node {node} answers that {id:?} is marked ({done}): not on its disk");
         found.add("I4", at_ms, detail);
@@ -262,6 +268,27 @@ pub(super) fn fail_stop(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut 
     };
     if model.nodes[node].down {
         found.add("I7", at_ms, format!("node {node} is down, and goes on: {step:?}"));
+    }
+}
+
+/// I16: an honest node tells one history: of one number there is one receipt.
+pub(super) fn one_history(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let mut look = |by: NodeNo, seq: u64, receipt: Hash| {
+        let other = model.signed.get(&(by, seq)).is_some_and(|before| *before != receipt);
+        if other && !model.is_false(by) {
+            found.add("I16", at_ms, format!("node {by} has signed a second receipt of number {seq}"));
+        }
+    };
+    match step {
+        Step::Signed { node, seq, receipt } => look(*node, *seq, *receipt),
+        Step::Commit { facts, .. } => {
+            for fact in facts {
+                if let Fact::ReceiptKept { by, seq, receipt } = fact {
+                    look(*by, *seq, *receipt);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

@@ -42,7 +42,7 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 22] = [
+const AT_STEP: [AtStep; 23] = [
     custody::sent_is_held,
     custody::once,
     custody::shown_once,
@@ -54,6 +54,7 @@ const AT_STEP: [AtStep; 22] = [
     custody::removed_only_when_taken_or_told,
     custody::fail_stop,
     custody::dedupe_window,
+    custody::one_history,
     admission::patience,
     admission::caps,
     admission::rates,

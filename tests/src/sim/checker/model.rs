@@ -142,6 +142,8 @@ pub(super) struct Model<'a> {
     pub(super) reasons: Vec<(u64, Part, NodeNo, u16)>,
     /// When what a node took anew from another had come to it.
     pub(super) taken_ms: BTreeMap<(NodeNo, NodeNo), Vec<u64>>,
+    /// Receipts by their issuers and numbers.
+    pub(super) signed: BTreeMap<(NodeNo, u64), Hash>,
     /// Whom links lead to, as their ends number them.
     pub(super) peers: BTreeMap<(NodeNo, LinkKey), NodeNo>,
     /// Which messages were sealed anew.
@@ -175,6 +177,7 @@ impl<'a> Model<'a> {
             notices: BTreeSet::new(),
             reasons: Vec::new(),
             taken_ms: BTreeMap::new(),
+            signed: BTreeMap::new(),
             peers: BTreeMap::new(),
             chains: Chains::of(&report.trace),
             wanted: wanted.collect(),
@@ -205,6 +208,9 @@ impl<'a> Model<'a> {
             Step::DiskReplaced { node, by } => {
                 let state = &mut self.nodes[*node];
                 state.disk = by.and_then(|batch| state.snapshots.get(&batch).cloned()).unwrap_or_default();
+                if by.is_some() {
+                    self.set_back(*node);
+                }
             }
             Step::Drained { node, draining } => self.nodes[*node].draining = *draining,
             Step::Durable { node, .. } => self.durable(*node, at_ms),
@@ -254,6 +260,22 @@ impl<'a> Model<'a> {
         }
     }
 
+    /// An agency's old store has taken the place of the newer one: what was accepted since is promised no more, and what was
+    /// shown since may be shown again.
+    fn set_back(&mut self, node: NodeNo) {
+        let state = &mut self.nodes[node];
+        let disk = &state.disk;
+        state.shown.retain(|_, id| disk.inbox.contains_key(id));
+        state.shown_parts.retain(|(id, _)| disk.complete.contains(id));
+        for (id, submitted) in self.submitted.iter_mut().filter(|(_, submitted)| submitted.node == node) {
+            let known = |index: u16| {
+                let part = (*id, index);
+                disk.open.contains(&part) || disk.told.contains_key(&part) || disk.receipted.contains_key(&part)
+            };
+            submitted.accepted &= (0..).zip(&submitted.recipients).all(|(index, _)| known(index));
+        }
+    }
+
     /// What is attached, shown and linked.
     fn learn(&mut self, step: &Step) {
         match step {
@@ -268,6 +290,7 @@ impl<'a> Model<'a> {
                 }
             }
             Step::ShownPart { node, id, n, .. } => drop(self.nodes[*node].shown_parts.insert((*id, *n))),
+            Step::Signed { node, seq, receipt } => drop(self.signed.insert((*node, *seq), *receipt)),
             Step::LinkUp { node, peer, link } => drop(self.peers.insert((*node, *link), *peer)),
             Step::Marking { node, id } => drop(self.nodes[*node].marking.insert(*id)),
             Step::Shown { node, id, text, .. } => drop(self.nodes[*node].shown.insert(text.clone(), *id)),
@@ -431,6 +454,7 @@ impl<'a> Model<'a> {
             }
             // A thing to do, not a state.
             Fact::Listed { .. } | Fact::Resealing { .. } => {}
+            Fact::ReceiptKept { by, seq, receipt } => drop(self.signed.insert((by, seq), receipt)),
             Fact::Settled { id } => drop(disk.unsettled.remove(&id)),
             Fact::Unsettled { id } => drop(disk.unsettled.insert(id)),
             Fact::HandedOver { id } => drop(disk.handed_over.insert(id)),

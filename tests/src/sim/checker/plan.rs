@@ -24,6 +24,11 @@ impl Model<'_> {
         self.has(|kind| matches!(kind, FaultKind::Gone(place) if self.plan.shape.node(*place) == Some(node)))
     }
 
+    /// Whether an old copy of this node's disk takes the place of the disk in this run.
+    pub(super) fn is_restored(&self, node: NodeNo) -> bool {
+        self.has(|kind| matches!(kind, FaultKind::Restored(place) if self.plan.shape.node(*place) == Some(node)))
+    }
+
     /// Whether this node plays false at some time in this run.
     pub(super) fn is_false(&self, node: NodeNo) -> bool {
         self.has(|kind| matches!(kind, FaultKind::Trick(place, ..) if self.plan.shape.node(*place) == Some(node)))

@@ -41,10 +41,13 @@ pub(super) fn truthful_receipts(model: &Model<'_>, at_ms: u64, step: &Step, foun
                 found.add("I13", at_ms, format!("node {node} was told of an end that node {by} did not make"));
             }
             Fact::Receipted { id, index, .. } => {
-                let disk = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk);
+                let to = model.recipient((*id, *index));
+                let disk = to.map(|to| &model.nodes[to].disk);
                 let here = disk.is_some_and(|disk| disk.inbox.contains_key(id));
                 let whole = !model.attached.contains_key(id) || disk.is_some_and(|disk| disk.complete.contains(id));
-                if !here || !whole {
+                let was_here =
+                    to.is_some_and(|to| model.is_restored(to)) && model.delivered_ms.contains_key(&(*id, *index));
+                if !(here && whole || was_here) {
                     found.add("I13", at_ms, format!("{id:?}/{index} is receipted, and not in the recipient's inbox"));
                 }
             }
@@ -63,7 +66,8 @@ pub(super) fn truthful_reading(model: &Model<'_>, at_ms: u64, step: &Step, found
             }
             Fact::ReadReceipted { id, index, .. } => {
                 let disk = model.recipient((*id, *index)).map(|to| &model.nodes[to].disk);
-                if !disk.is_some_and(|disk| disk.inbox.contains_key(id) && disk.read.contains(id)) {
+                let read = disk.is_some_and(|disk| disk.inbox.contains_key(id) && disk.read.contains(id));
+                if !read && !model.read_ms.contains_key(&(*id, *index)) {
                     found.add("I13", at_ms, format!("{id:?}/{index} is said to be read, and its recipient has not"));
                 }
             }
@@ -116,7 +120,9 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     }
     may(model.plan.shape.strict, &[RefusalReason::NoAgreement]);
     may(model.has(|kind| matches!(kind, FaultKind::ClockJump(..))), &[RefusalReason::Clock]);
-    may(model.has(|kind| matches!(kind, FaultKind::KeysLost(_))), &[RefusalReason::KeyUnavailable]);
+    // A copy of the store lacks keys that were made since.
+    let keys_lost = |kind: &FaultKind| matches!(kind, FaultKind::KeysLost(_) | FaultKind::Restored(Place::Agency(_)));
+    may(model.has(keys_lost), &[RefusalReason::KeyUnavailable]);
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
     may(
         model.has(leaves),

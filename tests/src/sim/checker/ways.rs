@@ -92,8 +92,8 @@ pub(super) fn one_way_is_enough(model: &Model<'_>, found: &mut Found) {
 /// By the preferred home relay, by the other one, and by the first again; where something plays false, after a day.
 fn bound_ms(model: &Model<'_>, rank: u8) -> u64 {
     let resubmit_ms = RESUBMIT_MS[usize::from(rank)];
-    let slow = |kind: &FaultKind| matches!(kind, FaultKind::ClockJump(..) | FaultKind::Trick(Place::Relay(_), ..));
-    let patience_ms = if model.has(slow) { 26 * 60 * MINUTE_MS } else { 0 };
+    let false_relay = |kind: &FaultKind| matches!(kind, FaultKind::Trick(Place::Relay(_), ..));
+    let patience_ms = if model.has(false_relay) { 26 * 60 * MINUTE_MS } else { 0 };
     3 * resubmit_ms + ON_THE_WAY_MS + patience_ms
 }
 

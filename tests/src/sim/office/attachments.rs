@@ -100,8 +100,16 @@ impl World<'_> {
         let arriving: Vec<MessageId> = self.nodes[node].agency.arriving.iter().copied().collect();
         for id in arriving {
             let Some(office) = self.office(node) else { return };
-            let Ok(message) = office.message(id, Direction::In) else {
-                return self.die(node, "its office cannot read", false, 1_000);
+            let message = match office.message(id, Direction::In) {
+                Ok(message) => message,
+                Err(problem) if problem.code == ProblemCode::StoreFault.as_str() => {
+                    return self.die(node, "its office cannot read", false, 1_000);
+                }
+                // An old copy of the store, which does not know it, was put back.
+                Err(_) => {
+                    self.nodes[node].agency.arriving.remove(&id);
+                    continue;
+                }
             };
             if message.state == MessageState::Arriving {
                 continue;

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use liaison_core::action::{Passed, Taken};
-use liaison_core::op::DedupeKey;
+use liaison_core::op::{DedupeKey, Op, Table};
 use liaison_core::proofs::PassedProofs;
 use liaison_core::{Event, LinkKey};
 use liaison_node::local::{Custody, OwnEvent};
 use liaison_protocol::frame::CustodyProof;
-use liaison_protocol::receipt::{CustodyLeaf, Proof, SignedReceipt, UnsignedReceipt, check_custody};
+use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptChain, SignedReceipt, UnsignedReceipt, check_custody};
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use crate::sim::network::Frame;
-use crate::sim::trace::NodeNo;
+use crate::sim::trace::{NodeNo, Step};
 use crate::sim::world::World;
+
+/// Where a relay keeps its chain.
+const CHAIN: &[u8] = b"receipt-chain";
 
 /// What a node knows of receipts, in one life.
 #[derive(Default)]
@@ -31,6 +34,38 @@ pub(in crate::sim) struct Receipts {
 }
 
 impl World<'_> {
+    /// A relay's receipts go on where its disk says that they stood ([RCPT-4]).
+    pub(in crate::sim) fn resume_receipts(&mut self, node: NodeNo) {
+        if !self.plan.office || !self.federation.is_relay(node) {
+            return;
+        }
+        let stored = self.nodes[node].disk().record(&(Table::Meta, CHAIN.to_vec())).cloned();
+        let now = self.clock(node);
+        self.nodes[node].chain = match stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()) {
+            Some(chain) => chain,
+            None => {
+                let mut chain = ReceiptChain::beginning(now);
+                let (issuer, _) = self.nodes[node].chain(self.federation.signer(node));
+                drop(chain.next_restored(&issuer, now));
+                chain
+            }
+        };
+    }
+
+    /// Where a relay's receipts stand, for the commit that begins.
+    pub(in crate::sim) fn chain_record(&self, node: NodeNo) -> Option<Op> {
+        let value = self.nodes[node].chain.encode().into();
+        let relay = self.plan.office && self.federation.is_relay(node);
+        relay.then(|| Op::Put { table: Table::Meta, key: CHAIN.to_vec(), value })
+    }
+
+    /// A receipt leaves its node.
+    pub(in crate::sim) fn note_signed(&mut self, node: NodeNo, receipt: &SignedReceipt) {
+        if let Ok(body) = receipt.decode_body() {
+            self.note(Step::Signed { node, seq: body.seq, receipt: receipt.hash() });
+        }
+    }
+
     /// A relay's commit takes custody: its receipt is made now, and signed once it is durable ([RCPT-1]).
     pub(in crate::sim) fn claim(&mut self, node: NodeNo, taken: &[Taken], now: Timestamp) {
         self.nodes[node].receipts.unsigned = None;
@@ -47,11 +82,13 @@ impl World<'_> {
     /// What was claimed is durable: while this commit's actions are carried out, they find its receipt.
     pub(in crate::sim) fn sign_claim(&mut self, node: NodeNo) {
         let signer = self.federation.signer(node);
-        let receipts = &mut self.nodes[node].receipts;
-        receipts.signed = receipts.unsigned.take().map(|receipt| {
-            let signed = receipt.sign(signer).expect("keys in memory sign").encode().into();
-            (receipt, signed)
-        });
+        let Some(receipt) = self.nodes[node].receipts.unsigned.take() else {
+            self.nodes[node].receipts.signed = None;
+            return;
+        };
+        let signed = receipt.sign(signer).expect("keys in memory sign");
+        self.note_signed(node, &signed);
+        self.nodes[node].receipts.signed = Some((receipt, signed.encode().into()));
     }
 
     pub(in crate::sim) fn put_claim_away(&mut self, node: NodeNo) {

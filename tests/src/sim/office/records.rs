@@ -174,6 +174,9 @@ impl World<'_> {
             }
             (Table::Outbox, Some((b'r', key))) => {
                 let Some((id, index, kind)) = part(key) else { return };
+                if let DELIVERED | READ = kind {
+                    facts.extend(self.kept(&signed(value)));
+                }
                 let by_itself = |reason: RefusalReason| Fact::Told { id, index, by: node, reason: reason.code() };
                 facts.push(match kind {
                     DELIVERED => Fact::Receipted { id, index, receipt: Some(signed(value).hash()) },
@@ -192,6 +195,12 @@ impl World<'_> {
             }
             _ => {}
         }
+    }
+
+    fn kept(&self, receipt: &SignedReceipt) -> Option<Fact> {
+        let body = receipt.decode_body().ok()?;
+        let by = self.federation.number(&body.issuer)?;
+        Some(Fact::ReceiptKept { by, seq: body.seq, receipt: receipt.hash() })
     }
 
     /// Which message's mark a deleted record of an inbox was: marks go by the number of the message.
