@@ -22,6 +22,7 @@ const ATTACHED: u64 = 0x6174_7461;
 const SECOND_HOMES: u64 = 0x686f_6d65;
 const TRICKS: u64 = 0x6c69_6573;
 const PUT_BACK: u64 = 0x6f6c_6421;
+const STOLEN: u64 = 0x7468_6965;
 const KEYS_LOST: u64 = 0x6b65_7973;
 /// A deep queue is deep enough without chunks.
 const ATTACHING_MAX: usize = 60;
@@ -79,6 +80,7 @@ impl Plan {
             let seed = self.seed;
             let mut rng = SimRng::new(seed ^ KEYS_LOST);
             lose_keys(&mut self, &mut rng);
+            steal(&mut self, &mut SimRng::new(seed ^ STOLEN));
             put_back(&mut self, &mut SimRng::new(seed ^ PUT_BACK));
         }
         self
@@ -102,6 +104,26 @@ fn lose_keys(plan: &mut Plan, rng: &mut SimRng) {
         let kind = FaultKind::Trick(relay(&plan.shape, rng), Trick::Unkey, rng.range(5, 101));
         plan.faults.push(Fault { at_ms: 2, for_ms: until_ms, kind });
     }
+}
+
+/// In some plans somebody has an agency's signing key and publishes prekeys; in most of these the roster replaces the key.
+fn steal(plan: &mut Plan, rng: &mut SimRng) {
+    let until_ms = plan.mail.iter().map(|mail| mail.at_ms).max().unwrap_or(0) + 30 * SECOND;
+    let beyond = plan.mail.iter().any(|mail| mail.at_ms > 35 * DAY);
+    if beyond || !rng.percent(15) {
+        return;
+    }
+    let agency = to_usize(rng.range(0, plan.shape.agencies as u64));
+    for _ in 0..rng.range(1, 4) {
+        let kind = FaultKind::Stolen(Place::Agency(agency));
+        plan.faults.push(Fault { at_ms: rng.range(2, until_ms), for_ms: SECOND, kind });
+    }
+    if rng.percent(70) {
+        let kind = FaultKind::Roster(Change::Rekeyed(agency));
+        plan.faults.push(Fault { at_ms: rng.range(2, until_ms), for_ms: rng.range(1, 10 * SECOND), kind });
+    }
+    // Rosters are numbered in the order of the plan.
+    plan.faults.sort_by_key(|fault| fault.at_ms);
 }
 
 /// In some plans an old copy of an agency's store is put back, at any time until shortly after the last message.
@@ -334,7 +356,7 @@ fn span(kind: FaultKind, horizon_ms: u64, rng: &mut SimRng) -> u64 {
         FaultKind::Drain(_) | FaultKind::Low(_) | FaultKind::Full(..) | FaultKind::Slow(..) => {
             rng.range(1, horizon_ms.min(HOUR))
         }
-        FaultKind::Roster(_) | FaultKind::Offer(..) => rng.range(1, 10 * SECOND),
+        FaultKind::Roster(_) | FaultKind::Offer(..) | FaultKind::Stolen(_) => rng.range(1, 10 * SECOND),
         FaultKind::Flap(..) => rng.range(1, horizon_ms.min(600 * SECOND)),
         FaultKind::ClockJump(..) => rng.range(1, horizon_ms.min(2 * DAY)),
         // Its links end each minute and are made again, with all that waits behind them.

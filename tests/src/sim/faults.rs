@@ -83,6 +83,7 @@ impl World<'_> {
                 self.nodes[node].faults.rot_down_ms = for_ms;
             }
             FaultKind::Slow(_, ms) => self.nodes[node].faults.slow = (until_ms, ms),
+            FaultKind::Stolen(_) => self.publish_stolen(node),
             FaultKind::SyncFails(_) => self.nodes[node].faults.sync_fails = Some(for_ms),
             FaultKind::Trick(_, trick, percent) => {
                 self.nodes[node].faults.tricks.push((trick, percent, until_ms));
@@ -230,6 +231,9 @@ impl World<'_> {
                 let links: Vec<_> = self.nodes[node].links.keys().copied().collect();
                 for link in links {
                     self.transmit(node, link, super::network::Frame::Roster(roster.signed().clone()));
+                }
+                if self.federation.rekey(node, &roster) {
+                    self.crash(node, 1_000);
                 }
             }
             Decision::Fork(proof) => self.nodes[node].rosters.forked(proof),

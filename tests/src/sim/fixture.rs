@@ -1,6 +1,6 @@
 //! A federation with real keys, rosters and prekeys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use liaison_protocol::roster::{
     AgencyEntry, AgencyStatus, AgreementEntry, Party, RelayEntry, RootKey, RootSet, Roster, RosterDocument,
     RosterVersion, SignKeyEntry, TrustAnchor,
 };
-use liaison_protocol::sign::SigningKey;
-use liaison_protocol::{Hash, Precedence, Timestamp};
+use liaison_protocol::sign::{Signer, SigningKey};
+use liaison_protocol::{Hash, KeyId, Precedence, Timestamp};
 
 use super::plan::{Change, Offer, Shape};
 use super::rng::SimRng;
@@ -21,7 +21,7 @@ use super::trace::NodeNo;
 pub(super) const START: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 /// How long a roster is in force.
 pub(super) const ROSTER_LIFE: Duration = Duration::from_secs(80 * 86_400);
-const NODES_MAX: usize = 40;
+pub(super) const NODES_MAX: usize = 40;
 
 /// Keys cost more than anything else that a run does, and no fault depends on which they are: made once a process.
 struct Keys {
@@ -29,6 +29,8 @@ struct Keys {
     strangers: [RootKey; 3],
     signers: Vec<Arc<SigningKey>>,
     prekeys: Vec<PrekeySecret>,
+    /// What agencies sign with once the roots have given them another key.
+    successors: Vec<Arc<SigningKey>>,
 }
 
 fn keys() -> &'static Keys {
@@ -40,6 +42,7 @@ fn keys() -> &'static Keys {
             strangers: std::array::from_fn(|_| RootKey::generate(&mut rng)),
             signers: (0..NODES_MAX).map(|_| Arc::new(SigningKey::generate(&mut rng))).collect(),
             prekeys: (0..NODES_MAX).map(|_| PrekeySecret::generate(&mut rng)).collect(),
+            successors: (0..NODES_MAX).map(|_| Arc::new(SigningKey::generate(&mut rng))).collect(),
         }
     })
 }
@@ -50,6 +53,8 @@ pub(super) struct Federation {
     pub(super) names: Vec<NodeId>,
     numbers: BTreeMap<NodeId, NodeNo>,
     relays: usize,
+    /// Agencies that sign with their next key.
+    rekeyed: BTreeSet<NodeNo>,
     /// Home relays of each agency.
     pub(super) homes: Vec<Vec<NodeNo>>,
     /// What the roots have published, oldest first.
@@ -67,7 +72,7 @@ impl Federation {
         names.extend((0..shape.agencies).map(|number| name::<NodeId>(&format!("agency-{number:02}"))));
         let numbers = names.iter().cloned().zip(0..).collect();
         let homes = (0..shape.agencies).map(|agency| shape.homes(agency)).collect();
-        let mut federation = Self { names, numbers, relays, homes, rosters: Vec::new() };
+        let mut federation = Self { names, numbers, relays, rekeyed: BTreeSet::new(), homes, rosters: Vec::new() };
         federation.rosters.push(federation.first_roster(shape));
         federation
     }
@@ -85,7 +90,26 @@ impl Federation {
     }
 
     pub(super) fn shared_signer(&self, node: NodeNo) -> &'static Arc<SigningKey> {
+        if self.rekeyed.contains(&node) { &keys().successors[node] } else { &keys().signers[node] }
+    }
+
+    /// The key that an agency had first, and a thief has now.
+    pub(super) fn stolen(&self, node: NodeNo) -> &'static SigningKey {
         &keys().signers[node]
+    }
+
+    /// An agency is given the key that this roster names. True if that is another one than it has.
+    pub(super) fn rekey(&mut self, node: NodeNo, roster: &Roster) -> bool {
+        let successor = keys().successors[node].verifying_key();
+        let named = roster
+            .agency(&self.agency(node))
+            .is_some_and(|entry| entry.sign_keys.iter().any(|key| key.key == successor));
+        named && self.rekeyed.insert(node)
+    }
+
+    /// Whether a node's first key has this id (0), or its next one (1).
+    pub(super) fn generation(&self, node: NodeNo, key: KeyId) -> u8 {
+        u8::from(key != keys().signers[node].key_id())
     }
 
     pub(super) fn prekey(&self, node: NodeNo) -> &'static PrekeySecret {
@@ -139,6 +163,12 @@ impl Federation {
         let mut document = RosterDocument::after(newest, now, now.after(ROSTER_LIFE));
         match change {
             Change::Nothing => {}
+            Change::Rekeyed(agency) => {
+                let (node, id) = (self.relays + agency, self.agency(self.relays + agency));
+                let entry = document.agencies.iter_mut().find(|entry| entry.id == id);
+                let keys_of = entry.into_iter().flat_map(|entry| &mut entry.sign_keys);
+                keys_of.for_each(|key| key.public = keys().successors[node].verifying_key());
+            }
             Change::Removed(agency) => {
                 let id = self.agency(self.relays + agency);
                 document.agencies.retain(|entry| entry.id != id);

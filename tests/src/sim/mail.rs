@@ -47,7 +47,9 @@ impl World<'_> {
             precedence,
             content,
         };
-        seal(&request, self.federation.signer(node), &mut self.rng).expect("what the plan asks for seals").envelope
+        let sealed = seal(&request, self.federation.signer(node), &mut self.rng).expect("what the plan asks for seals");
+        self.note_sealed(node, &sealed.envelope);
+        sealed.envelope
     }
 
     /// `None`: no prekey of the agency's is meant for this time.

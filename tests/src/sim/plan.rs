@@ -150,6 +150,8 @@ pub enum FaultKind {
     Rot(Place),
     /// The roots publish a new roster.
     Roster(Change),
+    /// A thief of an agency's signing key publishes prekeys of its own in the agency's name.
+    Stolen(Place),
     /// A disk takes up to so many milliseconds for a commit.
     Slow(Place, u64),
     /// One direction of a link carries nothing.
@@ -163,6 +165,8 @@ pub enum FaultKind {
 pub enum Change {
     /// Nothing but its version.
     Nothing,
+    /// This agency has another signing key; its daemon is started with that one.
+    Rekeyed(usize),
     /// This agency leaves the federation.
     Removed(usize),
     /// This agency is suspended.
@@ -344,6 +348,7 @@ impl FaultKind {
             | Self::Restored(place)
             | Self::Rot(place)
             | Self::Slow(place, _)
+            | Self::Stolen(place)
             | Self::SyncFails(place)
             | Self::Trick(place, ..) => Some(place),
             Self::Cut(..)
@@ -377,6 +382,7 @@ impl FaultKind {
             Self::Rot(_) => "rotten disks",
             Self::Slow(..) => "slow disks",
             Self::Stall(..) => "one-way cuts",
+            Self::Stolen(_) => "prekeys by a thief",
             Self::SyncFails(_) => "failed syncs",
             Self::Trick(..) => "hostile nodes",
         }

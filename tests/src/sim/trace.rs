@@ -85,6 +85,9 @@ pub enum Step {
     Shown { node: NodeNo, id: MessageId, sender: NodeNo, text: String },
     /// An application reads an attachment, if it can.
     ShownPart { node: NodeNo, id: MessageId, n: u32, digest: Option<Digest> },
+    /// An envelope is sealed to a prekey of the agency `to`. `signers`: which of that agency's keys, the first one (0) or the
+    /// next (1), have signed bundles with this prekey.
+    Sealed { node: NodeNo, id: MessageId, to: NodeNo, signers: Vec<u8> },
     /// A node signs a receipt, which leaves it.
     Signed { node: NodeNo, seq: u64, receipt: Digest },
     /// A node starts from its disk.
@@ -186,7 +189,7 @@ pub enum Fact {
     Receipted { id: MessageId, index: u16, receipt: Option<Digest> },
     /// A receipt that a node keeps: whose it is, its number, its hash.
     ReceiptKept { by: NodeNo, seq: u64, receipt: Digest },
-    /// The sender is to seal a message anew for this recipient.
+    /// The sender is to seal a message anew for this recipient, once it has a key for it.
     Resealing { id: MessageId, index: u16 },
     /// An entry is in a queue.
     Queued { place: QueuePlace, id: MessageId, index: u16, bytes: u32, expires: Timestamp },

@@ -233,7 +233,12 @@ fn is_told(model: &Model<'_>, node: NodeNo, part: Part, facts: &[Fact]) -> bool 
         let withdrawn = |fact: &Fact| told(fact) && matches!(fact, Fact::Told { reason, .. } if *reason == cancelled);
         // Chunks of what has been called back go after it.
         let called_back = part != message && model.nodes[node].disk.told.get(&message) == Some(&cancelled);
-        return called_back || facts.iter().any(withdrawn) || model.nodes[node].disk.receipted.contains_key(&message);
+        // Or it waits here under a key whose signer has ended, and is sealed anew.
+        let anew = facts.iter().any(|fact| is_resealing(fact, message));
+        return called_back
+            || anew
+            || facts.iter().any(withdrawn)
+            || model.nodes[node].disk.receipted.contains_key(&message);
     };
     match end.told {
         Told::Later => false,
@@ -268,6 +273,19 @@ pub(super) fn fail_stop(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut 
     };
     if model.nodes[node].down {
         found.add("I7", at_ms, format!("node {node} is down, and goes on: {step:?}"));
+    }
+}
+
+/// I17: nobody seals to a key that only a signer has vouched for who has ended, by the roster that the sealing node follows.
+pub(super) fn no_revoked_keys(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Step::Sealed { node, id, to, signers } = step else { return };
+    let state = &model.nodes[*node];
+    if !state.hostile && !signers.contains(&model.generation(*to, state.roster)) {
+        found.add(
+            "I17",
+            at_ms,
+            format!("node {node} seals {id:?} to a key of node {to} that its ended key has signed"),
+        );
     }
 }
 

@@ -127,7 +127,9 @@ pub(super) fn sent_again(model: &Model<'_>, found: &mut Found) {
         // Daemons refuse what could never be receipted; the simulated ones do not.
         let (from, relays) = (submitted.node, model.report.relays);
         let answers = |to: NodeNo| model.plan.shape.may_write(to - relays, from - relays).is_some();
-        let reached = |to: NodeNo| answers(to) && model.has_way(from, to) && model.is_honest(*part);
+        // What it signed with its first key is not taken any more.
+        let rekeyed = model.generation(from, u32::MAX) > 0;
+        let reached = |to: NodeNo| !rekeyed && answers(to) && model.has_way(from, to) && model.is_honest(*part);
         if !model.recipient(*part).is_some_and(reached) {
             continue;
         }
@@ -163,8 +165,9 @@ const fn may_lose(kind: &FaultKind) -> bool {
             | FaultKind::KeysLost(_)
             | FaultKind::Restored(_)
             | FaultKind::Rot(_)
+            | FaultKind::Stolen(_)
             | FaultKind::Trick(Place::Relay(_), ..)
-            | FaultKind::Roster(Change::Removed(_) | Change::Suspended(_))
+            | FaultKind::Roster(Change::Rekeyed(_) | Change::Removed(_) | Change::Suspended(_))
     )
 }
 

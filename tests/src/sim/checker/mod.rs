@@ -42,7 +42,7 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 23] = [
+const AT_STEP: [AtStep; 24] = [
     custody::sent_is_held,
     custody::once,
     custody::shown_once,
@@ -55,6 +55,7 @@ const AT_STEP: [AtStep; 23] = [
     custody::fail_stop,
     custody::dedupe_window,
     custody::one_history,
+    custody::no_revoked_keys,
     admission::patience,
     admission::caps,
     admission::rates,

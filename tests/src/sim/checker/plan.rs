@@ -29,6 +29,16 @@ impl Model<'_> {
         self.has(|kind| matches!(kind, FaultKind::Restored(place) if self.plan.shape.node(*place) == Some(node)))
     }
 
+    /// Which of its signing keys an agency (by node) has, by the roster of this version: 0 for the first.
+    pub(super) fn generation(&self, node: NodeNo, version: u32) -> u8 {
+        let changes = self.plan.faults.iter().filter_map(|fault| match fault.kind {
+            FaultKind::Roster(change) => Some(change),
+            _ => None,
+        });
+        let rekeyed = |change: Change| matches!(change, Change::Rekeyed(agency) if agency + self.report.relays == node);
+        u8::from((2..=version).zip(changes).any(|(_, change)| rekeyed(change)))
+    }
+
     /// Whether this node plays false at some time in this run.
     pub(super) fn is_false(&self, node: NodeNo) -> bool {
         self.has(|kind| matches!(kind, FaultKind::Trick(place, ..) if self.plan.shape.node(*place) == Some(node)))
@@ -55,7 +65,7 @@ impl Model<'_> {
             _ => None,
         });
         let gone = |change: Change| match change {
-            Change::Nothing => None,
+            Change::Nothing | Change::Rekeyed(_) => None,
             Change::Removed(agency) | Change::Suspended(agency) => Some(agency + self.report.relays),
         };
         !(2..=version).zip(changes).any(|(_, change)| gone(change) == Some(node))

@@ -123,6 +123,10 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     // A copy of the store lacks keys that were made since.
     let keys_lost = |kind: &FaultKind| matches!(kind, FaultKind::KeysLost(_) | FaultKind::Restored(Place::Agency(_)));
     may(model.has(keys_lost), &[RefusalReason::KeyUnavailable]);
+    let stolen = |kind: &FaultKind| matches!(kind, FaultKind::Stolen(_) | FaultKind::Roster(Change::Rekeyed(_)));
+    may(model.has(stolen), &[RefusalReason::KeyUnavailable]);
+    let rekeyed = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Rekeyed(_)));
+    may(model.has(rekeyed), &[RefusalReason::BadSignature, RefusalReason::UnknownSender]);
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
     may(
         model.has(leaves),

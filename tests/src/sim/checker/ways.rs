@@ -53,7 +53,9 @@ impl Model<'_> {
             FaultKind::Dark(region) => on_way(&Place::Relay(*region)) && way.get(1) != way.get(2),
             FaultKind::Frames { .. } => true,
             FaultKind::Roster(Change::Nothing) => false,
-            FaultKind::Roster(Change::Removed(agency) | Change::Suspended(agency)) => on_way(&Place::Agency(*agency)),
+            FaultKind::Roster(Change::Rekeyed(agency) | Change::Removed(agency) | Change::Suspended(agency)) => {
+                on_way(&Place::Agency(*agency))
+            }
             kind => kind.place().is_some_and(|place| on_way(&place)),
         }
     }
@@ -61,8 +63,14 @@ impl Model<'_> {
 
 /// Whether a fault is felt in this span. A node that has lost something, or plays false, may be felt at any later time.
 fn is_felt(fault: &Fault, (from_ms, until_ms): (u64, u64)) -> bool {
-    let lasting =
-        matches!(fault.kind, FaultKind::Gone(_) | FaultKind::KeysLost(_) | FaultKind::Roster(_) | FaultKind::Trick(..));
+    let lasting = matches!(
+        fault.kind,
+        FaultKind::Gone(_)
+            | FaultKind::KeysLost(_)
+            | FaultKind::Roster(_)
+            | FaultKind::Stolen(_)
+            | FaultKind::Trick(..)
+    );
     let set_back_ms = if let FaultKind::ClockJump(_, by_ms) = fault.kind { by_ms.unsigned_abs() } else { 0 };
     let over_ms = fault.at_ms + fault.for_ms + set_back_ms + RECOVERED_MS;
     fault.at_ms <= until_ms && (lasting || over_ms >= from_ms)

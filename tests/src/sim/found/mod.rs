@@ -8,7 +8,7 @@ mod hostile;
 pub use homes::{
     at_the_home_that_its_recipient_is_not_linked_to, refused_by_the_first_home, taken_by_a_home_that_is_gone_then,
 };
-pub use hostile::chunks_signed_by_an_accomplice;
+pub use hostile::{chunks_signed_by_an_accomplice, prekeys_of_a_thief, stores_that_are_put_back};
 
 use super::plan::{Fault, FaultKind, Mail, Pace, Place, Plan, Shape, Trick};
 
@@ -46,6 +46,8 @@ pub fn scenarios() -> Vec<(&'static str, Plan)> {
             refused_by_the_first_home(|relay| FaultKind::ClockJump(relay, -360_000)),
         ),
         ("chunks signed by an accomplice", chunks_signed_by_an_accomplice()),
+        ("prekeys of a thief", prekeys_of_a_thief()),
+        ("stores that are put back", stores_that_are_put_back()),
     ]
 }
 

@@ -1,25 +1,30 @@
 //! Prekeys: what daemons have made and exchanged before a run begins, and how new ones travel.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey};
 use liaison_node::bundles::{self, KnownBundle};
-use liaison_node::local::{OwnEvent, Request};
+use liaison_node::local::{ForeignBundle, OwnEvent, Request};
 use liaison_node::store::Store;
-use liaison_protocol::Timestamp;
+use liaison_protocol::codec::Fixed;
+use liaison_protocol::envelope::VerifiedEnvelope;
+use liaison_protocol::frame::Bundle as FrameBundle;
 use liaison_protocol::limits::CLOCK_AHEAD_MAX;
-use liaison_protocol::prekey::PrekeyPublic;
+use liaison_protocol::prekey::{PrekeyBundle, PrekeyEntry, PrekeyPublic, sign_bundle};
 use liaison_protocol::roster::Roster;
+use liaison_protocol::{Hash, PrekeyId, Timestamp};
 
 use super::Desk;
 use super::store::{SimSlots, SimStore};
-use crate::sim::fixture::Federation;
+use crate::sim::fixture::{Federation, NODES_MAX, START};
 use crate::sim::network::Frame;
 use crate::sim::node::{Request as Waits, SimNode};
-use crate::sim::trace::NodeNo;
+use crate::sim::plan::{Change, Fault, FaultKind};
+use crate::sim::trace::{NodeNo, Step};
 use crate::sim::world::World;
 
 /// Every agency's prekeys, as far as each node knows them. What daemons know is on their disks; relays, which are told
@@ -29,6 +34,8 @@ pub(in crate::sim) struct Keys {
     known: Vec<BTreeMap<NodeNo, Arc<KnownBundle>>>,
     /// Bundles that hold under a roster: whether one does depends on nothing else, but for the time.
     good: HashSet<(u32, Bytes)>,
+    /// Which of an agency's signing keys have vouched for each prekey.
+    signers: BTreeMap<PrekeyId, BTreeSet<u8>>,
 }
 
 impl Keys {
@@ -45,7 +52,9 @@ impl Keys {
             |(node, bundle): (&NodeNo, &Arc<KnownBundle>)| bundles::put(&federation.agency(*node), bundle.frame());
         let all: Vec<Op> = known.iter().map(put).collect();
         daemons.iter().for_each(|node| nodes[*node].disk_mut().apply(all.clone()));
-        Self { known: vec![known; nodes.len()], good: HashSet::new() }
+        let mut keys = Self { known: vec![known.clone(); nodes.len()], ..Self::default() };
+        known.iter().for_each(|(node, bundle)| keys.vouch(*node, bundle, federation));
+        keys
     }
 
     /// What `node` seals to at `created`, and the latest expiry under it.
@@ -74,6 +83,14 @@ impl Keys {
         let ended: Vec<NodeNo> = ended.map(|(of, _)| *of).collect();
         known.retain(|of, _| !ended.contains(of));
         ended
+    }
+
+    /// An agency, or who has its key, has signed these prekeys.
+    fn vouch(&mut self, of: NodeNo, bundle: &KnownBundle, federation: &Federation) {
+        let generation = federation.generation(of, bundle.signer());
+        for key in &bundle.bundle().keys {
+            self.signers.entry(key.prekey_id()).or_default().insert(generation);
+        }
     }
 
     fn learn(&mut self, node: NodeNo, of: NodeNo, bundle: &Arc<KnownBundle>) {
@@ -147,16 +164,75 @@ impl World<'_> {
     /// A daemon has made new prekeys, and they are on its disk.
     pub(super) fn publish_bundle(&mut self, node: NodeNo) {
         if let Some(bundle) = stored(&self.nodes[node], node, &self.federation, self.clock(node)) {
+            self.keys.vouch(node, &bundle, &self.federation);
             self.keys.learn(node, node, &Arc::new(bundle));
             self.offer_to_all(node);
         }
     }
 
+    /// To whose prekeys an envelope is sealed, in a plan in which that matters.
+    pub(in crate::sim) fn note_sealed(&mut self, node: NodeNo, envelope: &VerifiedEnvelope) {
+        let matters =
+            |fault: &Fault| matches!(fault.kind, FaultKind::Stolen(_) | FaultKind::Roster(Change::Rekeyed(_)));
+        if !self.plan.office || !self.plan.faults.iter().any(matters) {
+            return;
+        }
+        let id = envelope.id();
+        for recipient in &envelope.header().recipients {
+            let Some(signers) = self.keys.signers.get(&recipient.prekey_id) else { continue };
+            let (signers, to) = (signers.iter().copied().collect(), (&recipient.id).into());
+            let to = self.federation.number(&to).expect("a name of the plan");
+            self.note(Step::Sealed { node, id, to, signers });
+        }
+    }
+
+    /// A thief's bundle, as high as a bundle may stand, comes to the agency's first home relay.
+    pub(in crate::sim) fn publish_stolen(&mut self, agency: NodeNo) {
+        let Some(home) = self.plan.shape.homes(agency - self.plan.shape.relays()).first().copied() else { return };
+        if !self.plan.office || !self.nodes[home].is_up() {
+            return;
+        }
+        let now = START.after(Duration::from_millis(self.now_ms));
+        let frame = self.stolen_bundle(agency, now);
+        let roster = Arc::clone(self.nodes[home].roster());
+        // Once its signer has ended, nobody takes it.
+        let Ok(bundle) = bundles::admit(&frame, None, &roster, now) else { return };
+        self.keys.vouch(agency, &bundle, &self.federation);
+        self.bundle_came(home, &Arc::new(bundle));
+    }
+
+    fn stolen_bundle(&self, agency: NodeNo, now: Timestamp) -> FrameBundle {
+        // Nobody of this federation has the private half.
+        let key = self.federation.prekey(NODES_MAX - 1).public();
+        let day = Duration::from_secs(86_400);
+        let entry = |number: u32| PrekeyEntry {
+            id: key.id(),
+            not_before: now.before(day).after(day * number),
+            not_after: now.after(day * number),
+            once: false,
+        };
+        let bundle = PrekeyBundle {
+            version: PrekeyBundle::VERSION,
+            federation: self.nodes[agency].roster().federation(),
+            agency: self.federation.agency(agency),
+            epoch: u32::try_from(now.after(CLOCK_AHEAD_MAX).as_millis() / 1_000).expect("before 2106"),
+            seq: now.as_millis(),
+            issued: now,
+            max_ttl_s: 7 * 86_400,
+            keys: (0..30).map(entry).collect(),
+        };
+        let keys = bundle.keys.iter().map(|_| Fixed(Box::new(*key.as_bytes()))).collect();
+        let signed = sign_bundle(&bundle, self.federation.stolen(agency)).expect("it obeys the rules");
+        FrameBundle { bundle: signed.encode().into(), keys }
+    }
+
     pub(in crate::sim) fn bundle_came(&mut self, node: NodeNo, bundle: &Arc<KnownBundle>) {
         let (Some(of), now) = (self.number_of(bundle), self.clock(node)) else { return };
         let roster = Arc::clone(self.nodes[node].roster());
-        // A daemon makes its own; nobody else has its keys here.
-        if of == node || !self.keys.admits((node, of), bundle, &roster, now) {
+        if of == node {
+            return self.met_own(node, bundle);
+        }
+        if !self.keys.admits((node, of), bundle, &roster, now) {
             return;
         }
         if self.federation.is_relay(node) {
@@ -166,6 +242,24 @@ impl World<'_> {
         let ops = vec![bundles::put(&bundle.bundle().agency, bundle.frame())];
         let ticket = self.nodes[node].ticket(Waits::Bundle(Arc::clone(bundle)));
         self.handle(node, Event::Records { ticket, ops });
+    }
+
+    /// A daemon makes its own bundles: of another's, its office hears.
+    fn met_own(&mut self, node: NodeNo, bundle: &KnownBundle) {
+        let now = self.clock(node);
+        let own = stored(&self.nodes[node], node, &self.federation, now);
+        let is_own = own.as_ref().is_some_and(|own| own.frame() == bundle.frame());
+        if is_own || !bundle.counts(self.nodes[node].roster(), now) {
+            return;
+        }
+        let met = ForeignBundle {
+            position: bundle.position(),
+            issued: bundle.bundle().issued,
+            signer: bundle.signer(),
+            hash: Hash::of(&[&bundle.verified().signed().bundle]),
+        };
+        self.tell_office(node, OwnEvent::ForeignBundle(met));
+        self.stir(node);
     }
 
     /// It is on this daemon's disk.

@@ -168,7 +168,7 @@ impl World<'_> {
             (Table::Events, _) => self.event_facts(&read(value), facts),
             (Table::Inbox, Some((b'h', key))) => facts.extend(id(key).map(|id| Fact::Listed { id })),
             (Table::Outbox, Some((b'w', _))) => {
-                if let Work::Reseal { first: id, index } = read(value) {
+                if let Work::Reseal { first: id, index } | Work::Keyed { first: id, index } = read(value) {
                     facts.push(Fact::Resealing { id, index });
                 }
             }

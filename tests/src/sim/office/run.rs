@@ -189,6 +189,9 @@ impl World<'_> {
                 (MailKind::Again, wraps.map(|wrap| number(usize::from(wrap.index))).collect())
             }
         };
+        if !matches!(kind, MailKind::Again | MailKind::Chunk) {
+            self.note_sealed(node, envelope);
+        }
         let rank = if kind == MailKind::Chunk { RANK_BULK } else { header.precedence.rank() };
         let expires = header.expires;
         let mail = match errand {
