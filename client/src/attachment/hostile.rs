@@ -200,8 +200,8 @@ async fn chunks_that_went_before_their_message_came_are_sent_again() {
     // Its sender hears that the message is there, and gets no receipt for a day.
     let (by, via): (NodeId, NodeId) = ("ap-1".parse().unwrap(), "ap-1".parse().unwrap());
     a.tell(OwnEvent::Answer { id, index: 0, by, via, state: CustodyState::Delivered }).await;
-    let (ops, _) = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
-    a.commit(ops).await;
+    let attended = a.office.attend(id, Ask::Silent, a.office.now()).unwrap();
+    a.commit(attended.ops).await;
     a.office.wake.feed.notify_one();
     a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
     assert_eq!(read(&b, id, Direction::In, 1), octets);

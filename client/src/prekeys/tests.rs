@@ -232,7 +232,9 @@ async fn a_clock_that_jumps_again_and_again_neither_fills_the_slots_nor_erases_a
     let federation = Federation::new();
     let a = federation.start_idle("ncb.sg").await;
     let today = a.office.now();
-    a.office.note_witness(today);
+    for witness in ["ap-1", "ncb.ee"] {
+        a.office.note_witness(&witness.parse().unwrap(), today, today);
+    }
     top_up(&a).await;
     let slot_of_today = || a.office.keyring.lock().slots.key(Window::holding(today).0).copied();
     let slot = slot_of_today().unwrap();

@@ -89,7 +89,7 @@ pub enum FrameType {
 
 impl FrameType {
     /// All, by number.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Hello,
         Self::RosterRequest,
         Self::Roster,

@@ -22,9 +22,9 @@ mod hold;
 mod inquire;
 mod presence;
 mod receive;
-mod removed;
 #[cfg(test)]
 mod relay_tests;
+mod removed;
 #[cfg(test)]
 mod tests;
 mod view;

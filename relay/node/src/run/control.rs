@@ -2,7 +2,7 @@
 
 use liaison_core::op::DedupeKey;
 use liaison_core::{Event, LinkKey, NodeKind};
-use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, RosterOffer};
+use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, Reach, RosterOffer};
 use liaison_protocol::roster::RosterVersion;
 
 use super::Turn;

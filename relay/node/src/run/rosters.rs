@@ -13,7 +13,6 @@ use liaison_protocol::{Hash, codec};
 
 use super::Turn;
 use super::requests::Waiter;
-use crate::clock;
 use crate::local::OwnEvent;
 use crate::status::{ForkReport, ForkSide};
 use crate::store::{Store, StoreError};

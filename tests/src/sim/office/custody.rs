@@ -34,22 +34,19 @@ pub(in crate::sim) struct Receipts {
 }
 
 impl World<'_> {
-    /// A relay's receipts go on where its disk says that they stood ([RCPT-4]).
+    /// A relay's receipts go on behind every number that it can have signed ([RCPT-8]).
     pub(in crate::sim) fn resume_receipts(&mut self, node: NodeNo) {
         if !self.plan.office || !self.federation.is_relay(node) {
             return;
         }
         let stored = self.nodes[node].disk().record(&(Table::Meta, CHAIN.to_vec())).cloned();
         let now = self.clock(node);
-        self.nodes[node].chain = match stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()) {
-            Some(chain) => chain,
-            None => {
-                let mut chain = ReceiptChain::beginning(now);
-                let (issuer, _) = self.nodes[node].chain(self.federation.signer(node));
-                drop(chain.next_restored(&issuer, now));
-                chain
-            }
-        };
+        // The lease lies outside of the store: it knows every number that was signed, whatever was put back.
+        let used = self.nodes[node].chain.seq;
+        let mut chain = stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()).unwrap_or_default();
+        let (issuer, _) = self.nodes[node].chain(self.federation.signer(node));
+        drop(chain.resume(&issuer, used, now));
+        self.nodes[node].chain = chain;
     }
 
     /// Where a relay's receipts stand, for the commit that begins.

@@ -84,7 +84,7 @@ async fn an_endless_publisher_has_its_turns_whether_it_offers_or_pushes() {
     let fed = Fed::new();
     let disk = Disk::new(&fed);
     let store: Arc<dyn Store> = Arc::new(disk.open());
-    let relay = Relay::start(&fed, Arc::clone(&store)).unwrap();
+    let relay = Relay::start(&fed, &disk, Arc::clone(&store)).unwrap();
     let mut liar = Liar::dial(&fed, &fed.sender, &relay.address).await;
     let mut other = Liar::dial(&fed, &fed.recipient, &relay.address).await;
     let mut asked = 0;
@@ -125,7 +125,7 @@ async fn a_claim_leads_to_one_question_and_a_question_to_one_answer() {
     let fed = Fed::new();
     let disk = Disk::new(&fed);
     let store: Arc<dyn Store> = Arc::new(disk.open());
-    let relay = Relay::start(&fed, store).unwrap();
+    let relay = Relay::start(&fed, &disk, store).unwrap();
     let mut liar = Liar::dial(&fed, &fed.sender, &relay.address).await;
     let question = |frame: &ControlFrame| matches!(frame, ControlFrame::RosterRequest(_)).then_some(());
     let claim = |version, hash| ControlFrame::RosterOffer(RosterOffer { version, hash: Hash([hash; 32]) });

@@ -29,7 +29,7 @@ async fn everything_that_is_due_is_forgotten_as_fast_as_commits_go() {
     let due: Vec<Op> = (0..IDS).map(|number| remember(number, Timestamp::from_millis(1))).collect();
     let _durable = store.commit(&due).unwrap();
     let _durable = store.commit(&[remember(IDS, Timestamp::MAX)]).unwrap();
-    let relay = Relay::start(&fed, Arc::clone(&store) as _).unwrap();
+    let relay = Relay::start(&fed, &disk, Arc::clone(&store) as _).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while store.remembered_after(None, 2).unwrap().len() > 1 {
         assert!(Instant::now() < deadline, "{} ids are left", store.remembered_after(None, usize::MAX).unwrap().len());

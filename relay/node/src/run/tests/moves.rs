@@ -34,7 +34,7 @@ impl Watched {
         let (_, requests) = NodeHandle::new(Arc::clone(&store) as _);
         let (operator, operated) = operator::channel();
         let (roster, _) = watch::channel(Arc::clone(&fed.roster));
-        let runner = Runner::start(options(fed), store, roster, None, requests, operated).unwrap();
+        let runner = Runner::start(options(fed, disk.lease()), store, roster, None, requests, operated).unwrap();
         let (address, stop) = (runner.local_addr().unwrap().to_string(), CancellationToken::new());
         let stopped = stop.clone();
         #[expect(clippy::disallowed_methods, reason = "the test awaits its end")]

@@ -5,17 +5,22 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use liaison_protocol::envelope::{VerifiedEnvelope, verify_bytes};
 use liaison_protocol::inner::{Content, ContentType, Message, Tlp};
 use liaison_protocol::prekey::PrekeySecret;
+use liaison_protocol::receipt::{CustodyLeaf, Issuer, ReceiptChain};
 use liaison_protocol::roster::{
     AgencyEntry, AgencyStatus, AgreementEntry, Party, RelayEntry, RootKey, RootSet, Roster, RosterDocument,
     SignKeyEntry, TrustAnchor,
 };
 use liaison_protocol::seal::{SealRequest, seal};
-use liaison_protocol::sign::SigningKey;
+use liaison_protocol::sign::{Signer, SigningKey};
 use liaison_protocol::{Hash, NodeId, Precedence, Timestamp, limits};
 use rand_core::{TryCryptoRng, TryRng};
+
+use crate::action::Taken;
+use crate::proofs::VerifiedReceipt;
 
 /// When everything happens, unless time is let pass.
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_795_521_600_000);
@@ -87,6 +92,25 @@ impl Federation {
         let signed = document.sign(&[&self.root], &mut self.rng);
         self.roster = Arc::new(Roster::verify_next(&signed, &self.roster).unwrap());
         Arc::clone(&self.roster)
+    }
+
+    /// The receipt of `issuer` for the custody that one commit took, and the path to each leaf.
+    pub(super) fn receipt(&self, issuer: &NodeId, taken: &[Taken], at: Timestamp) -> (VerifiedReceipt, Vec<Bytes>) {
+        let leaf = |taken: &Taken| CustodyLeaf {
+            id: taken.id,
+            received_from: taken.from.clone(),
+            time: at,
+            indices: taken.indices.clone(),
+        };
+        let key = &self.keys[issuer];
+        let roster_version = self.roster.version();
+        let issuer =
+            Issuer { federation: self.roster.federation(), id: issuer.clone(), key: key.key_id(), roster_version };
+        let leaves: Vec<CustodyLeaf> = taken.iter().map(leaf).collect();
+        let receipt = ReceiptChain::default().next_custody(&issuer, &leaves, at);
+        let signed = receipt.sign(key).unwrap().encode().into();
+        let proofs = (0..).map_while(|index| Some(receipt.proof(index)?.encode().into())).collect();
+        (VerifiedReceipt::verify(signed, &self.roster).unwrap(), proofs)
     }
 
     /// A letter from `ncb.s` to `ncb.x`.

@@ -11,7 +11,7 @@ use liaison_protocol::roster::{Role, Roster, RosterDocument};
 use liaison_protocol::{MessageId, NodeId, Precedence, Timestamp};
 
 use super::federation::{Federation, NOW};
-use crate::action::{Action, Send};
+use crate::action::{Acknowledgement, Action, Send, Taken};
 use crate::event::{CommitResult, Ended, Event, LinkKey, NodeKind, Received, Ticket};
 use crate::node::{Config, Node, Restored, RestoredQueue};
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
@@ -27,6 +27,8 @@ struct Machine {
     disk: Disk,
     roster: Arc<Roster>,
     ended: Vec<(MessageId, RefusalReason)>,
+    /// What the last commit took: leaves of its receipt.
+    custody: Vec<Taken>,
 }
 
 pub(super) struct World {
@@ -91,7 +93,7 @@ impl World {
         let last_seq = disk.entries.keys().map(|position| position.seq).max().unwrap_or(0);
         let restored = Restored { last_seq, queues: queues.into_values().collect(), ..Restored::default() };
         let node = Some(Node::new(config, Arc::clone(&roster), restored));
-        self.machines.insert(id.clone(), Machine { node, disk, roster, ended: Vec::new() });
+        self.machines.insert(id.clone(), Machine { node, disk, roster, ended: Vec::new(), custody: Vec::new() });
         self.happen(&id, Event::Timer);
     }
 
@@ -289,8 +291,9 @@ impl World {
     fn perform(&mut self, node: &NodeId, action: Action) {
         let machine = self.machines.get_mut(node).unwrap();
         match action {
-            Action::Commit { ops, .. } => {
+            Action::Commit { ops, custody } => {
                 machine.disk.commit(ops);
+                machine.custody = custody;
                 self.due.push_back((node.clone(), Event::Committed(CommitResult::Durable)));
             }
             Action::End { position, entry, reason, .. } => {
@@ -308,8 +311,16 @@ impl World {
             }
             Action::Send(send) => self.send(node, send),
             Action::Acknowledge { link, rank, acks } => {
-                let acks: Vec<Ack> = acks.into_iter().map(|acknowledgement| acknowledgement.ack).collect();
-                self.pass(node, link, Event::Acked { link, rank, acks });
+                let taken = machine.custody.clone();
+                let relay = self.kind(node) == NodeKind::Relay && !taken.is_empty();
+                let (receipt, proofs) = relay.then(|| self.federation.receipt(node, &taken, self.now)).unzip();
+                let proofs = proofs.unwrap_or_default();
+                let proven = |acknowledgement: Acknowledgement| {
+                    let proof = acknowledgement.custody.and_then(|place| proofs.get(place).cloned());
+                    Ack { proof, ..acknowledgement.ack }
+                };
+                let acks = acks.into_iter().map(proven).collect();
+                self.pass(node, link, Event::Acked { link, rank, acks, receipt });
             }
             Action::Presence { link, presence } => {
                 let Some(there) = self.other(node, link) else { return };
@@ -345,7 +356,7 @@ impl World {
         if !self.busy.contains(&to) {
             self.delivered.entry(to).or_default().push(id);
             let ack = Ack { seq, taken: vec![0], duplicate: vec![], refused: vec![], proof: None };
-            self.due.push_back((from.clone(), Event::Acked { link, rank, acks: vec![ack] }));
+            self.due.push_back((from.clone(), Event::Acked { link, rank, acks: vec![ack], receipt: None }));
         }
     }
 }
