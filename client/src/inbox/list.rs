@@ -5,7 +5,8 @@ use liaison_protocol::{MessageId, Timestamp};
 
 use super::{Line, Way, arriving_place, line_place, unread_place};
 use crate::api::model::{
-    Direction, ListOrder, ListPage, ListQuery, MessageState, MessageSummary, Problem, ProblemCode, Thread,
+    Direction, ListOrder, ListPage, ListQuery, MessageState, MessageSummary, Problem, ProblemCode,
+    SentFilter, Thread,
 };
 use crate::office::Office;
 use crate::problem::Answer;
@@ -71,7 +72,13 @@ impl Office {
         });
         let tlp = query.tlp.is_none_or(|tlp| tlp == line.tlp.into());
         let since = query.since.is_none_or(|since| line.at >= since.0);
-        if from && tlp && since { Ok(Some(self.summary(way, number, line)?)) } else { Ok(None) }
+        let until = query.until.is_none_or(|until| line.at <= until.0);
+        if !(from && tlp && since && until) {
+            return Ok(None);
+        }
+        let summary = self.summary(way, number, line)?;
+        let wanted = query.sent.is_none_or(|sent| way == Direction::In || stands_so(sent, summary.state));
+        Ok(wanted.then_some(summary))
     }
 
     fn line(&self, way: Direction, number: u64) -> Result<Option<Line>, ReadError> {
@@ -141,6 +148,13 @@ impl Office {
     pub(crate) fn inbox_counts(&self) -> Result<(u64, u64, u64), ReadError> {
         let count = |kind: u8| self.shelf.scan(Table::Inbox, &[kind]).try_fold(0, |n, record| record.map(|_| n + 1));
         Ok((count(b'h')?, count(b'u')?, count(b'p')?))
+    }
+}
+
+fn stands_so(sent: SentFilter, state: MessageState) -> bool {
+    match sent {
+        SentFilter::Waiting => matches!(state, MessageState::Outbox | MessageState::Custody),
+        SentFilter::Failed => state == MessageState::Undeliverable,
     }
 }
 

@@ -15,8 +15,6 @@ use crate::problem::Answer;
 
 /// Shortest lifetime that can be asked for.
 const LIFETIME_MIN: Duration = Duration::from_secs(60);
-/// A subject is one line.
-const SUBJECT_BYTES_MAX: usize = 512;
 
 /// A submission that breaks no rule, with its defaults.
 pub(super) struct Checked {
@@ -109,8 +107,8 @@ pub(crate) fn unknown_agency(roster: &Roster, agency: &AgencyId) -> Problem {
 
 fn check_text(submission: &Submission) -> Answer<()> {
     let one_line = |text: &str| !text.chars().any(char::is_control);
-    if submission.subject.len() > SUBJECT_BYTES_MAX {
-        let detail = format!("the subject has {} bytes, at most {SUBJECT_BYTES_MAX}", submission.subject.len());
+    if submission.subject.len() > limits::SUBJECT_BYTES_MAX {
+        let detail = format!("the subject has {} bytes, at most {}", submission.subject.len(), limits::SUBJECT_BYTES_MAX);
         return Err(Problem::new(ProblemCode::TooLarge, detail));
     }
     if !one_line(&submission.subject) {
@@ -135,8 +133,12 @@ fn lifetime(office: &Office, submission: &Submission, recipients: &[AgencyId]) -
         return Err(bad(format!("a lifetime of {} s: 60 s to 30 days are possible", asked.as_secs())));
     }
     if asked > longest {
+        let roster = office.roster();
+        let keeps = |agency: &&AgencyId| roster.agency(agency).is_some_and(|agency| agency.max_ttl == longest);
+        let who = recipients.iter().find(keeps).map_or("a recipient", AgencyId::as_str);
         let days = longest.as_secs() / 86_400;
-        return Err(bad(format!("a recipient keeps its keys for a lifetime of {days} days; ask for no more")));
+        let detail = format!("{who} can open messages for {days} days; a longer lifetime is of no use");
+        return Err(bad(detail).with_hint(format!("ask for at most {days}d, or send to {who} apart")));
     }
     Ok(asked)
 }

@@ -228,12 +228,16 @@ async fn inbox(State(world): State<Shared>, Query(query): Query<ListQuery>) -> J
     let mut world = world.lock().unwrap();
     world.queries.push(query.clone());
     let after = query.after.unwrap_or(0);
-    let mut items: Vec<_> = world.inbox.iter().filter(|item| item.seq > after).cloned().collect();
+    let before = query.before.unwrap_or(u64::MAX);
+    let mut items: Vec<_> =
+        world.inbox.iter().filter(|item| item.seq > after && item.seq < before).cloned().collect();
     if query.order == Some(ListOrder::Newest) {
         items.reverse();
     }
-    items.truncate(query.limit.unwrap_or(50) as usize);
-    Json(ListPage { items, next: None })
+    let limit = query.limit.unwrap_or(50) as usize;
+    let next = items.get(limit.saturating_sub(1)).filter(|_| items.len() > limit).map(|last| last.seq);
+    items.truncate(limit);
+    Json(ListPage { items, next })
 }
 
 async fn events(State(world): State<Shared>, Query(query): Query<EventQuery>) -> Json<EventPage> {

@@ -40,14 +40,48 @@ fn a_listing_names_its_lines() {
     desk.daemon.world().messages = vec![received('b'), received('c')];
     let ended = desk.run(&["inbox", "--from", "ncb.ee", "--tlp", "amber", "--unread"]);
     assert_eq!(ended.stdout.lines().count(), 3);
-    assert!(ended.stdout.lines().nth(1).unwrap().starts_with("● c000000000"), "{ended:?}");
+    assert!(ended.stdout.lines().nth(1).unwrap().starts_with("1 ● c000000000"), "{ended:?}");
     assert!(!ended.stdout.contains('\u{1b}'));
     let query = desk.daemon.world().queries[0].clone();
     assert_eq!((query.unread, query.tlp, query.limit), (Some(true), Some(Tlp::Amber), Some(50)));
 
     assert!(desk.run(&["read", "@2"]).stdout.starts_with(&format!("Id         {}", id('b'))));
-    assert!(desk.run(&["read", "@last"]).stdout.contains(&id('b').to_string()));
     assert_eq!(desk.run(&["read", "@3"]).code, 65);
+    // Nothing has been sent from here.
+    assert_eq!(desk.run(&["read", "@last"]).code, 65);
+}
+
+#[test]
+fn a_programs_listing_does_not_change_what_numbers_name() {
+    let desk = Desk::new();
+    desk.daemon.world().inbox = vec![line(1, 'b'), line(2, 'c')];
+    desk.daemon.world().messages = vec![received('b'), received('c')];
+    desk.run(&["inbox"]);
+    desk.daemon.world().inbox = vec![line(1, 'b')];
+    desk.run(&["inbox", "--json"]);
+    assert!(desk.run(&["read", "@1"]).stdout.contains(&id('c').to_string()));
+}
+
+#[test]
+fn a_listing_whose_reader_leaves_names_its_lines_all_the_same() {
+    let desk = Desk::new();
+    desk.daemon.world().inbox = vec![line(1, 'b'), line(2, 'c')];
+    desk.daemon.world().messages = vec![received('b'), received('c')];
+    let mut command = desk.command(&["inbox"]);
+    let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    child.wait().unwrap();
+    assert!(desk.run(&["read", "@1"]).stdout.contains(&id('c').to_string()));
+}
+
+#[test]
+fn a_listing_that_was_cut_says_how_to_go_on() {
+    let desk = Desk::new();
+    desk.daemon.world().inbox = vec![line(1, 'b'), line(2, 'c')];
+    let ended = desk.run(&["inbox", "--limit", "1"]);
+    assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (2, "! 1 message shown; see older ones with --before 2\n"));
+    let ended = desk.run(&["inbox", "--before", "2"]);
+    assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (2, ""));
 }
 
 /// Whatever could drive a terminal or hide in it: C0, DEL, C1, direction overrides, zero width.

@@ -221,3 +221,84 @@ fn a_wait_ends_when_the_receipt_is_in() {
     delivery.join().unwrap();
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "{\"state\":\"delivered\"}\n"), "{ended:?}");
 }
+
+#[test]
+fn a_flag_replaces_its_header() {
+    let desk = Desk::new();
+    let mail = b"To: ncb.fr\nInfo: ncb.fr\nSubject: x\nTlp: green\n\nhi";
+    let ended = desk.pipe(mail, &["send", "-t", "--to", "ncb.ee", "--info", "igci.interpol"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let submission = desk.daemon.world().submissions[0].0.clone();
+    assert_eq!(submission.to, ["ncb.ee".parse().unwrap()]);
+    assert_eq!(submission.info, ["igci.interpol".parse().unwrap()]);
+}
+
+#[test]
+fn a_piped_head_attaches_files_only_where_that_is_allowed() {
+    let desk = Desk::new();
+    let secret = desk.file("secret.txt", b"secret");
+    let mail = format!("To: ncb.ee\nSubject: x\nTlp: green\nAttach: {}\n\nhi", text(&secret));
+    let ended = desk.pipe(mail.as_bytes(), &["send", "-t"]);
+    assert_eq!((ended.code, desk.daemon.world().submissions.len()), (65, 0), "{ended:?}");
+    assert_eq!(desk.pipe(mail.as_bytes(), &["send", "-t", "--allow-attach"]).code, 0);
+    assert_eq!(desk.daemon.world().submissions[0].0.attachments.len(), 1);
+}
+
+#[test]
+fn files_that_a_shell_puts_behind_a_are_attached() {
+    let desk = Desk::new();
+    let (one, two) = (desk.file("1.csv", b"1"), desk.file("2.csv", b"2"));
+    let send = ["send", "--to", " ncb.ee, ncb.fr ", "-s", "x", "--tlp", "green", "--body", "y"];
+    let ended = desk.run(&[&send[..], &["-a", text(&one), text(&two), text(&one)]].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains("is named twice and attached once"), "{ended:?}");
+    let submission = desk.daemon.world().submissions[0].0.clone();
+    assert_eq!((submission.to.len(), submission.attachments.len()), (2, 2));
+    let ended = desk.run(&[&send[..], &[text(&one)]].concat());
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("to attach a file, write -a before it"), "{ended:?}");
+}
+
+#[test]
+fn standard_input_can_be_an_attachment() {
+    let desk = Desk::new();
+    let send = ["send", "--to", "ncb.ee", "-s", "x", "--tlp", "green", "-a", "-"];
+    assert_eq!(desk.pipe(b"1,2", &send).code, 2);
+    assert_eq!(desk.pipe(b"1,2", &[&send[..], &["--body", "y"]].concat()).code, 0);
+    let attachments = desk.daemon.world().submissions[0].0.attachments.clone();
+    assert_eq!(attachments.iter().map(|each| each.name.as_str()).collect::<Vec<_>>(), ["stdin"]);
+}
+
+#[test]
+fn a_text_is_never_lost_or_empty_in_silence() {
+    let desk = Desk::new();
+    let send = ["send", "--to", "ncb.ee", "-s", "x", "--tlp", "green"];
+    let ended = desk.pipe(b"", &send);
+    assert_eq!((ended.code, desk.daemon.world().submissions.len()), (2, 0), "{ended:?}");
+    let ended = desk.run(&[&send[..], &["--body", ""]].concat());
+    assert_eq!((ended.code, ended.stderr.contains("! the text is empty")), (0, true), "{ended:?}");
+    let piped = desk.file("piped", b"piped");
+    let mut command = desk.command(&[&send[..], &["--body", "y"]].concat());
+    let output = command.stdin(std::fs::File::open(piped).unwrap()).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("standard input is not read"), "{output:?}");
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_names_the_message() {
+    let desk = Desk::new();
+    let mut command = desk.command(&["send", "--to", "ncb.ee", "-s", "x", "--tlp", "green", "--body", "y"]);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = command.stdout(full).stderr(std::process::Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(74));
+    assert!(stderr.contains(&format!("the message is in the outbox as {}", id('a'))), "{stderr}");
+}
+
+#[test]
+fn an_answer_says_first_whom_it_answers() {
+    let desk = Desk::new();
+    desk.daemon.world().messages = vec![received('b')];
+    let ended = desk.run(&["reply", "b0000", "--body", "thanks", "--dry-run"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.starts_with("! to ncb.ee, in answer to b000000000 of ncb.ee: "), "{ended:?}");
+}

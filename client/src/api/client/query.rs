@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::api::model::{EventQuery, ListOrder, ListQuery};
+use crate::api::model::{EventQuery, ListOrder, ListQuery, SentFilter};
 
 /// A path with its query under construction.
 pub(super) struct Query(String);
@@ -13,6 +13,10 @@ impl Query {
             ListOrder::Oldest => "oldest",
             ListOrder::Newest => "newest",
         });
+        let sent = query.sent.map(|sent| match sent {
+            SentFilter::Waiting => "waiting",
+            SentFilter::Failed => "failed",
+        });
         Self(path.into())
             .with("after", query.after)
             .with("before", query.before)
@@ -21,6 +25,8 @@ impl Query {
             .with("from", query.from.as_ref())
             .with("tlp", query.tlp)
             .with("since", query.since)
+            .with("until", query.until)
+            .with("sent", sent)
             .with("order", order)
             .0
     }

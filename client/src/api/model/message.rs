@@ -185,6 +185,16 @@ pub enum ListOrder {
     Newest,
 }
 
+/// A choice among sent messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SentFilter {
+    /// A recipient has not got it yet, and may still get it.
+    Waiting,
+    /// It was refused or expired for a recipient.
+    Failed,
+}
+
 /// Query of `GET /v1/inbox` and `GET /v1/outbox`. All given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -213,6 +223,12 @@ pub struct ListQuery {
     /// Only not older.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// Only not newer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// Outbox: only messages that stand so. The inbox ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent: Option<SentFilter>,
     /// Default oldest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<ListOrder>,

@@ -41,7 +41,8 @@ mod trace;
 
 pub use event::{Event, EventKind, EventPage, EventQuery};
 pub use message::{
-    Direction, ListOrder, ListPage, ListQuery, Message, MessageState, MessageSummary, Part, Thread, Verification,
+    Direction, ListOrder, ListPage, ListQuery, Message, MessageState, MessageSummary, Part, SentFilter, Thread,
+    Verification,
 };
 pub use problem::{Problem, ProblemCode};
 pub use scalar::{ContentType, Id, ParseWordError, Precedence, Time, Tlp};

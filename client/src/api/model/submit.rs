@@ -19,7 +19,7 @@ pub struct Submission {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub info: Vec<AgencyId>,
-    /// One line, at most 512 bytes, no control characters.
+    /// One line, at most 1,024 bytes, no control characters.
     pub subject: String,
     /// The text; with all the rest at most 1 MiB. Longer goes as an attachment.
     #[serde(default)]

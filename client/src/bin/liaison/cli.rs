@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use clap::builder::TypedValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use liaison_client::api::model::ParseWordError;
+use liaison_client::api::model::{ParseWordError, Tlp};
 
 use crate::commands;
 use crate::failure::Failure;
@@ -26,8 +26,8 @@ use liaison_node::exit::Exit;
     disable_help_subcommand = true,
     before_help = "Examples:\n  liaison send --to ncb.ee -s \"Case 1142\" --tlp amber -a hits.csv < note.txt\n  \
                    liaison inbox --unread\n  liaison read @1\n  liaison status @last",
-    after_help = "Exit codes: liaison help exit-codes. Messages are named by any unique beginning of their id, by @last, \
-                  or by @1, @2 … from the last listing."
+    after_help = "Exit codes: liaison help exit-codes. Messages are named by any unique beginning of their id, by @last (the one sent last), \
+                  or by @1, @2 … from the last listing on this terminal."
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Forward(commands::forward::Args),
     /// List received messages, newest first
     Inbox(commands::inbox::Args),
+    /// List sent messages, newest first, and how far each is
+    Outbox(commands::outbox::Args),
     /// Show a message, who signed it, and whether that holds
     Read(commands::read::Args),
     /// Save a message's attachments
@@ -195,6 +197,22 @@ where
 {
     let words: Vec<&'static str> = all.iter().map(|word| word.text()).collect();
     PossibleValuesParser::new(words).try_map(|word| word.to_ascii_lowercase().parse::<T>())
+}
+
+/// A TLP mark, with or without `TLP:` before it, in any case.
+pub(crate) fn tlp_word() -> impl TypedValueParser<Value = Tlp> {
+    /// Forms that people write, and that help and completion do not show.
+    const ALSO: [&str; 7] =
+        ["tlp:clear", "tlp:green", "tlp:amber", "tlp:amber+strict", "tlp:red", "white", "tlp:white"];
+    let shown = Tlp::ALL.iter().map(|word| PossibleValue::new(word.text()));
+    let hidden = ALSO.into_iter().map(|word| PossibleValue::new(word).hide(true));
+    PossibleValuesParser::new(shown.chain(hidden)).try_map(|word| {
+        let word = word.to_ascii_lowercase();
+        match word.strip_prefix("tlp:").unwrap_or(&word) {
+            "white" => Err("TLP 2.0 calls it clear: write --tlp clear".to_owned()),
+            mark => mark.parse::<Tlp>().map_err(|error| error.to_string()),
+        }
+    })
 }
 
 /// The word of a value of [`word`].

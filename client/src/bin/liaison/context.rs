@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::out::Out;
 use crate::selector::Selector;
 use crate::settings::{Origin, Settings};
-use crate::state::State;
+use crate::state::{State, terminal_session};
 use crate::when::Clock;
 
 /// The daemon, the settings, the streams and the memory of one call.
@@ -34,7 +34,11 @@ impl Context {
         Ok(Self {
             client: Client::new(&settings.socket.value),
             out: Out { format: global.format(), quiet: global.quiet, verbose: global.verbose },
-            state: RefCell::new(State::open(&settings.places.state, &memory_name(&settings))),
+            state: RefCell::new(State::open(
+                &settings.places.state,
+                &memory_name(&settings),
+                terminal_session(),
+            )),
             settings,
         })
     }
@@ -48,12 +52,17 @@ impl Context {
         selector.resolve(&self.state.borrow())
     }
 
-    pub(crate) fn remember(&self, id: Id) {
+    /// `@last` names this message from now on.
+    pub(crate) fn remember_sent(&self, id: Id) {
         self.state().set_last(id);
     }
 
-    pub(crate) fn remember_listing(&self, ids: Vec<Id>) {
-        self.state().set_listing(ids);
+    /// `@1`, `@2` … name these messages from now on. Called before they are printed: a reader that leaves early
+    /// (`| head -2`) has seen their numbers. A program's listing (`--json`) changes nothing for people.
+    pub(crate) fn remember_listing(&self, ids: &[Id]) {
+        if !self.out.is_json() {
+            self.state().set_listing(ids.to_vec());
+        }
     }
 
     /// Never held across an await.

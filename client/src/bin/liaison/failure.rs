@@ -73,7 +73,8 @@ impl From<ClientError> for Failure {
                 Some("ask for membership of the group that owns the socket".into())
             }
             ClientError::Unreachable { .. } => Some(
-                "start it (liaisond --config FILE), or name its socket: --socket, LIAISON_SOCKET or the profile".into(),
+                "liaisond, this agency's daemon, does not run or has another socket: ask its administrator (--socket names it)"
+                    .into(),
             ),
             _ => None,
         };

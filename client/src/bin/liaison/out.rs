@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use liaison_client::api::model::Tlp;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::PartialSchema;
@@ -22,6 +23,16 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// `text` in `style`. Colour never stands alone: the words say the same without it.
 pub(crate) fn paint(style: Style, text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{style}{text}{style:#}") }
+}
+
+/// The colour of a TLP mark (FIRST, TLP 2.0).
+pub(crate) const fn tlp_style(tlp: Tlp) -> Style {
+    match tlp {
+        Tlp::Clear => PLAIN,
+        Tlp::Green => GOOD,
+        Tlp::Amber | Tlp::AmberStrict => WARN,
+        Tlp::Red => BAD,
+    }
 }
 
 /// What `--json` asks for.

@@ -12,9 +12,9 @@ use liaison_node::exit::Exit;
 /// A message as named on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Selector {
-    /// `@last`: the message last sent, read or asked about here.
+    /// `@last`: the message last sent from this profile.
     Last,
-    /// `@N`: the Nth of the last listing.
+    /// `@N`: the Nth of this terminal's last listing.
     Listed(usize),
     /// The id or its beginning; the daemon decides whether it is unique.
     Prefix(String),
@@ -56,8 +56,8 @@ impl Selector {
         let unknown = |message: String| Failure::new(Exit::Data, "unknown_message", message);
         let found = |id: Option<Id>, message: &str| id.map(|id| id.to_string()).ok_or_else(|| unknown(message.into()));
         match self {
-            Self::Last => found(state.last(), "there is no last message yet"),
-            Self::Listed(number) => found(state.listed(*number), &format!("the last listing had no line {number}")),
+            Self::Last => found(state.last(), "no message has been sent from here yet"),
+            Self::Listed(number) => found(state.listed(*number), &format!("the last listing on this terminal has no line {number}")),
             Self::Prefix(prefix) => Ok(prefix.clone()),
         }
     }
@@ -80,8 +80,8 @@ mod tests {
     #[test]
     fn places_come_from_the_last_listing() {
         let dir = tempfile::tempdir().unwrap();
-        let state = State::open(dir.path(), "p");
+        let state = State::open(dir.path(), "p", "1-1".into());
         let failure = Selector::Listed(2).resolve(&state).unwrap_err();
-        assert_eq!((failure.exit, failure.message.as_str()), (65, "the last listing had no line 2"));
+        assert_eq!((failure.exit, failure.message.as_str()), (65, "the last listing on this terminal has no line 2"));
     }
 }

@@ -1,4 +1,4 @@
-//! What this command line remembers between calls: the last message, the last listing, unfinished uploads.
+//! What this command line remembers between calls: the last message sent, each terminal's last listing, unfinished uploads.
 //!
 //! Losing it costs convenience only, so nothing fails because of it.
 
@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct State {
     path: PathBuf,
     memory: Memory,
+    /// The terminal session whose listings `@1`, `@2` … name.
+    session: String,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -21,8 +23,8 @@ pub(crate) struct State {
 struct Memory {
     /// What `@last` names.
     last: Option<Id>,
-    /// What `@1`, `@2` … name.
-    listing: Vec<Id>,
+    /// What `@1`, `@2` … name, by terminal session, the one used last at the end.
+    listings: Vec<(String, Vec<Id>)>,
     /// Uploads that were not finished, or finished and not sent, by their file's key.
     uploads: BTreeMap<String, String>,
     /// What was sent under an idempotency key: each attachment's file key and upload, so that the same send names
@@ -33,12 +35,15 @@ struct Memory {
 /// Uploads, and keys, that are remembered at most; the daemon forgets them after a day anyway.
 const UPLOADS_MAX: usize = 256;
 
+/// Terminal sessions whose listings are remembered; the one unused for longest is forgotten first.
+const LISTINGS_MAX: usize = 32;
+
 impl State {
     /// An unreadable memory is an empty one.
-    pub(crate) fn open(dir: &Path, profile: &str) -> Self {
+    pub(crate) fn open(dir: &Path, profile: &str, session: String) -> Self {
         let path = dir.join(format!("{profile}.json"));
         let memory = std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        Self { path, memory: memory.unwrap_or_default() }
+        Self { path, memory: memory.unwrap_or_default(), session }
     }
 
     pub(crate) const fn last(&self) -> Option<Id> {
@@ -46,7 +51,8 @@ impl State {
     }
 
     pub(crate) fn listed(&self, number: usize) -> Option<Id> {
-        self.memory.listing.get(number.checked_sub(1)?).copied()
+        let (_, listing) = self.memory.listings.iter().find(|(session, _)| *session == self.session)?;
+        listing.get(number.checked_sub(1)?).copied()
     }
 
     pub(crate) fn set_last(&mut self, id: Id) {
@@ -55,7 +61,10 @@ impl State {
     }
 
     pub(crate) fn set_listing(&mut self, ids: Vec<Id>) {
-        self.memory.listing = ids;
+        self.memory.listings.retain(|(session, _)| *session != self.session);
+        self.memory.listings.push((self.session.clone(), ids));
+        let surplus = self.memory.listings.len().saturating_sub(LISTINGS_MAX);
+        self.memory.listings.drain(..surplus);
         self.save();
     }
 
@@ -107,6 +116,17 @@ impl State {
     }
 }
 
+/// The name of this process's terminal session: the session's id, and when its leader started, because ids are used
+/// again. A script that a shell runs belongs to the shell's session.
+pub(crate) fn terminal_session() -> String {
+    let Ok(session) = rustix::process::getsid(None) else { return "none".into() };
+    let id = session.as_raw_nonzero();
+    // Field 22 of the line, proc(5); the second field may hold blanks and ends with the last parenthesis.
+    let line = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let started = line.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).unwrap_or("0");
+    format!("{id}-{started}")
+}
+
 /// Makes `dir` and what is missing above it, for this user alone.
 pub(crate) fn create_private_dir(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -125,22 +145,40 @@ mod tests {
     #[test]
     fn memory_survives_and_profiles_do_not_mix() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(&dir.path().join("new"), "live");
+        let open = |profile: &str| State::open(&dir.path().join("new"), profile, "1-1".into());
+        let mut state = open("live");
         state.set_last(id(1));
         state.set_listing(vec![id(2), id(3)]);
         state.remember_upload("key".into(), "up".into());
 
-        let again = State::open(&dir.path().join("new"), "live");
+        let again = open("live");
         assert_eq!((again.last(), again.listed(2), again.listed(3)), (Some(id(1)), Some(id(3)), None));
         assert_eq!(again.listed(0), None);
         assert_eq!(again.upload("key"), Some("up"));
-        assert_eq!(State::open(&dir.path().join("new"), "test").last(), None);
+        assert_eq!(open("test").last(), None);
+    }
+
+    #[test]
+    fn each_terminal_has_its_own_listing() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |session: usize| State::open(dir.path(), "live", format!("{session}-1"));
+        open(1).set_listing(vec![id(1)]);
+        open(2).set_listing(vec![id(2)]);
+        assert_eq!((open(1).listed(1), open(2).listed(1), open(3).listed(1)), (Some(id(1)), Some(id(2)), None));
+        (2..=LISTINGS_MAX + 1).for_each(|session| open(session).set_listing(vec![id(3)]));
+        assert_eq!((open(1).listed(1), open(2).listed(1)), (None, Some(id(3))));
+    }
+
+    #[test]
+    fn a_session_has_one_name() {
+        assert_eq!(terminal_session(), terminal_session());
+        assert!(terminal_session().split_once('-').is_some_and(|(id, started)| id != "0" && started != "0"));
     }
 
     #[test]
     fn uploads_under_a_key_are_those_of_the_same_files() {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = State::open(dir.path(), "live");
+        let mut state = State::open(dir.path(), "live", "1-1".into());
         state.remember_sent("k".into(), vec![("file 1".into(), "up-1".into())]);
         assert_eq!(state.sent_uploads("k", &["file 1".into()]), Some(vec!["up-1".into()]));
         assert_eq!(state.sent_uploads("k", &["file 2".into()]), None);
@@ -151,6 +189,6 @@ mod tests {
     fn a_broken_memory_is_an_empty_one() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("live.json"), b"{\"last\":7").unwrap();
-        assert_eq!(State::open(dir.path(), "live").last(), None);
+        assert_eq!(State::open(dir.path(), "live", "1-1".into()).last(), None);
     }
 }

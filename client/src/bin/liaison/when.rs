@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ZonedDateTime};
 use liaison_client::api::model::Time;
@@ -55,11 +56,27 @@ impl Clock {
         self.now.duration_since(at.to_jiff()).try_into().unwrap_or_default()
     }
 
-    /// `--since`: a span back from now (`2d`), a date or a time.
+    /// `--since`: a span back from now (`2d`), a date (from its beginning) or a time.
     ///
     /// # Errors
     /// Says which forms there are.
     pub(crate) fn parse_since(&self, text: &str) -> Result<Time, String> {
+        self.parse(text, |date| date.to_zoned_datetime(self.zone.clone()).ok())
+    }
+
+    /// `--until`: a span back from now, a date (to its end) or a time.
+    ///
+    /// # Errors
+    /// Says which forms there are.
+    pub(crate) fn parse_until(&self, text: &str) -> Result<Time, String> {
+        let last = |date: Date| {
+            let next = date.tomorrow().ok()?.to_zoned_datetime(self.zone.clone()).ok()?;
+            next.checked_sub(jiff::Span::new().milliseconds(1)).ok()
+        };
+        self.parse(text, last)
+    }
+
+    fn parse(&self, text: &str, of_date: impl Fn(Date) -> Option<ZonedDateTime>) -> Result<Time, String> {
         if let Ok(span) = crate::text::parse_span(text) {
             let now = u64::try_from(self.now.as_millisecond()).unwrap_or(0);
             return Ok(Time(liaison_protocol::Timestamp::from_millis(now).before(span)));
@@ -67,12 +84,15 @@ impl Clock {
         if let Ok(time) = text.parse::<Time>() {
             return Ok(time);
         }
-        let midnight =
-            text.parse::<jiff::civil::Date>().ok().and_then(|date| date.to_zoned_datetime(self.zone.clone()).ok());
-        let millis = midnight.and_then(|midnight| u64::try_from(midnight.timestamp().as_millisecond()).ok());
+        // A date and a time of day parse as a date alone, too: the more exact form is tried first.
+        let has_time = text.contains(':');
+        let local = text.parse::<DateTime>().ok().filter(|_| has_time);
+        let zoned = local.and_then(|local| local.to_zoned(self.zone.clone()).ok());
+        let date = || text.parse::<Date>().ok().filter(|_| !has_time).and_then(&of_date);
+        let millis = zoned.or_else(date).and_then(|at| u64::try_from(at.timestamp().as_millisecond()).ok());
         millis.map(|millis| Time(liaison_protocol::Timestamp::from_millis(millis))).ok_or_else(|| {
             let text = crate::text::safe_line(text);
-            format!("'{text}' is neither a span (2d), a date (2026-11-24) nor a time (2026-11-24T14:00:00Z)")
+            format!("'{text}' is not a span (2d), a date (2026-11-24) or a time (2026-11-24 14:00, 2026-11-24T14:00:00Z)")
         })
     }
 }
@@ -110,6 +130,14 @@ pub(crate) mod tests {
         assert_eq!(since("2h").unwrap(), "2026-11-24T04:32:00.000Z");
         assert_eq!(since("2026-11-24").unwrap(), "2026-11-23T16:00:00.000Z");
         assert_eq!(since("2026-11-24T01:00:00Z").unwrap(), "2026-11-24T01:00:00.000Z");
+        assert_eq!(since("2026-11-24 23:59").unwrap(), "2026-11-24T15:59:00.000Z");
+        assert_eq!(since("2026-11-24T23:59:30").unwrap(), "2026-11-24T15:59:30.000Z");
+        let until = |text| clock().parse_until(text).map(|time| time.to_string());
+        assert_eq!(until("2026-11-24").unwrap(), "2026-11-24T15:59:59.999Z");
+        assert_eq!(until("2026-11-24 23:59").unwrap(), "2026-11-24T15:59:00.000Z");
+        for wrong in ["2026-11-24 25:00", "2026-11-31", "2026-11-24 23:"] {
+            assert!(since(wrong).is_err(), "{wrong}");
+        }
         assert!(since("yesterday").unwrap_err().contains("2d"));
     }
 

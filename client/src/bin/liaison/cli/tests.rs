@@ -94,8 +94,11 @@ fn recipients_may_come_from_headers_but_from_somewhere() {
 
 #[test]
 fn a_wrong_word_is_answered_with_the_right_ones() {
-    let error = try_parsed(&["send", "--to", "ncb.ee", "--tlp", "white"]).unwrap_err().to_string();
-    assert!(error.contains("amber+strict"), "{error}");
+    let error = try_parsed(&["send", "--to", "ncb.ee", "--tlp", "orange"]).unwrap_err().to_string();
+    assert!(error.contains("amber+strict") && !error.contains("white"), "{error}");
+    let error = try_parsed(&["send", "--to", "ncb.ee", "--tlp", "White"]).unwrap_err().to_string();
+    assert!(error.contains("write --tlp clear"), "{error}");
+    assert!(try_parsed(&["send", "--to", "ncb.ee", "--tlp", "TLP:AMBER+STRICT"]).is_ok());
     let error = try_parsed(&["snd"]).unwrap_err().to_string();
     assert!(error.contains("'send'"), "{error}");
 }

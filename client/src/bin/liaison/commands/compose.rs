@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::outgoing::flags::{Content, Delivery, apply_settings};
-use crate::outgoing::{Draft, headers, input, submit};
+use crate::outgoing::{Carried, Draft, headers, input, submit};
 use crate::state::create_private_dir;
 use liaison_node::exit::Exit;
 
@@ -24,6 +24,9 @@ pub(crate) struct Args {
     /// Print the finished message in place of sending it, for 'liaison send -t'
     #[arg(long)]
     print: bool,
+    /// Go on with a draft that was kept: it opens in the editor, and is deleted once the message is in the outbox
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "print", "body", "file", "info", "subject"])]
+    resume: Option<PathBuf>,
     #[command(flatten)]
     content: Content,
     #[command(flatten)]
@@ -31,11 +34,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
+    if let Some(path) = &args.resume {
+        // What stands there was written before: it is shown again, and not sent unseen.
+        let edited = reopen(path).await?;
+        return send_edited(cx, edited, Vec::new(), &args.delivery).await;
+    }
     let mut draft = Draft { to: args.to, ..Draft::default() };
-    if args.content.body.is_some() || args.content.file.is_some() || args.content.dash.is_some() {
+    if args.content.body.is_some() || args.content.file.is_some() || args.content.dash() {
         draft.text = input::text(&cx.out, &args.content).await?.unwrap_or_default();
     }
-    args.content.apply(&mut draft);
+    args.content.apply(&mut draft)?;
     if args.print {
         apply_settings(cx, &mut draft)?;
         let edited = edit(cx, &draft).await?;
@@ -51,8 +59,17 @@ pub(crate) async fn edit_and_send(cx: &Context, mut draft: Draft, how: &Delivery
     apply_settings(cx, &mut draft)?;
     let carry = std::mem::take(&mut draft.carry);
     let edited = edit(cx, &draft).await?;
+    send_edited(cx, edited, carry, how).await
+}
+
+async fn send_edited(cx: &Context, edited: Edited, carry: Vec<Carried>, how: &Delivery) -> Result<Exit, Failure> {
     let outcome = submit::send(cx, Draft { carry, ..edited.draft.clone() }, how).await;
     match outcome {
+        // A rehearsal leaves the draft for the performance.
+        Ok(exit) if how.dry_run => {
+            cx.out.note(&again(&edited.path));
+            Ok(exit)
+        }
         // A wait that ran out is no failed send.
         Err(failure) if failure.code != "not_yet" => Err(edited.kept(failure)),
         outcome => {
@@ -79,8 +96,20 @@ impl Edited {
     }
 }
 
+fn again(path: &Path) -> String {
+    format!("draft kept, readable to you alone: liaison compose --resume {}", path.display())
+}
+
+async fn reopen(path: &Path) -> Result<Edited, Failure> {
+    crate::files::open_regular(path)?;
+    run_editor(path).await.map_err(|failure| kept(path, failure))?;
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::input(path, &error))?;
+    let draft = headers::parse(&text).map_err(|failure| kept(path, failure))?;
+    Ok(Edited { draft, path: path.into() })
+}
+
 fn kept(path: &Path, mut failure: Failure) -> Failure {
-    let again = format!("draft kept: liaison send -t --file {}", path.display());
+    let again = again(path);
     failure.hint = Some(failure.hint.map_or_else(|| again.clone(), |hint| format!("{hint}; {again}")));
     failure
 }

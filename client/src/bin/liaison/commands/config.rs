@@ -88,7 +88,8 @@ fn check(global: &Global) -> Result<Exit, Failure> {
         match settings {
             Ok(_) => cx_out.data(&format!("ok    {name}\n"))?,
             Err(failure) => {
-                cx_out.data(&format!("fail  {name}  {}\n", safe_line(&failure.message)))?;
+                let mistakes = failure.message.lines().map(safe_line).collect::<Vec<_>>().join("\n      ");
+                cx_out.data(&format!("fail  {name}\n      {mistakes}\n"))?;
                 failed = Some(failure);
             }
         }

@@ -36,7 +36,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
     let original = cx.client.message(&cx.resolve(&args.message)?).await?;
     check_forwardable(&original, args.no_attachments)?;
     let mut draft = forwarded(&original, args.to, args.no_attachments);
-    args.content.apply(&mut draft);
+    args.content.apply(&mut draft)?;
     check_mark(original.tlp, &draft, &args.delivery).await?;
     if let Some((reason, word)) = restricted(original.tlp)
         && !args.delivery.yes

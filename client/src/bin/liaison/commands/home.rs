@@ -55,7 +55,7 @@ fn next(status: &Status) -> &'static str {
     match (up, status.inbox.unread, status.outbox.open) {
         (false, ..) => "liaison doctor",
         (true, 1.., _) => "liaison inbox --unread",
-        (true, 0, 1..) => "liaison status @last",
+        (true, 0, 1..) => "liaison outbox --waiting",
         (true, 0, 0) => "liaison send --help",
     }
 }

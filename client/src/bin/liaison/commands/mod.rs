@@ -10,7 +10,9 @@ pub(crate) mod forward;
 pub(crate) mod help;
 pub(crate) mod home;
 pub(crate) mod inbox;
+mod listing;
 pub(crate) mod man;
+pub(crate) mod outbox;
 pub(crate) mod profile;
 pub(crate) mod read;
 pub(crate) mod receipts;
@@ -48,6 +50,7 @@ pub(crate) async fn run(cli: Cli) -> Result<Exit, Failure> {
         Command::Reply(args) => reply::run(&cx, args).await,
         Command::Forward(args) => forward::run(&cx, args).await,
         Command::Inbox(args) => inbox::run(&cx, args).await,
+        Command::Outbox(args) => outbox::run(&cx, args).await,
         Command::Read(args) => read::run(&cx, &args).await,
         Command::Save(args) => save::run(&cx, &args).await,
         Command::Thread(args) => thread::run(&cx, &args).await,

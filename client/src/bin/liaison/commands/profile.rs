@@ -18,7 +18,7 @@ use liaison_node::exit::Exit;
 pub(crate) enum Command {
     /// List the profiles; the one in use is marked
     List,
-    /// Use this profile from now on
+    /// Use this profile from now on; 'default' goes back to none
     Use {
         /// Its name
         name: String,
@@ -44,6 +44,7 @@ struct Profile {
 pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::List => list(&Context::load(global)?),
+        Command::Use { name } if name == "default" => choose(&Context::load(&Global { profile: None, ..global.clone() })?, name),
         Command::Use { name } => {
             choose(&Context::load(&Global { profile: Some(name.clone()), ..global.clone() })?, name)
         }
@@ -91,6 +92,9 @@ fn with_profile(old: &str, name: &str) -> String {
     let line = format!("profile = \"{name}\"");
     let is_key =
         |text: &str| text.trim_start().strip_prefix("profile").is_some_and(|rest| rest.trim_start().starts_with('='));
+    if name == "default" {
+        return old.lines().filter(|text| !is_key(text)).fold(String::new(), |out, text| out + text + "\n");
+    }
     if !old.lines().any(is_key) {
         return format!("{line}\n{old}");
     }
@@ -124,6 +128,7 @@ mod tests {
         assert_eq!(with_profile("", "live"), "profile = \"live\"\n");
         let old = "# mine\ncolor = \"never\"\nprofile=\"test\" # x\n";
         assert_eq!(with_profile(old, "live"), "# mine\ncolor = \"never\"\nprofile = \"live\"\n");
+        assert_eq!(with_profile(old, "default"), "# mine\ncolor = \"never\"\n");
         assert_eq!(with_profile("tlp = \"red\"\n", "live"), "profile = \"live\"\ntlp = \"red\"\n");
     }
 }

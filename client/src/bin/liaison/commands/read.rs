@@ -34,7 +34,6 @@ pub(crate) struct Args {
 pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
     cx.out.check_fields::<Message>()?;
     let mut message = cx.client.message(&cx.resolve(&args.message)?).await?;
-    cx.remember(message.id);
     let withheld = !message.verification.verified && !args.unverified;
     if withheld {
         message.text.clear();
@@ -46,7 +45,7 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
         let terminal = std::io::stdout().is_terminal();
         write_raw(&if terminal { safe_text(&message.text) } else { message.text.clone() })?;
     } else if !args.raw {
-        cx.out.data(&render(&message, &cx.clock(), withheld))?;
+        crate::pager::page(&cx.out, &render(&message, &cx.clock(), withheld))?;
     }
     if withheld {
         return Err(not_verified(&message));

@@ -1,6 +1,7 @@
 //! `liaison receipts`.
 
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use liaison_client::api::model::{ReceiptKind, ReceiptView, Receipts};
@@ -35,7 +36,6 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     let receipts = cx.client.receipts(&id).await?;
-    cx.remember(receipts.id);
     if cx.out.is_json() {
         receipts.receipts.iter().try_for_each(|receipt| cx.out.object(receipt))?;
     } else {
@@ -51,7 +51,9 @@ fn export(path: &Path, evidence: &[u8]) -> Result<(), Failure> {
     if path.as_os_str() == "-" {
         return Ok(std::io::stdout().lock().write_all(evidence)?);
     }
-    let mut file = std::fs::File::create_new(path).map_err(|error| Failure::output(path, &error))?;
+    // Evidence may open the message: it is for this user, until its owner shares it.
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    let mut file = made.map_err(|error| Failure::output(path, &error))?;
     file.write_all(evidence).and_then(|()| file.sync_all()).map_err(|error| Failure::output(path, &error))
 }
 
@@ -126,6 +128,8 @@ WHEN          ISSUER      SAYS       NUMBER  SIGNATURE     FOR
         let path = dir.path().join("x.evidence");
         export(&path, b"1").unwrap();
         assert_eq!(export(&path, b"2").unwrap_err().exit, 74);
-        assert_eq!(std::fs::read(path).unwrap(), b"1");
+        assert_eq!(std::fs::read(&path).unwrap(), b"1");
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use liaison_client::api::model::{Direction, Message, Tlp};
 use liaison_protocol::AgencyId;
+use liaison_protocol::limits::SUBJECT_BYTES_MAX;
 
 use super::compose::edit_and_send;
 use crate::context::Context;
@@ -34,7 +35,11 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
     let original = cx.client.message(&cx.resolve(&args.message)?).await?;
     let me = cx.client.status().await?.agency;
     let mut draft = answer(&original, &me, args.all);
-    args.content.apply(&mut draft);
+    let info = std::mem::take(&mut draft.info);
+    args.content.apply(&mut draft)?;
+    // --info adds to those that --all names.
+    draft.info.splice(0..0, info);
+    announce(cx, &original, &draft);
     check_mark(original.tlp, &draft, &args.delivery).await?;
     if std::io::stdin().is_terminal() && !gives_text(&args.content) {
         draft.text = quote(&original);
@@ -44,8 +49,8 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
     submit::send(cx, draft, &args.delivery).await
 }
 
-pub(crate) const fn gives_text(content: &Content) -> bool {
-    content.body.is_some() || content.file.is_some() || content.dash.is_some()
+pub(crate) fn gives_text(content: &Content) -> bool {
+    content.body.is_some() || content.file.is_some() || content.dash()
 }
 
 /// An answer inherits mark and handling: never less than what it answers, unless its author says so.
@@ -76,13 +81,24 @@ fn answer(original: &Message, me: &AgencyId, all: bool) -> Draft {
     }
 }
 
-/// `subject` with `prefix`, once.
+/// Says whom the answer goes to and what it answers, before anything is written or sent.
+fn announce(cx: &Context, original: &Message, draft: &Draft) {
+    let to = draft.to.iter().chain(&draft.info).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let (from, id) = (&original.from, original.id.short());
+    cx.out.note(&format!("to {to}, in answer to {id} of {from}: {}", original.subject));
+}
+
+/// `subject` with `prefix`, once, and no longer than a subject may be.
 pub(crate) fn prefixed(prefix: &str, subject: &str) -> String {
     if subject.to_lowercase().starts_with(&prefix.to_lowercase()) {
-        subject.into()
-    } else {
-        format!("{prefix}{subject}")
+        return subject.into();
     }
+    let room = SUBJECT_BYTES_MAX - prefix.len();
+    if subject.len() <= room {
+        return format!("{prefix}{subject}");
+    }
+    let cut = (0..=room - '…'.len_utf8()).rev().find(|at| subject.is_char_boundary(*at)).unwrap_or(0);
+    format!("{prefix}{}…", subject.get(..cut).unwrap_or_default())
 }
 
 /// Marking something down is the originator's to do.
@@ -133,6 +149,8 @@ mod tests {
     fn subjects_do_not_grow_prefixes() {
         assert_eq!(prefixed("Re: ", "RE: x"), "RE: x");
         assert_eq!(prefixed("Fwd: ", "Re: x"), "Fwd: Re: x");
+        let longest = prefixed("Re: ", &"é".repeat(SUBJECT_BYTES_MAX / 2));
+        assert!(longest.len() <= SUBJECT_BYTES_MAX && longest.ends_with("é…"), "{longest}");
     }
 
     #[test]

@@ -96,6 +96,10 @@ fn chosen(message: &Message, wanted: Option<u32>) -> Result<Vec<&Part>, Failure>
 /// Into a temporary file beside its place, checked, then given its name in one step, which no other file has.
 async fn to_folder(cx: &Context, args: &Args, message: &Message, part: &Part) -> Result<PathBuf, Failure> {
     let dir = &args.output;
+    if !dir.is_dir() {
+        let message = format!("{}: no such folder", dir.display());
+        return Err(Failure::new(Exit::Io, "output_failed", message).hint("make it first, or name another with -o"));
+    }
     let mut file = NamedTempFile::new_in(dir).map_err(|error| Failure::output(dir, &error))?;
     let octets = cx.client.part(&message.id.to_string(), part.n).await?;
     let mut progress = Progress::start(&cx.out, args.progress, &part.name, part.bytes, 0);

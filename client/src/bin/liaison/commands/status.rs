@@ -42,7 +42,6 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
 async fn of_message(cx: &Context, selector: &Selector, args: &Args) -> Result<Exit, Failure> {
     cx.out.check_fields::<CustodyTrace>()?;
     let trace = cx.client.custody(&cx.resolve(selector)?).await?;
-    cx.remember(trace.id);
     let waited = match args.wait {
         Some(goal) => wait::until(&cx.client, trace.id, goal, args.timeout).await.map(drop),
         None => Ok(()),

@@ -22,13 +22,18 @@ use crate::text::{safe_line, safe_text};
     after_help = "Needs nothing but the file and the federation's public root keys: no daemon, no network, no clock."
 )]
 pub(crate) struct Args {
-    /// A file of evidence, or a message whose evidence the daemon has
+    /// A file of evidence ('-': standard input), or a message whose evidence the daemon has
     #[arg(value_name = "FILE|MSG")]
     subject: String,
     /// The federation's public root keys [config: roots, env: LIAISON_ROOTS]
     #[arg(long, value_name = "FILE")]
     roots: Option<PathBuf>,
 }
+
+/// SPEC.md, section 21.
+const EVIDENCE_BYTES_MAX: u64 = 256 << 20;
+/// 32 root keys take less.
+const ROOTS_BYTES_MAX: u64 = 1 << 20;
 
 /// What evidence shows.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,7 +83,7 @@ fn anchor(cx: &Context, flag: Option<&Path>) -> Result<TrustAnchor, Failure> {
     let path = path.ok_or_else(|| {
         Failure::usage("no root keys").hint("name the federation's roots.json: --roots FILE, or roots in the profile")
     })?;
-    let bytes = std::fs::read(path).map_err(|error| Failure::input(path, &error))?;
+    let bytes = crate::files::read(path, ROOTS_BYTES_MAX)?;
     let wrong = |error| Failure::new(Exit::Data, "bad_roots", format!("{}: {error}", path.display()));
     TrustAnchor::from_json(&bytes).map_err(wrong)
 }
@@ -86,8 +91,8 @@ fn anchor(cx: &Context, flag: Option<&Path>) -> Result<TrustAnchor, Failure> {
 /// A file of this name, or the message that it names.
 async fn bundle(cx: &Context, subject: &str) -> Result<Bytes, Failure> {
     let path = Path::new(subject);
-    if path.is_file() {
-        return Ok(std::fs::read(path).map_err(|error| Failure::input(path, &error))?.into());
+    if crate::files::is_stdin(path) || path.exists() {
+        return Ok(crate::files::read(path, EVIDENCE_BYTES_MAX)?.into());
     }
     match subject.parse::<Selector>() {
         Ok(selector) => Ok(cx.client.evidence(&cx.resolve(&selector)?).await?.into()),

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use liaison_client::api::model::{ContentType, Precedence, Tlp};
 
 use super::Draft;
-use crate::cli::word;
+use crate::cli::{tlp_word, word};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::progress::ProgressMode;
@@ -23,16 +23,16 @@ pub(crate) struct Content {
     #[arg(short, long)]
     pub(crate) subject: Option<String>,
     /// The text itself
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "dash"])]
+    #[arg(long, value_name = "TEXT", conflicts_with = "file")]
     pub(crate) body: Option<String>,
     /// The text from a file ('-' for standard input)
-    #[arg(long, value_name = "FILE", conflicts_with = "dash")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
-    /// Attach a file; any number of times
+    /// Attach a file, or several (-a *.csv); any number of times; '-' for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) attach: Vec<PathBuf>,
     /// How far the recipients may share it; no built-in default
-    #[arg(long, value_parser = word(Tlp::ALL), ignore_case = true)]
+    #[arg(long, value_parser = tlp_word(), ignore_case = true)]
     pub(crate) tlp: Option<Tlp>,
     /// Handling code; any number of times
     #[arg(long, value_name = "CODE")]
@@ -46,17 +46,49 @@ pub(crate) struct Content {
     /// What the text is written in [default: text]
     #[arg(long = "type", value_name = "TYPE", value_parser = word(ContentType::ALL), ignore_case = true)]
     pub(crate) content_type: Option<ContentType>,
-    /// The text from standard input, as without any of --body and --file when it is no terminal
-    #[arg(value_name = "-", value_parser = ["-"], id = "dash")]
-    pub(crate) dash: Option<String>,
+    /// '-': the text from standard input, as without any of --body and --file when it is no terminal; after -a, more
+    /// files to attach
+    #[arg(value_name = "-|FILE")]
+    rest: Vec<PathBuf>,
 }
 
 impl Content {
-    /// Puts what was given over what `draft` has. The text is not among it: see `input`.
-    pub(crate) fn apply(&self, draft: &mut Draft) {
-        draft.info.extend(self.info.iter().cloned());
-        draft.handling.extend(self.handling.iter().cloned());
-        draft.attach.extend(self.attach.iter().cloned());
+    /// Whether a lone `-` asks for the text from standard input.
+    pub(crate) fn dash(&self) -> bool {
+        self.rest.iter().any(|path| path.as_os_str() == "-")
+    }
+
+    /// Files to attach: those of `-a`, and those that a shell put behind it (`-a *.csv`).
+    ///
+    /// # Errors
+    /// A file that no `-a` stands before, or two sources of the text.
+    fn attached(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.dash() && (self.body.is_some() || self.file.is_some()) {
+            return Err(Failure::usage("two texts: '-' and --body or --file").hint("give one of them"));
+        }
+        let mut rest = self.rest.iter().filter(|path| path.as_os_str() != "-").cloned();
+        match rest.next() {
+            Some(first) if self.attach.is_empty() => {
+                let message = format!("what is '{}'?", first.display());
+                Err(Failure::usage(message).hint("to attach a file, write -a before it"))
+            }
+            first => Ok(self.attach.iter().cloned().chain(first).chain(rest).collect()),
+        }
+    }
+
+    /// Puts what was given over what `draft` has: lists of agencies and codes in place of the draft's, files to attach
+    /// beside the draft's. The text is not among it: see `input`.
+    ///
+    /// # Errors
+    /// As [`Content::attached`].
+    pub(crate) fn apply(&self, draft: &mut Draft) -> Result<(), Failure> {
+        if !self.info.is_empty() {
+            draft.info.clone_from(&self.info);
+        }
+        if !self.handling.is_empty() {
+            draft.handling.clone_from(&self.handling);
+        }
+        draft.attach.extend(self.attached()?);
         if let Some(subject) = &self.subject {
             draft.subject.clone_from(subject);
         }
@@ -64,6 +96,7 @@ impl Content {
         draft.precedence = self.precedence.or(draft.precedence);
         draft.expires = self.expires.or(draft.expires);
         draft.content_type = self.content_type.or(draft.content_type);
+        Ok(())
     }
 }
 

@@ -22,7 +22,8 @@ const NAMES: [&str; 10] =
 pub(crate) fn parse(text: &str) -> Result<Draft, Failure> {
     let mut draft = Draft::default();
     let mut fields: Vec<(usize, String, String)> = Vec::new();
-    let text = text.replace("\r\n", "\n");
+    // Editors on some systems begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n");
     let mut rest = text.as_str();
     let mut number = 0;
     while !rest.is_empty() {
@@ -146,6 +147,11 @@ mod tests {
         let draft = draft.unwrap();
         assert_eq!(draft.to, ["ncb.ee", "ncb.fr"]);
         assert_eq!((draft.tlp, draft.subject.as_str(), draft.text.as_str()), (Some(Tlp::Red), "a: b", "hi\n"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_a_name() {
+        assert_eq!(parse("\u{feff}To: ncb.ee\n\nhi").unwrap().to, ["ncb.ee"]);
     }
 
     #[test]

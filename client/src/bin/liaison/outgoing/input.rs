@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::flags::Content;
 use crate::failure::Failure;
+use crate::files::{is_stdin, open_regular};
 use crate::out::Out;
 use liaison_node::exit::Exit;
 
@@ -18,23 +19,36 @@ const NOTICE_AFTER: Duration = Duration::from_secs(2);
 /// The text that the flags name: `--body`, `--file`, `-`, or standard input if it is no terminal. `None` if it is one
 /// and nothing was given.
 pub(crate) async fn text(out: &Out, content: &Content) -> Result<Option<String>, Failure> {
+    let attaches_stdin = content.attach.iter().any(|path| is_stdin(path));
+    if attaches_stdin && content.body.is_none() && content.file.as_deref().is_none_or(is_stdin) {
+        let hint = "give the text with --body or --file";
+        return Err(Failure::usage("standard input cannot be both the text and an attachment").hint(hint));
+    }
+    if !attaches_stdin && (content.body.is_some() || content.file.is_some()) && stdin_has_text() {
+        out.note("standard input is not read: the text is that of --body or --file");
+    }
     if let Some(body) = &content.body {
         return checked(body.clone().into_bytes(), "--body").map(Some);
     }
     match &content.file {
-        Some(path) if path.as_os_str() != "-" => file(path).map(Some),
+        Some(path) if !is_stdin(path) => file(path).map(Some),
         Some(_) => stdin(out).await.map(Some),
-        None if content.dash.is_some() || !std::io::stdin().is_terminal() => stdin(out).await.map(Some),
+        None if content.dash() || !std::io::stdin().is_terminal() => stdin(out).await.map(Some),
         None => Ok(None),
     }
 }
 
 fn file(path: &Path) -> Result<String, Failure> {
-    let file = std::fs::File::open(path).map_err(|error| Failure::input(path, &error))?;
     let mut bytes = Vec::new();
-    let mut limited = file.take(TEXT_BYTES_MAX as u64 + 1);
+    let mut limited = open_regular(path)?.take(TEXT_BYTES_MAX as u64 + 1);
     limited.read_to_end(&mut bytes).map_err(|error| Failure::input(path, &error))?;
     checked(bytes, &path.display().to_string())
+}
+
+/// Whether somebody has piped text in. A loop's input (`while read … done < list`) is told of, too: nothing is lost.
+fn stdin_has_text() -> bool {
+    let stdin = std::io::stdin();
+    !stdin.is_terminal() && rustix::io::ioctl_fionread(&stdin).is_ok_and(|waiting| waiting > 0)
 }
 
 async fn stdin(out: &Out) -> Result<String, Failure> {

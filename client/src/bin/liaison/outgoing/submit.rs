@@ -1,8 +1,10 @@
 //! The way of a draft into the outbox: check, confirm, upload, submit, wait.
 
+use std::path::PathBuf;
+
 use liaison_client::api::client::ClientError;
 use liaison_client::api::model::{Agencies, AttachmentRef, MessageState, Submission, Submitted};
-use liaison_protocol::AgencyId;
+use liaison_protocol::{AgencyId, limits};
 
 use super::flags::{Delivery, apply_settings};
 use super::upload::{self, Source};
@@ -17,7 +19,8 @@ use liaison_node::exit::Exit;
 pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Result<Exit, Failure> {
     cx.out.check_fields::<Submitted>()?;
     apply_settings(cx, &mut draft)?;
-    let sources = draft.attach.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let sources = open_all(cx, &draft.attach)?;
+    check_attachments(&sources, &draft)?;
     let submission = address(&draft, &cx.agencies().await?)?;
     // The daemon sees everything but the attachments before a byte of them moves: what it refuses, it refuses now.
     let rehearsal = Submission { dry_run: true, ..submission.clone() };
@@ -47,6 +50,40 @@ pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Resu
     finish(cx, submitted, how).await
 }
 
+/// Every file is opened before anything is sent. A file that is named twice is attached once.
+fn open_all(cx: &Context, paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
+    let mut sources: Vec<Source> = Vec::new();
+    for path in paths {
+        let source = Source::open(path)?;
+        if sources.iter().any(|known| known.key() == source.key() && known.name() == source.name()) {
+            cx.out.note(&format!("{} is named twice and attached once", path.display()));
+        } else {
+            sources.push(source);
+        }
+    }
+    Ok(sources)
+}
+
+/// What the daemon would refuse after the first uploads, it is not asked.
+fn check_attachments(sources: &[Source], draft: &Draft) -> Result<(), Failure> {
+    let refuse = |message: String| Err(Failure::new(Exit::Data, "too_large", message));
+    let count = sources.len() + draft.carry.len();
+    if count > limits::ATTACHMENTS_MAX {
+        return refuse(format!("{count} attachments; a message has at most {}", limits::ATTACHMENTS_MAX));
+    }
+    let chunks = |bytes: u64| bytes.div_ceil(limits::CHUNK_BYTES as u64);
+    let own = sources.iter().map(|source| chunks(source.bytes())).sum::<u64>();
+    let all = own + draft.carry.iter().map(|carried| chunks(carried.part.bytes)).sum::<u64>();
+    if all > limits::CHUNKS_MAX as u64 {
+        let max = limits::CHUNKS_MAX as u64 * limits::CHUNK_BYTES as u64;
+        return refuse(format!("the attachments are longer than {} together", bytes(max)));
+    }
+    match sources.iter().find(|source| !(1..=limits::ATTACHMENT_NAME_BYTES_MAX).contains(&source.name().len())) {
+        Some(source) => refuse(format!("the name '{}' has more than 255 bytes", source.name())),
+        None => Ok(()),
+    }
+}
+
 /// The same files under the same key have been sent from here before: naming the uploads of then makes it the same
 /// message, and saves uploading them again. `None` if it was not, or if the daemon no longer knows.
 async fn repeat(
@@ -74,7 +111,12 @@ fn address(draft: &Draft, agencies: &Agencies) -> Result<Submission, Failure> {
     if draft.subject.trim().is_empty() {
         return Err(Failure::usage("no subject").hint("give one with -s"));
     }
-    let resolve = |names: &[String]| names.iter().map(|name| agency(name, agencies)).collect::<Result<Vec<_>, _>>();
+    let given = |names: &[String]| -> Vec<String> {
+        names.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    let resolve = |names: &[String]| -> Result<Vec<_>, _> {
+        given(names).iter().map(|name| agency(name, agencies)).collect()
+    };
     Ok(Submission {
         to: resolve(&draft.to)?,
         info: resolve(&draft.info)?,
@@ -153,15 +195,20 @@ async fn finish(cx: &Context, mut submitted: Submitted, how: &Delivery) -> Resul
     let Some(id) = submitted.id else {
         return Err(Failure::new(Exit::Internal, "answer_not_understood", "the daemon names no id"));
     };
-    cx.remember(id);
+    cx.remember_sent(id);
+    let stored = |failure: Failure| {
+        let message = format!("the message is in the outbox as {id}; {}", failure.message);
+        cx.out.note(&message);
+        Failure { message, ..failure }
+    };
     let Some(goal) = how.wait else {
-        report(cx, &submitted)?;
+        report(cx, &submitted).map_err(stored)?;
         cx.out.note(&format!("watch it: liaison status {}", id.short()));
         return Ok(Exit::Done);
     };
     // Said before the wait: whoever interrupts it knows that the message is on its way.
     if !cx.out.is_json() {
-        report(cx, &submitted)?;
+        report(cx, &submitted).map_err(stored)?;
     }
     let waited = wait::until(&cx.client, id, goal, how.timeout).await;
     if let Ok(trace) = &waited {
@@ -169,7 +216,7 @@ async fn finish(cx: &Context, mut submitted: Submitted, how: &Delivery) -> Resul
         cx.out.note(&format!("{}: {}", id.short(), reached(trace.state)));
     }
     if cx.out.is_json() {
-        report(cx, &submitted)?;
+        report(cx, &submitted).map_err(stored)?;
     }
     waited.map(|_| Exit::Done)
 }

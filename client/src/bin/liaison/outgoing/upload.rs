@@ -12,6 +12,7 @@ use liaison_client::api::model::{AttachmentRef, NewUpload, Upload};
 use super::Carried;
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::files::{is_stdin, open_regular};
 use crate::progress::{Progress, ProgressMode};
 use liaison_node::exit::Exit;
 
@@ -27,15 +28,25 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// The file at `path`, or standard input, which is first copied to a file without a name: an upload announces its
+    /// size.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        let file = File::open(path).map_err(|error| Failure::input(path, &error))?;
-        let opened = file.metadata().map_err(|error| Failure::input(path, &error))?;
-        if !opened.is_file() {
-            let message = format!("{}: not a regular file", path.display());
-            return Err(Failure::new(Exit::NoInput, "input_unreadable", message));
+        if is_stdin(path) {
+            return Self::from_stdin();
         }
+        let file = open_regular(path)?;
+        let opened = file.metadata().map_err(|error| Failure::input(path, &error))?;
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         Ok(Self { path: path.into(), file, opened, name })
+    }
+
+    fn from_stdin() -> Result<Self, Failure> {
+        let path = PathBuf::from("standard input");
+        let failed = |error: std::io::Error| Failure::input(Path::new("standard input"), &error);
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        std::io::copy(&mut std::io::stdin().lock(), &mut file).map_err(failed)?;
+        let opened = file.metadata().map_err(failed)?;
+        Ok(Self { path, file, opened, name: "stdin".into() })
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -58,10 +69,23 @@ impl Source {
         let now = self.file.metadata().map_err(|error| Failure::input(&self.path, &error))?;
         let same = |m: &Metadata| (m.len(), m.mtime(), m.mtime_nsec());
         if same(&now) == same(&self.opened) {
-            return Ok(());
+            return self.check_end();
         }
         let message = format!("{}: changed while it was read; nothing was sent", self.path.display());
         Err(Failure::new(Exit::Data, "input_changed", message).hint("send a copy, or wait until its writer is done"))
+    }
+
+    /// Files of the system (`/proc`) have more in them than their size says.
+    fn check_end(&self) -> Result<(), Failure> {
+        use std::os::unix::fs::FileExt;
+        match self.file.read_at(&mut [0], self.bytes()) {
+            Ok(0) => Ok(()),
+            Ok(_) => {
+                let message = format!("{}: longer than its size says; nothing was sent", self.path.display());
+                Err(Failure::new(Exit::Data, "input_changed", message).hint("send a copy of it"))
+            }
+            Err(error) => Err(Failure::input(&self.path, &error)),
+        }
     }
 }
 
@@ -185,8 +209,14 @@ mod tests {
 
     #[test]
     fn folders_and_devices_are_no_attachments() {
-        for path in ["/tmp", "/dev/null", "/nowhere/at/all"] {
+        for path in ["/", "/dev/null", "/nowhere/at/all"] {
             assert_eq!(Source::open(Path::new(path)).err().unwrap().exit, 66, "{path}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_it_says_is_refused() {
+        let source = Source::open(Path::new("/proc/version")).unwrap();
+        assert_eq!((source.bytes(), source.check_unchanged().unwrap_err().code.as_str()), (0, "input_changed"));
     }
 }
