@@ -184,6 +184,17 @@ pub(crate) struct Desk {
     running: Vec<JoinHandle<Result<(), String>>>,
 }
 
+fn policy(federation: &Federation) -> Policy {
+    Policy {
+        default_tlp: None,
+        min_free_bytes: 0,
+        retain_read: federation.retain_read,
+        inquire_every: Duration::from_secs(3600),
+        unannounced: federation.unannounced,
+        another_way: Delays::default(),
+    }
+}
+
 impl Desk {
     async fn start(federation: &Federation, agency: AgencyId, tasks: Tasks) -> Self {
         let store = Arc::new(federation.open_store(agency.as_str()).await);
@@ -215,14 +226,7 @@ impl Desk {
             roster,
             clock: Arc::clone(&clock) as _,
             entropy: Arc::new(SystemEntropy),
-            policy: Policy {
-                default_tlp: None,
-                min_free_bytes: 0,
-                retain_read: federation.retain_read,
-                inquire_every: Duration::from_secs(3600),
-                unannounced: federation.unannounced,
-                another_way: Delays::default(),
-            },
+            policy: policy(federation),
         });
         let office = Arc::new(office.map_err(|error| error.to_string())?);
         let pem = |name| federation.file(&agency, name);

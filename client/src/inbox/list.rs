@@ -5,8 +5,7 @@ use liaison_protocol::{MessageId, Timestamp};
 
 use super::{Line, Way, arriving_place, line_place, unread_place};
 use crate::api::model::{
-    Direction, ListOrder, ListPage, ListQuery, MessageState, MessageSummary, Problem, ProblemCode,
-    SentFilter, Thread,
+    Direction, ListOrder, ListPage, ListQuery, MessageState, MessageSummary, Problem, ProblemCode, SentFilter, Thread,
 };
 use crate::office::Office;
 use crate::problem::Answer;

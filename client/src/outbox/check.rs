@@ -108,7 +108,8 @@ pub(crate) fn unknown_agency(roster: &Roster, agency: &AgencyId) -> Problem {
 fn check_text(submission: &Submission) -> Answer<()> {
     let one_line = |text: &str| !text.chars().any(char::is_control);
     if submission.subject.len() > limits::SUBJECT_BYTES_MAX {
-        let detail = format!("the subject has {} bytes, at most {}", submission.subject.len(), limits::SUBJECT_BYTES_MAX);
+        let detail =
+            format!("the subject has {} bytes, at most {}", submission.subject.len(), limits::SUBJECT_BYTES_MAX);
         return Err(Problem::new(ProblemCode::TooLarge, detail));
     }
     if !one_line(&submission.subject) {

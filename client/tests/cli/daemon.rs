@@ -229,8 +229,7 @@ async fn inbox(State(world): State<Shared>, Query(query): Query<ListQuery>) -> J
     world.queries.push(query.clone());
     let after = query.after.unwrap_or(0);
     let before = query.before.unwrap_or(u64::MAX);
-    let mut items: Vec<_> =
-        world.inbox.iter().filter(|item| item.seq > after && item.seq < before).cloned().collect();
+    let mut items: Vec<_> = world.inbox.iter().filter(|item| item.seq > after && item.seq < before).cloned().collect();
     if query.order == Some(ListOrder::Newest) {
         items.reverse();
     }

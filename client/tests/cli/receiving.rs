@@ -79,7 +79,10 @@ fn a_listing_that_was_cut_says_how_to_go_on() {
     let desk = Desk::new();
     desk.daemon.world().inbox = vec![line(1, 'b'), line(2, 'c')];
     let ended = desk.run(&["inbox", "--limit", "1"]);
-    assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (2, "! 1 message shown; see older ones with --before 2\n"));
+    assert_eq!(
+        (ended.stdout.lines().count(), ended.stderr.as_str()),
+        (2, "! 1 message shown; see older ones with --before 2\n")
+    );
     let ended = desk.run(&["inbox", "--before", "2"]);
     assert_eq!((ended.stdout.lines().count(), ended.stderr.as_str()), (2, ""));
 }

@@ -169,7 +169,9 @@ impl Holds {
 
     /// `peer` has answered an entry, one way or the other. True: something waited for this answer, and may go on.
     pub(crate) fn answered(&mut self, peer: &NodeId, position: &Position, sender: &NodeId) -> bool {
-        self.on_way(peer, position, sender).fold(false, |ended, hold| hold.answered() || ended)
+        // Every hold hears of the answer, also behind one that ends.
+        let ended: Vec<bool> = self.on_way(peer, position, sender).map(Hold::answered).collect();
+        ended.contains(&true)
     }
 
     /// `peer` has taken an entry: failures are counted anew. A hold that stands is not ended, as others were refused

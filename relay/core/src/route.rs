@@ -115,7 +115,7 @@ impl Routes {
     }
 
     /// Other home relays of this agency that have its link, the preferred one first.
-    // [CUST-20]
+    // [CUST-16]
     fn siblings(&self, agency: &Agency) -> Vec<LinkKey> {
         let has = |relay: &&NodeId| self.present.get(*relay).is_some_and(|present| present.contains(&agency.id));
         agency.home.iter().filter(has).filter_map(|relay| self.links.get(relay)).copied().collect()

@@ -35,6 +35,7 @@ const fn plan(mutant: Mutant) -> Option<&'static str> {
     }
 }
 
+// tidy: one flat match
 const fn unit(mutant: Mutant) -> Option<&'static str> {
     Some(match mutant {
         Mutant::LostChunksIgnored => "a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost",

@@ -34,11 +34,7 @@ impl Context {
         Ok(Self {
             client: Client::new(&settings.socket.value),
             out: Out { format: global.format(), quiet: global.quiet, verbose: global.verbose },
-            state: RefCell::new(State::open(
-                &settings.places.state,
-                &memory_name(&settings),
-                terminal_session(),
-            )),
+            state: RefCell::new(State::open(&settings.places.state, &memory_name(&settings), terminal_session())),
             settings,
         })
     }

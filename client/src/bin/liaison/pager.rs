@@ -34,7 +34,11 @@ fn screen_rows() -> Option<usize> {
 fn through(pager: &str, text: &str) -> bool {
     // LESSSECURE: `less` starts no command and opens no file for someone who reads a stranger's text.
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", &format!("exec {pager}")]).env("LESS", "FRX").env("LESSSECURE", "1").env("LESSCHARSET", "utf-8");
+    command
+        .args(["-c", &format!("exec {pager}")])
+        .env("LESS", "FRX")
+        .env("LESSSECURE", "1")
+        .env("LESSCHARSET", "utf-8");
     let Ok(mut child) = command.stdin(Stdio::piped()).spawn() else { return false };
     if let Some(mut input) = child.stdin.take() {
         // A reader that has seen enough closes the pipe: no failure.

@@ -57,7 +57,9 @@ impl Selector {
         let found = |id: Option<Id>, message: &str| id.map(|id| id.to_string()).ok_or_else(|| unknown(message.into()));
         match self {
             Self::Last => found(state.last(), "no message has been sent from here yet"),
-            Self::Listed(number) => found(state.listed(*number), &format!("the last listing on this terminal has no line {number}")),
+            Self::Listed(number) => {
+                found(state.listed(*number), &format!("the last listing on this terminal has no line {number}"))
+            }
             Self::Prefix(prefix) => Ok(prefix.clone()),
         }
     }

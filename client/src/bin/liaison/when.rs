@@ -87,12 +87,14 @@ impl Clock {
         // A date and a time of day parse as a date alone, too: the more exact form is tried first.
         let has_time = text.contains(':');
         let local = text.parse::<DateTime>().ok().filter(|_| has_time);
-        let zoned = local.and_then(|local| local.to_zoned(self.zone.clone()).ok());
+        let zoned = local.and_then(|local| local.to_zoned_datetime(self.zone.clone()).ok());
         let date = || text.parse::<Date>().ok().filter(|_| !has_time).and_then(&of_date);
         let millis = zoned.or_else(date).and_then(|at| u64::try_from(at.timestamp().as_millisecond()).ok());
         millis.map(|millis| Time(liaison_protocol::Timestamp::from_millis(millis))).ok_or_else(|| {
             let text = crate::text::safe_line(text);
-            format!("'{text}' is not a span (2d), a date (2026-11-24) or a time (2026-11-24 14:00, 2026-11-24T14:00:00Z)")
+            format!(
+                "'{text}' is not a span (2d), a date (2026-11-24) or a time (2026-11-24 14:00, 2026-11-24T14:00:00Z)"
+            )
         })
     }
 }

@@ -1,5 +1,5 @@
 //! Home relays of one agency tell each other where it is linked: what waits at one of them goes on to the one that has it.
-// [CUST-20]
+// [CUST-16]
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
 //! Mail for agencies that have left the federation: it ends in notices at once, in bounded batches.
-// [CUST-21]
+// [CUST-17]
 
 use liaison_protocol::AgencyId;
 use liaison_protocol::mutant::{Mutant, planted};

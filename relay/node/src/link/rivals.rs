@@ -92,7 +92,8 @@ mod tests {
             let (older, newer) = if turn % 2 == 0 { (1, 2) } else { (2, 1) };
             // Only the one without a link dials.
             if (thrown % 2 == 0) == (newer == 2) && !rivalries.keeps(&peer, now - since, now) {
-                named = named.or(rivalries.note(&peer, rivals(older, newer), now));
+                let noted = rivalries.note(&peer, rivals(older, newer), now);
+                named = named.or(noted);
                 (thrown, since) = (thrown + 1, now);
             }
         }

@@ -207,19 +207,17 @@ impl Runner {
         let writer = Writer::spawn(Arc::clone(&store), 1).map_err(StoreError::from)?;
         let now_roster = Arc::clone(&roster.borrow());
         let (signer, lease) = (Arc::clone(&options.signer), options.lease);
-        let (receipts, marker) = match kind {
-            NodeKind::Daemon => (Receipts::unused(me.clone(), signer, lease), Vec::new()),
-            NodeKind::Relay => Receipts::resume(me.clone(), signer, lease, &*store, &now_roster, clock::now())?,
-        };
-        let rosters = rosters::restore(&*store, Arc::clone(&now_roster))?;
-        let prekeys = Prekeys::restore(&*store)?;
-        let (restored, bundles) = (restored(&*store)?, BundleExchange::restore(&*store)?);
+        let (receipts, mut opening) = Receipts::open(kind, (me.clone(), signer, lease), &*store, &now_roster)?;
+        // So that peers can be sent it, and a restart without its file's update does not fall back.
+        opening.push(rosters::record(&now_roster));
+        let (rosters, restored) = (rosters::restore(&*store, Arc::clone(&now_roster))?, restored(&*store)?);
+        let (prekeys, bundles) = (Prekeys::restore(&*store)?, BundleExchange::restore(&*store)?);
         let (conservation, old) = Conservation::restore(&restored.ledger, clock::now());
         let dialing = Dialing::new(&options.core, options.addresses);
+        let dialed = dialing.start(&endpoint, &now_roster);
         let core = Node::new(options.core, Arc::clone(&now_roster), restored);
         let inbound = Inbound::new(agency.clone().map(|agency| (agency, me.to_agency())));
-        let dialed = dialing.start(&endpoint, &now_roster);
-        let turn = Turn {
+        let mut turn = Turn {
             core,
             me,
             kind,
@@ -262,11 +260,7 @@ impl Runner {
             low_water_bytes: options.low_water_bytes,
             fault: None,
         };
-        // So that peers can be sent it, and a restart without its file's update does not fall back.
-        let mut turn = turn;
-        turn.commit_records(vec![rosters::record(&turn.roster)]);
-        turn.commit_records(marker);
-        turn.commit_records(old);
+        turn.commit_records([opening, old].concat());
         Ok(Self { turn, endpoint, events, requests, operator, inbound, writer })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use liaison_core::NodeKind;
 use liaison_core::action::Taken;
 use liaison_core::op::{Op, Table};
 use liaison_protocol::receipt::{CustodyLeaf, Issuer, ReceiptChain, RefusalFacts, SignedReceipt, UnsignedReceipt};
@@ -10,6 +11,7 @@ use liaison_protocol::roster::Roster;
 use liaison_protocol::sign::{SignError, Signer};
 use liaison_protocol::{NodeId, Timestamp, codec};
 
+use crate::clock;
 use crate::store::{Fault, Lease, Numbers, Store, StoreError};
 
 const CHAIN_KEY: &[u8] = b"receipt-chain";
@@ -39,9 +41,22 @@ impl Signed {
 }
 
 impl Receipts {
+    /// The receipts of a node that starts, and what to commit first.
+    pub(super) fn open(
+        kind: NodeKind,
+        (me, signer, lease): (NodeId, Arc<dyn Signer>, Lease),
+        store: &dyn Store,
+        roster: &Roster,
+    ) -> Result<(Self, Vec<Op>), StoreError> {
+        match kind {
+            NodeKind::Daemon => Ok((Self::unused(me, signer, lease), Vec::new())),
+            NodeKind::Relay => Self::resume(me, signer, lease, store, roster, clock::now()),
+        }
+    }
+
     /// Goes on behind every number that this relay can have signed: the store may be new, or an old copy of it put back
     /// ([RCPT-8]). Gives what to commit before the first receipt leaves.
-    pub(super) fn resume(
+    fn resume(
         me: NodeId,
         signer: Arc<dyn Signer>,
         lease: Lease,
@@ -62,7 +77,7 @@ impl Receipts {
     }
 
     /// For a daemon, which signs its receipts itself.
-    pub(super) fn unused(me: NodeId, signer: Arc<dyn Signer>, lease: Lease) -> Self {
+    fn unused(me: NodeId, signer: Arc<dyn Signer>, lease: Lease) -> Self {
         Self { chain: ReceiptChain::default(), me, signer, lease }
     }
 

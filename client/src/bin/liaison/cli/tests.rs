@@ -29,7 +29,7 @@ fn the_manuals_example_is_read() {
         send(&["send", "--to", "ncb.ee,ncb.fr", "-s", "Case 1142", "--tlp", "AMBER", "-a", "hits.csv", "-a", "b", "-"]);
     assert_eq!(args.to, ["ncb.ee", "ncb.fr"]);
     assert_eq!(args.content.attach.len(), 2);
-    assert_eq!((args.content.tlp, args.content.dash.as_deref()), (Some(Tlp::Amber), Some("-")));
+    assert_eq!((args.content.tlp, args.content.dash()), (Some(Tlp::Amber), true));
     assert_eq!(args.delivery.timeout.as_secs(), 30);
 }
 

@@ -13,8 +13,10 @@ use crate::outgoing::submit::agency;
 use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
-#[command(before_help = "Examples:\n  liaison inbox --unread\n  liaison inbox --from ncb.sg --since 2d --json=id,subject\n  \
-                         liaison inbox --since 2026-11-01 --until 2026-11-30 --limit 1000")]
+#[command(
+    before_help = "Examples:\n  liaison inbox --unread\n  liaison inbox --from ncb.sg --since 2d --json=id,subject\n  \
+                         liaison inbox --since 2026-11-01 --until 2026-11-30 --limit 1000"
+)]
 pub(crate) struct Args {
     /// Only unread messages
     #[arg(long)]

@@ -10,7 +10,9 @@ use crate::outgoing::submit::agency;
 use liaison_node::exit::Exit;
 
 #[derive(clap::Args, Debug)]
-#[command(before_help = "Examples:\n  liaison outbox\n  liaison outbox --waiting\n  liaison outbox --failed --to ncb.ee --since 7d")]
+#[command(
+    before_help = "Examples:\n  liaison outbox\n  liaison outbox --waiting\n  liaison outbox --failed --to ncb.ee --since 7d"
+)]
 pub(crate) struct Args {
     /// Only messages that a recipient has not got yet
     #[arg(long, conflicts_with = "failed")]

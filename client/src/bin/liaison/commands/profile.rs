@@ -44,7 +44,9 @@ struct Profile {
 pub(crate) fn run(command: &Command, global: &Global) -> Result<Exit, Failure> {
     match command {
         Command::List => list(&Context::load(global)?),
-        Command::Use { name } if name == "default" => choose(&Context::load(&Global { profile: None, ..global.clone() })?, name),
+        Command::Use { name } if name == "default" => {
+            choose(&Context::load(&Global { profile: None, ..global.clone() })?, name)
+        }
         Command::Use { name } => {
             choose(&Context::load(&Global { profile: Some(name.clone()), ..global.clone() })?, name)
         }

@@ -114,9 +114,8 @@ fn address(draft: &Draft, agencies: &Agencies) -> Result<Submission, Failure> {
     let given = |names: &[String]| -> Vec<String> {
         names.iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
     };
-    let resolve = |names: &[String]| -> Result<Vec<_>, _> {
-        given(names).iter().map(|name| agency(name, agencies)).collect()
-    };
+    let resolve =
+        |names: &[String]| -> Result<Vec<_>, _> { given(names).iter().map(|name| agency(name, agencies)).collect() };
     Ok(Submission {
         to: resolve(&draft.to)?,
         info: resolve(&draft.info)?,

@@ -23,7 +23,7 @@ fn all_linked() -> World {
     world
 }
 
-// [CUST-20]
+// [CUST-16]
 #[test]
 fn mail_and_flash_reach_an_agency_that_is_linked_to_its_second_home_relay_only() {
     let mut world = all_linked();
@@ -34,7 +34,7 @@ fn mail_and_flash_reach_an_agency_that_is_linked_to_its_second_home_relay_only()
     assert_eq!(world.held("a-1") + world.held("a-2") + world.held("b-1"), 0);
 }
 
-// [CUST-20]
+// [CUST-16]
 #[test]
 fn what_waits_already_goes_to_the_home_relay_that_gets_the_link() {
     let mut world = all_linked();
@@ -44,7 +44,7 @@ fn what_waits_already_goes_to_the_home_relay_that_gets_the_link() {
     assert_eq!(world.delivered("ncb.x"), [letter]);
 }
 
-// [CUST-20]
+// [CUST-16]
 #[test]
 fn a_relay_hears_of_agencies_once_and_only_of_those_that_it_serves_too() {
     let mut world = all_linked();
@@ -61,7 +61,7 @@ fn a_relay_hears_of_agencies_once_and_only_of_those_that_it_serves_too() {
 }
 
 /// The first home relay passes it on to the second one, and the agency comes back to the first one alone.
-// [CUST-8] [CUST-20]
+// [CUST-8] [CUST-16]
 #[test]
 fn mail_follows_an_agency_that_moves_back_to_the_home_relay_that_passed_it_on() {
     let mut world = all_linked();
@@ -106,7 +106,7 @@ fn a_home_relay_does_not_take_back_for_an_agency_that_is_not_linked_to_it() {
     assert!(refused.retry_after_ms > 0, "its holder keeps it");
 }
 
-// [CUST-20]
+// [CUST-16]
 #[test]
 fn only_a_relays_word_counts_and_an_older_links_word_does_not() {
     let mut world = all_linked();
@@ -116,7 +116,7 @@ fn only_a_relays_word_counts_and_an_older_links_word_does_not() {
     assert_eq!(world.held("a-1"), 1, "b-1 is no home relay of x");
 }
 
-// [CUST-21]
+// [CUST-17]
 #[test]
 fn removing_an_agency_ends_all_that_waits_for_it_in_notices_at_once() {
     let mut world = all_linked();
@@ -133,7 +133,7 @@ fn removing_an_agency_ends_all_that_waits_for_it_in_notices_at_once() {
     assert_eq!(world.held("a-1"), 0);
 }
 
-// [CUST-21]
+// [CUST-17]
 #[test]
 fn mail_for_an_agency_that_was_removed_while_the_relay_was_down_ends_at_its_start() {
     let mut world = all_linked();

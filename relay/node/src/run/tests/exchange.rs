@@ -36,9 +36,8 @@ impl Liar {
         let endpoint = Endpoint::bind(config, sender).unwrap();
         endpoint.dial(fed.relay.clone(), vec![relay.to_owned()]);
         loop {
-            match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
-                LinkEvent::Up { handle, .. } => return Self { _endpoint: endpoint, events, link: handle },
-                _ => {}
+            if let LinkEvent::Up { handle, .. } = timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+                return Self { _endpoint: endpoint, events, link: handle };
             }
         }
     }
