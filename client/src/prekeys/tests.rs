@@ -242,7 +242,8 @@ async fn a_clock_that_jumps_again_and_again_neither_fills_the_slots_nor_erases_a
         a.clock.advance(DAY * jump);
         let jumped = a.office.now();
         assert!(top_up(&a).await, "{jump}");
-        assert!(opens(&a, jumped));
+        // After a long jump no key of the roster is valid, and nobody could seal to this agency.
+        assert!(a.known(&a.me()).is_none() || opens(&a, jumped));
         // The eraser's turn: no relay was drained in a time that nobody has seen.
         let ops = a.office.keyring.erase_spent(Some(today), a.office.witnessed(), jumped).unwrap();
         a.commit(ops).await;

@@ -93,7 +93,7 @@ pub(crate) type Shared = axum::extract::State<Arc<Surface>>;
         description = "The local API of an agency's daemon, on a Unix socket. Errors are problem documents (RFC 9457)."
     ),
     // Only queries refer to it, which are not searched for schemas.
-    components(schemas(crate::api::model::ListOrder))
+    components(schemas(crate::api::model::ListOrder, crate::api::model::SentFilter))
 )]
 struct Api;
 

@@ -82,8 +82,11 @@ fn every_flag_of_send_is_read() {
 #[test]
 fn the_text_comes_from_one_place() {
     assert!(try_parsed(&["send", "--to", "ncb.ee", "--body", "x", "--file", "y"]).is_err());
-    assert!(try_parsed(&["send", "--to", "ncb.ee", "--body", "x", "-"]).is_err());
-    assert!(try_parsed(&["send", "--to", "ncb.ee", "stray"]).is_err());
+    for wrong in [&["--body", "x", "-"][..], &["stray"]] {
+        let args = send(&[&["send", "--to", "ncb.ee"], wrong].concat());
+        let failure = args.content.apply(&mut crate::outgoing::Draft::default()).unwrap_err();
+        assert_eq!(failure.exit, 2, "{failure:?}");
+    }
 }
 
 #[test]
