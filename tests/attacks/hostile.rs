@@ -177,9 +177,18 @@ impl Hostile {
 
     /// Sends an envelope that is refused for good; why, recipient by recipient. Nothing of it may be taken.
     pub(crate) fn refused(&mut self, parcel: &Parcel) -> Vec<(u16, RefusalReason)> {
+        self.refused_in(parcel, |retry_after_ms| retry_after_ms == 0)
+    }
+
+    /// The same for an envelope that may be offered again.
+    pub(crate) fn refused_for_now(&mut self, parcel: &Parcel) -> Vec<(u16, RefusalReason)> {
+        self.refused_in(parcel, |retry_after_ms| retry_after_ms > 0)
+    }
+
+    fn refused_in(&mut self, parcel: &Parcel, expected: impl Fn(u32) -> bool) -> Vec<(u16, RefusalReason)> {
         let ack = self.hand_over(parcel);
         assert!(ack.taken.is_empty() && ack.duplicate.is_empty(), "{ack:?}");
-        assert!(ack.refused.iter().all(|refused| refused.retry_after_ms == 0), "{ack:?}");
+        assert!(ack.refused.iter().all(|refused| expected(refused.retry_after_ms)), "{ack:?}");
         let reason = |code| RefusalReason::try_from(code).unwrap();
         ack.refused.iter().map(|refused| (refused.index, reason(refused.reason))).collect()
     }

@@ -384,10 +384,11 @@ fn any_payload() -> impl Strategy<Value = Payload> {
         recipient: agency("ncb.ee"),
         delivery: Hash(delivery),
     });
-    let refusal = (1u16..=20, "\\PC{0,60}", any::<u32>()).prop_map(|(code, detail, retry_after_ms)| RefusalFacts {
+    let reason = proptest::sample::select(RefusalReason::ALL.to_vec());
+    let refusal = (reason, "\\PC{0,60}", any::<u32>()).prop_map(|(reason, detail, retry_after_ms)| RefusalFacts {
         id: id(1),
         recipient: agency("ncb.ee"),
-        reason: RefusalReason::try_from(code).unwrap(),
+        reason,
         detail,
         retry_after_ms,
     });

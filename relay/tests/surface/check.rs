@@ -113,8 +113,9 @@ fn a_roster_with_too_few_signatures_is_refused() {
     signatures.truncate(1);
     fs::write(&path, serde_json::to_vec(&roster).unwrap()).unwrap();
     let (level, text, _) = finding(&site, "roster");
-    assert_eq!(level, "fail");
-    assert!(text.ends_with("carries 1 valid signatures of trusted root keys, 2 are needed"), "{text}");
+    // The store may hold the roster that replaced the root keys; this one does not.
+    assert_eq!(level, "warn");
+    assert!(text.contains("carries 1 valid signatures of trusted root keys, 2 are needed; the relay starts if"), "{text}");
     assert_eq!(site.relay(&["run"]).code, 78);
 }
 

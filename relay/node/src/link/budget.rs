@@ -84,8 +84,8 @@ impl Meter {
         }
         let mut wait = self.wait(frame, budget);
         if !wait.is_zero() {
-            metric::over_budget(&self.peer, frame);
-            tracing::debug!(peer = %self.peer, frame = name, ?wait, "over budget: the control stream is not read");
+            metric::over_budget(&self.peer);
+            tracing::info!(peer = %self.peer, frame = name, ?wait, "over budget: the control stream is not read");
         }
         let _held = (!wait.is_zero()).then(|| received.hold());
         // A link before this one may take from the same budgets meanwhile.

@@ -37,6 +37,7 @@ pub(super) const BY_PRECEDENCE: &[&str] = &[
 pub(super) const BY_PEER: &[&str] = &[
     "liaison_conservation_compared_total",
     "liaison_conservation_missing_total",
+    "liaison_link_over_budget_total",
     "liaison_link_received_bytes_total",
     "liaison_link_rivals_total",
     "liaison_link_sent_bytes_total",
@@ -94,7 +95,7 @@ pub const RELAY: &[Family] = &[
     ),
     counter(
         "liaison_link_over_budget_total",
-        "Control frames that came when the peer had used up its budget for them, by frame. An honest peer has none.",
+        "Control frames that came when the peer had used up its budget for them; the log names the type. An honest peer has none.",
     ),
     counter(
         "liaison_link_rivals_total",

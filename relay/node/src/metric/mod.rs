@@ -9,7 +9,6 @@ mod gauge;
 use std::time::Duration;
 
 use liaison_core::action::Measure;
-use liaison_protocol::frame::FrameType;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::role::Role;
 use liaison_protocol::{NodeId, Precedence};
@@ -139,10 +138,9 @@ pub fn handshake_failure(role: Option<Role>, reason: &str) {
     counter!("liaison_link_handshake_failures_total", "peer_role" => role, "reason" => reason).increment(1);
 }
 
-/// A control frame of this type came when the peer had used up its budget: its stream was not read for a while.
-pub fn over_budget(peer: &NodeId, frame: FrameType) {
-    let frame = frame.as_str().replace(' ', "-");
-    counter!("liaison_link_over_budget_total", "peer" => peer.to_string(), "frame" => frame).increment(1);
+/// A control frame came when the peer had used up its budget for the type: its stream was not read for a while.
+pub fn over_budget(peer: &NodeId) {
+    counter!("liaison_link_over_budget_total", "peer" => peer.to_string()).increment(1);
 }
 
 /// Two programs with the peer's link key have thrown each other out.
