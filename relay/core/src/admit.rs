@@ -22,6 +22,8 @@ const CLOCK_RETRY_MAX: Duration = Duration::from_secs(60);
 const NOTICE_BODY_BYTES_MAX: u32 = 4096;
 /// The notices of one relay take at most this part of a recipient's queue: 640 MiB of 10 GiB.
 const NOTICES_PART: u64 = 16;
+/// In a queue so small that this part would hold no notice at all, they take at most this much: two of them.
+const NOTICES_BYTES_MIN: u64 = 16 * 1024;
 /// When to try again with a relay that an envelope has passed: a new roster reaches the next relay within moments.
 const LOOP_RETRY_MS: u32 = 250;
 
@@ -242,7 +244,7 @@ pub fn limits_of(
         Some(Role::Relay) => Limits {
             queue_bytes: queue_bytes - reserve_bytes,
             reserve_bytes: 0,
-            sender_bytes: Some(queue_bytes / NOTICES_PART),
+            sender_bytes: Some((queue_bytes / NOTICES_PART).max(NOTICES_BYTES_MIN)),
         },
         _ => Limits {
             queue_bytes,

@@ -211,6 +211,8 @@ impl Turn {
             let (id, index, detail) = (entry.id, entry.index, detail.to_owned());
             let event = match reason {
                 RefusalReason::Expired if detail.is_empty() => OwnEvent::Expired { id, index },
+                // This node ends it; the detail names the last refusal.
+                RefusalReason::Expired => OwnEvent::Refused { id, index, by: self.me.clone(), reason, detail },
                 reason => OwnEvent::Refused { id, index, by: self.next_holder(&position), reason, detail },
             };
             Ok(Ended::Records(agency.progress(event, now)))

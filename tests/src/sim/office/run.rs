@@ -275,6 +275,10 @@ impl World<'_> {
         let (id, index) = (entry.id, entry.index);
         let event = match reason {
             RefusalReason::Expired if detail.is_empty() => OwnEvent::Expired { id, index },
+            RefusalReason::Expired => {
+                let by = self.nodes[node].id.clone();
+                OwnEvent::Refused { id, index, by, reason, detail: detail.to_owned() }
+            }
             reason => {
                 let hop = self.nodes[node].core.as_ref()?.next_hop_of(&position.queue);
                 let by = hop.unwrap_or_else(|| self.nodes[node].id.clone());
