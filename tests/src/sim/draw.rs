@@ -168,13 +168,15 @@ fn second_homes(shape: &mut Shape, horizon_ms: u64, faults: &mut Vec<Fault>, rng
         let at_ms = rng.range(2, horizon_ms);
         let mut faulty = |kind, for_ms| faults.push(Fault { at_ms, for_ms, kind });
         let (relay, for_ms) = (Place::Relay(useless), rng.range(1, (horizon_ms - at_ms).max(30 * SECOND)));
+        // What refuses is asked again and again.
+        let refuses_ms = for_ms.min(2 * HOUR);
         match rng.range(0, 8) {
             0 => faulty(FaultKind::Gone(relay), 1),
             1 => faulty(FaultKind::Crash(relay), for_ms),
-            2 => faulty(FaultKind::Drain(relay), for_ms),
-            3 => faulty(FaultKind::Low(relay), for_ms),
-            4 => faulty(FaultKind::Full(relay, 100), for_ms),
-            5 => faulty(FaultKind::ClockJump(relay, -slow_ms(rng)), for_ms),
+            2 => faulty(FaultKind::Drain(relay), refuses_ms),
+            3 => faulty(FaultKind::Low(relay), refuses_ms),
+            4 => faulty(FaultKind::Full(relay, 100), refuses_ms),
+            5 => faulty(FaultKind::ClockJump(relay, -slow_ms(rng)), refuses_ms),
             6 => {
                 let others = (0..shape.relays()).filter(|other| *other != useless);
                 others.for_each(|other| faulty(FaultKind::Cut(relay, Place::Relay(other)), for_ms));

@@ -126,7 +126,7 @@ pub(super) fn refused_for_cause(model: &Model<'_>, found: &mut Found) {
     let stolen = |kind: &FaultKind| matches!(kind, FaultKind::Stolen(_) | FaultKind::Roster(Change::Rekeyed(_)));
     may(model.has(stolen), &[RefusalReason::KeyUnavailable]);
     let rekeyed = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Rekeyed(_)));
-    may(model.has(rekeyed), &[RefusalReason::BadSignature, RefusalReason::UnknownSender]);
+    may(model.has(rekeyed), &[RefusalReason::RevokedSender]);
     let leaves = |kind: &FaultKind| matches!(kind, FaultKind::Roster(Change::Removed(_) | Change::Suspended(_)));
     may(
         model.has(leaves),
