@@ -39,6 +39,11 @@ impl Model<'_> {
         u8::from((2..=version).zip(changes).any(|(_, change)| rekeyed(change)))
     }
 
+    /// Whether a relay plays false at some time in this run.
+    pub(super) fn has_false_relay(&self) -> bool {
+        (0..self.report.relays).any(|relay| self.is_false(relay))
+    }
+
     /// Whether this node plays false at some time in this run.
     pub(super) fn is_false(&self, node: NodeNo) -> bool {
         self.has(|kind| matches!(kind, FaultKind::Trick(place, ..) if self.plan.shape.node(*place) == Some(node)))

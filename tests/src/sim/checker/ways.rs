@@ -88,7 +88,9 @@ pub(super) fn one_way_is_enough(model: &Model<'_>, found: &mut Found) {
         let may_write = shape.may_write(submitted.node - model.report.relays, to - model.report.relays);
         let in_time = expires_ms(&submitted) > by_ms && by_ms < KEYS_END_MS && !is_withdrawn(model, part);
         let due = in_time && may_write.is_some_and(|rank| submitted.rank >= rank);
-        let late = model.delivered_ms.get(&part).is_none_or(|at_ms| *at_ms > by_ms);
+        // What a relay on the way has spoilt comes back, and its sender is told.
+        let told = model.told_ms.get(&part).filter(|_| model.has_false_relay());
+        let late = model.delivered_ms.get(&part).into_iter().chain(told).min().is_none_or(|at_ms| *at_ms > by_ms);
         if due && late && model.has_sound_way(submitted.node, to, (submitted.at_ms, by_ms)) {
             let (id, index) = part;
             let at = model.delivered_ms.get(&part);
@@ -100,8 +102,7 @@ pub(super) fn one_way_is_enough(model: &Model<'_>, found: &mut Found) {
 /// By the preferred home relay, by the other one, and by the first again; where something plays false, after a day.
 fn bound_ms(model: &Model<'_>, rank: u8) -> u64 {
     let resubmit_ms = RESUBMIT_MS[usize::from(rank)];
-    let false_relay = |kind: &FaultKind| matches!(kind, FaultKind::Trick(Place::Relay(_), ..));
-    let patience_ms = if model.has(false_relay) { 26 * 60 * MINUTE_MS } else { 0 };
+    let patience_ms = if model.has_false_relay() { 26 * 60 * MINUTE_MS } else { 0 };
     3 * resubmit_ms + ON_THE_WAY_MS + patience_ms
 }
 
