@@ -99,10 +99,11 @@ pub(super) fn one_way_is_enough(model: &Model<'_>, found: &mut Found) {
     }
 }
 
-/// By the preferred home relay, by the other one, and by the first again; where something plays false, after a day.
+/// By the preferred home relay, and by the other one; after a day of silence, where a relay plays false, or where agencies
+/// are not whole and know no other rule.
 fn bound_ms(model: &Model<'_>, rank: u8) -> u64 {
     let resubmit_ms = RESUBMIT_MS[usize::from(rank)];
-    let patience_ms = if model.has_false_relay() { 26 * 60 * MINUTE_MS } else { 0 };
+    let patience_ms = if model.has_false_relay() || !model.plan.office { 26 * 60 * MINUTE_MS } else { 0 };
     3 * resubmit_ms + ON_THE_WAY_MS + patience_ms
 }
 

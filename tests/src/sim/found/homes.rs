@@ -11,7 +11,7 @@ const HOUR_MS: u64 = 3_600_000;
 fn two_homes(faults: Vec<Fault>) -> Plan {
     let plan = plan(faults);
     let mail = Mail { to: vec![1], precedence: Precedence::Flash, lifetime_s: 86_400, ..plan.mail[0].clone() };
-    Plan { shape: Shape { second: 1, agencies: 2, ..plan.shape }, mail: vec![mail], ..plan }
+    Plan { office: true, shape: Shape { second: 1, agencies: 2, ..plan.shape }, mail: vec![mail], ..plan }
 }
 
 /// The first relay takes a message while it has no link to the recipient, and then stops for good.
