@@ -128,9 +128,7 @@ fn a_second_daemon_with_a_copy_of_the_identity_is_an_alarm_and_the_first_publish
     swap();
     // The copy makes a store of its own, and runs for as long as it takes to publish.
     fed.start_node(OWNER);
-    eventually("the copy's prekeys", || {
-        fed.get(OWNER, "/v1/status").ok()?["prekeys_until"].as_str().map(|_| ())
-    });
+    eventually("the copy's prekeys", || fed.get(OWNER, "/v1/status").ok()?["prekeys_until"].as_str().map(|_| ()));
     eventually("the copy's link", || {
         let up = fed.get(OWNER, "/v1/status").ok()?["links"][0]["state"] == "up";
         up.then_some(())

@@ -40,6 +40,8 @@ pub struct BundleFetch {
 #[derive(Debug)]
 struct Asked {
     link: LinkKey,
+    /// What the peer had offered when it was asked; epoch 0 where it had offered nothing, and may know something.
+    place: BundlePosition,
     until: Timestamp,
     /// It came, and is being checked.
     arrived: bool,
@@ -58,6 +60,11 @@ impl BundleFetch {
             };
         }
         offers.insert(link, place);
+        // A peer that was asked without an offer need not answer: a real offer does not wait for it.
+        let is_guess = |asked: &Asked| !asked.arrived && asked.place.epoch == 0 && place.epoch > 0;
+        if self.asked.get(agency).is_some_and(is_guess) {
+            self.asked.remove(agency);
+        }
     }
 
     /// What to ask of whom now.
@@ -78,10 +85,13 @@ impl BundleFetch {
             }
             let free = |link: &LinkKey| of_one.get(link).is_none_or(|asked| *asked < ASKED_OF_ONE_MAX);
             let best = offers.iter().filter(|(link, _)| free(link)).max_by_key(|(_, place)| **place);
-            let Some((link, _)) = best else { continue };
+            let Some((link, place)) = best else { continue };
             *of_one.entry(*link).or_default() += 1;
             asks.entry(*link).or_default().push(agency.clone());
-            self.asked.insert(agency.clone(), Asked { link: *link, until: now.after(ANSWER_MAX), arrived: false });
+            self.asked.insert(
+                agency.clone(),
+                Asked { link: *link, place: *place, until: now.after(ANSWER_MAX), arrived: false },
+            );
         }
         asks
     }
@@ -94,7 +104,8 @@ impl BundleFetch {
             return false;
         };
         asked.arrived = true;
-        self.withdraw(agency, link);
+        let place = asked.place;
+        self.withdraw(agency, link, place);
         true
     }
 
@@ -132,10 +143,10 @@ impl BundleFetch {
     /// Gives up what does not come.
     pub fn give_up_late(&mut self, now: Timestamp) {
         let late = self.asked.iter().filter(|(_, asked)| !asked.arrived && asked.until <= now);
-        let late: Vec<_> = late.map(|(agency, asked)| (agency.clone(), asked.link)).collect();
-        for (agency, link) in late {
+        let late: Vec<_> = late.map(|(agency, asked)| (agency.clone(), asked.link, asked.place)).collect();
+        for (agency, link, place) in late {
             self.asked.remove(&agency);
-            self.withdraw(&agency, link);
+            self.withdraw(&agency, link, place);
         }
     }
 
@@ -145,9 +156,10 @@ impl BundleFetch {
         self.turns.retain(|agency, _| names(agency));
     }
 
-    fn withdraw(&mut self, agency: &AgencyId, link: LinkKey) {
+    /// The offer that this peer was asked by is used up. What it has offered since stays.
+    fn withdraw(&mut self, agency: &AgencyId, link: LinkKey, place: BundlePosition) {
         if let Some(offers) = self.wanted.get_mut(agency) {
-            offers.remove(&link);
+            offers.retain(|of, offered| *of != link || *offered > place);
             if offers.is_empty() {
                 self.wanted.remove(agency);
             }
@@ -200,6 +212,18 @@ mod tests {
         fetch.taken(&one, place(1, 6), NOW);
         fetch.finished(&one);
         assert!(asked(&mut fetch, NOW).is_empty() && fetch.wanted.is_empty() && fetch.asked.is_empty());
+    }
+
+    #[test]
+    fn an_offer_neither_waits_for_a_peer_that_was_asked_on_a_guess_nor_goes_with_its_silence() {
+        let (mut fetch, one) = (BundleFetch::default(), agency(1));
+        fetch.offered(&one, place(0, 0), LinkKey(1));
+        assert_eq!(asked(&mut fetch, NOW), [(1, 1)], "it offers nothing, and may know something");
+        fetch.offered(&one, place(7, 1), LinkKey(2));
+        assert_eq!(asked(&mut fetch, NOW), [(2, 1)], "at once");
+        fetch.offered(&one, place(7, 2), LinkKey(2));
+        fetch.give_up_late(NOW.after(ANSWER_MAX));
+        assert_eq!(asked(&mut fetch, NOW), [(2, 1)], "what it has offered since it was asked");
     }
 
     // [FRAME-8]

@@ -115,7 +115,10 @@ fn a_roster_with_too_few_signatures_is_refused() {
     let (level, text, _) = finding(&site, "roster");
     // The store may hold the roster that replaced the root keys; this one does not.
     assert_eq!(level, "warn");
-    assert!(text.contains("carries 1 valid signatures of trusted root keys, 2 are needed; the relay starts if"), "{text}");
+    assert!(
+        text.contains("carries 1 valid signatures of trusted root keys, 2 are needed; the relay starts if"),
+        "{text}"
+    );
     assert_eq!(site.relay(&["run"]).code, 78);
 }
 
