@@ -34,7 +34,8 @@ fn plan() -> Plan {
     });
     let meanwhile = (0..MEANWHILE).map(|number| mail(BACK_MS + number * 50, 0, 2, Precedence::Flash));
     Plan {
-        seed: 1,
+        // All mail of one pair of regions goes by one way: the links come up in that order.
+        seed: 2,
         office: false,
         shape: Shape { regions: 3, agencies: 6, meshed: true, ..found::recipients_that_do_not_exist().shape },
         pace: Pace { delay_ms_max: 150, commit_ms_max: 5, text_bytes: 200 },
