@@ -88,7 +88,7 @@ const fn unit(mutant: Mutant) -> Option<&'static str> {
         Mutant::SubmissionKeysTakeNoTurns => "keys_that_are_used_at_once_take_turns",
         Mutant::OutboxKeepsNoWraps => "until_its_receipt_is_in_a_message_can_be_sent_again_as_it_was",
         Mutant::OldKeySealed => "a_newer_key_is_sealed_to_from_the_next_message_on",
-        Mutant::RevokedSignerCounts => "a_bundle_whose_signer_has_ended_reads_as_none_and_keeps_no_place",
+        Mutant::RevokedSignerCounts => "a_bundle_that_is_kept_counts_no_longer_than_its_signer",
         Mutant::BundleNumbersUnbounded => "numbers_that_run_ahead_of_the_clock_are_refused",
         Mutant::ForeignBundleIgnored => "a_foreign_bundle_is_published_above_with_an_alarm_everywhere",
         Mutant::UploadOffsetIgnored => "an_upload_goes_on_after_a_restart_where_it_stopped",

@@ -326,15 +326,15 @@ pub fn keys_lost_before_the_mail_for_them() -> Plan {
     plan
 }
 
-/// A message is refused as its recipient has lost its keys, and the notice of that as its sender has. Seed 12001: nobody
-/// is told of such a notice, relays had no more to say of the message, and its sender waited until it expired.
+/// A message is refused as its recipient has lost its keys, and the notice of that as its sender has. Seed 12001, as it was then:
+/// nobody is told of such a notice, relays had no more to say of the message, and its sender waited until it expired.
 #[must_use]
 pub fn a_notice_for_a_key_that_is_lost() -> Plan {
     let mut plan = plan(vec![
         fault(3_121, 12_893, FaultKind::KeysLost(Place::Agency(0))),
         fault(17_992, 28_160, FaultKind::KeysLost(Place::Agency(1))),
     ]);
-    (plan.seed, plan.pace) = (12_001, Pace { delay_ms_max: 344, commit_ms_max: 44, text_bytes: 20 });
+    (plan.seed, plan.pace) = (12_002, Pace { delay_ms_max: 344, commit_ms_max: 44, text_bytes: 20 });
     (plan.shape.regions, plan.shape.agencies, plan.office) = (2, 2, true);
     let lifetime_s = 296_096;
     plan.mail[0] = Mail {
