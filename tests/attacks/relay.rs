@@ -96,7 +96,8 @@ fn a_daemon_refuses_what_its_own_relay_forges_and_takes_a_replay_once() {
     // Signed by the relay in the agency's name: it has the roster, and not the key.
     let own = signing_key(fed.files(), "eu-1");
     let posed = sealed(&fed, &mut relay, "ncb.sg", &own, &["ncb.ee"], &Draft::now());
-    assert_eq!(relay.refused(&Parcel::of(&posed)), [(0, RefusalReason::UnknownSender)]);
+    // [REF-2]
+    assert_eq!(relay.refused_for_now(&Parcel::of(&posed)), [(0, RefusalReason::UnknownSender)]);
     assert!(fed.inbox("ncb.ee").is_empty());
 
     let ack = relay.hand_over(&Parcel::of(&good));

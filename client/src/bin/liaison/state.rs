@@ -117,14 +117,28 @@ impl State {
 }
 
 /// The name of this process's terminal session: the session's id, and when its leader started, because ids are used
-/// again. A script that a shell runs belongs to the shell's session.
+/// again. A script that a shell runs belongs to the shell's session. Source: `/proc`, proc(5).
 pub(crate) fn terminal_session() -> String {
-    let Ok(session) = rustix::process::getsid(None) else { return "none".into() };
-    let id = session.as_raw_nonzero();
-    // Field 22 of the line, proc(5); the second field may hold blanks and ends with the last parenthesis.
-    let line = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let started = line.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)).unwrap_or("0");
-    format!("{id}-{started}")
+    let line_of = |process: &str| std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    session_name(&line_of("self"), line_of)
+}
+
+/// The session's name from `own`, this process's line in `/proc`. `line_of` reads the line of another process.
+fn session_name(own: &str, line_of: impl Fn(&str) -> String) -> String {
+    let id = stat_field(own, 6);
+    let terminal = stat_field(own, 7);
+    match id {
+        // In a container the session's leader may run outside: its id is 0 then, and only the terminal tells shells apart.
+        "0" => format!("terminal-{terminal}"),
+        _ => format!("{id}-{}", stat_field(&line_of(id), 22)),
+    }
+}
+
+/// Field `number` of a line of `/proc/*/stat`, counted from 1; "0" if there is none.
+fn stat_field(line: &str, number: usize) -> &str {
+    // The second field may hold blanks, and ends with the last parenthesis.
+    let behind_name = line.rsplit_once(')').map_or("", |(_, rest)| rest);
+    behind_name.split_whitespace().nth(number.saturating_sub(3)).unwrap_or("0")
 }
 
 /// Makes `dir` and what is missing above it, for this user alone.
@@ -172,7 +186,20 @@ mod tests {
     #[test]
     fn a_session_has_one_name() {
         assert_eq!(terminal_session(), terminal_session());
-        assert!(terminal_session().split_once('-').is_some_and(|(id, started)| id != "0" && started != "0"));
+        let leader = |id: &str| if id == "70" { line("70", "34816", "900") } else { String::new() };
+        assert_eq!(session_name(&line("70", "34816", "950"), leader), "70-900");
+        assert_eq!(session_name(&line("71", "34816", "950"), leader), "71-0");
+    }
+
+    #[test]
+    fn a_session_whose_leader_is_outside_the_container_is_named_by_its_terminal() {
+        assert_eq!(session_name(&line("0", "34816", "950"), |_| String::new()), "terminal-34816");
+        assert_eq!(session_name("", |_| String::new()), "terminal-0");
+    }
+
+    /// A line of `/proc/*/stat` of a command whose name tries to look like fields.
+    fn line(session: &str, terminal: &str, started: &str) -> String {
+        format!("80 (a) 1 (b) S 1 80 {session} {terminal} 80 0 0 0 0 0 0 0 0 0 20 0 1 0 {started} 0 0")
     }
 
     #[test]

@@ -369,9 +369,14 @@ impl Node {
         detail: &str,
         actions: &mut Vec<Action>,
     ) {
-        if self.peers.contains_key(&lane.0) {
-            refuse_all(lane, seq, branch, &Refusal::last(reason, detail), actions);
-        }
+        let Some((_, kind)) = self.peers.get(&lane.0) else { return };
+        // [REF-2] A relay may follow a newer roster, which names the sender's new key: the envelope waits until it is here.
+        let refusal = if reason == RefusalReason::UnknownSender && *kind == NodeKind::Relay {
+            Refusal::later(reason, detail, LATER_MS)
+        } else {
+            Refusal::last(reason, detail)
+        };
+        refuse_all(lane, seq, branch, &refusal, actions);
     }
 }
 
