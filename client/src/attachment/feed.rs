@@ -197,9 +197,14 @@ impl Office {
 
     /// As [`Office::feed_again`], if a recipient that has the message has been silent for long about what is attached. A
     /// receipt would say that all is there.
-    pub(crate) fn feed_the_silent(&self, first: MessageId, head: &SentHead) -> Result<Vec<Op>, ReadError> {
+    pub(crate) fn feed_the_silent(
+        &self,
+        first: MessageId,
+        head: &SentHead,
+        now: Timestamp,
+    ) -> Result<Vec<Op>, ReadError> {
         let fed = self.shelf.get_clear::<Timestamp>(&fed_place(first))?.unwrap_or(head.created);
-        let silent = self.now().since(fed) >= CHUNKS_SILENCE && !planted(Mutant::ChunksSentOnce);
+        let silent = now.since(fed) >= CHUNKS_SILENCE && !planted(Mutant::ChunksSentOnce);
         if silent { self.feed_again(first, head) } else { Ok(Vec::new()) }
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use liaison_core::op::Op;
 use liaison_node::local::OwnEvent;
@@ -7,6 +9,7 @@ use liaison_protocol::limits::CHUNK_BYTES;
 use liaison_protocol::refusal::RefusalReason;
 
 use crate::api::model::{AttachmentRef, Direction, MessageState, NewUpload, ProblemCode, RecipientState};
+use crate::daemon::Ask;
 use crate::testing::{Desk, Federation, submission, until};
 
 pub(super) async fn pair(federation: &Federation) -> (Desk, Desk) {
@@ -63,7 +66,7 @@ async fn a_file_in_odd_pieces_arrives_whole_and_is_receipted_only_then() {
     assert_eq!(b.received(id).state, MessageState::Arriving);
     assert_eq!(b.received(id).parts[0].bytes_here, 0);
     assert_eq!(b.office.part(id, Direction::In, 1).err().unwrap().code, ProblemCode::NotReady.as_str());
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(b.queued(&a.me()).is_empty(), "no receipt before everything is here");
 
     a.exchange(&b, || a.is(id, MessageState::Delivered)).await;
@@ -95,7 +98,7 @@ async fn a_message_sealed_anew_is_receipted_when_its_attachments_are_here() {
     a.tell(OwnEvent::Refused { id, index: 0, by, reason, detail: String::new() }).await;
     until(|| a.queued(&b.me()).len() == 3).await;
     a.deliver_one(&b).await;
-    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(b.queued(&a.me()).is_empty(), "no receipt before everything is here");
     assert_eq!(a.queued(&b.me()), chunks);
 
@@ -236,7 +239,7 @@ async fn a_chunk_that_is_lost_while_the_feed_is_ending_waits_for_that_and_is_sen
     let ending = a.office.feeding.lock().await;
     let (by, via, state) = ("ap-1".parse().unwrap(), "ap-1".parse().unwrap(), CustodyState::Unknown);
     a.tell(OwnEvent::Answer { id: chunk, index: 0, by, via, state }).await;
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(a.office.work(9).unwrap().len(), 1, "nothing has been done about it");
     a.commit(vec![super::feed::feed_place(id).delete()]).await;
     drop(ending);
@@ -280,4 +283,29 @@ async fn a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost() {
     a.exchange(&b, || a.sent(id).recipients.iter().any(|one| one.state == RecipientState::Delivered)).await;
     assert_eq!(read(&b, id, Direction::In, 1), octets);
     assert!(a.queued(&b.me()).is_empty());
+}
+
+// [CUST-12]
+#[tokio::test]
+async fn chunks_go_again_after_a_day_to_a_recipient_that_has_the_message_and_signs_for_nothing() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let mut with_file = submission(&[&b], "file");
+    with_file.attachments = vec![upload(&a, &file(7), 7).await];
+    let id = a.submit(with_file).await.id.unwrap().0;
+    until(|| a.queued(&b.me()).len() == 2).await;
+    let feeds = |after: Duration| {
+        let attended = a.office.attend(id, Ask::None, a.office.now().after(after)).unwrap();
+        let place = super::feed::feed_place(id);
+        let feed = |op: &Op| matches!(op, Op::Put { table, key, .. } if (*table, key) == (place.table, &place.key));
+        attended.ops.iter().any(feed)
+    };
+    a.lose(&b).await;
+    until(|| !a.office.shelf.has(&super::feed::feed_place(id)).unwrap()).await;
+    let days = |days: u64| Duration::from_secs(days * 86_400);
+    assert!(!feeds(days(2)), "nobody says that the message arrived");
+    let by: NodeId = "ap-1".parse().unwrap();
+    a.tell(OwnEvent::Answer { id, index: 0, by: by.clone(), via: by, state: CustodyState::Delivered }).await;
+    assert!(!feeds(Duration::from_secs(3_600)));
+    assert!(feeds(days(2)));
 }

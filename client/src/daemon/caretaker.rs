@@ -242,7 +242,7 @@ impl Office {
             }
         }
         if arrived {
-            all.ops.extend(self.feed_the_silent(first, &standing.head)?);
+            all.ops.extend(self.feed_the_silent(first, &standing.head, now)?);
         }
         Ok(all)
     }

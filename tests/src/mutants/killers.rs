@@ -27,7 +27,6 @@ fn seed(mutant: Mutant) -> Option<u64> {
 
 const fn plan(mutant: Mutant) -> Option<&'static str> {
     match mutant {
-        Mutant::ChunksSentOnce => Some("chunks lost far behind their message"),
         Mutant::SilenceIgnored => Some("lost behind whole daemons"),
         Mutant::HearsayIsWord => Some("a notice for a key that is lost"),
         Mutant::SubmissionKeyForgotten => Some("asked again after a crash"),
@@ -38,6 +37,13 @@ const fn plan(mutant: Mutant) -> Option<&'static str> {
 // tidy: one flat match
 const fn unit(mutant: Mutant) -> Option<&'static str> {
     Some(match mutant {
+        Mutant::MergedReleased => "what_was_said_to_be_held_while_it_was_sent_is_kept_whatever_the_answer",
+        Mutant::PassedBetweenRelays => "what_another_relay_brings_back_is_taken_unless_it_ended_here",
+        Mutant::LeavingIsHeld => "what_is_just_leaving_is_not_said_to_be_held",
+        Mutant::LeaningAcknowledged => "a_copy_of_what_a_full_disk_did_not_take_is_not_said_to_be_held",
+        Mutant::ChunksSentOnce => {
+            "chunks_go_again_after_a_day_to_a_recipient_that_has_the_message_and_signs_for_nothing"
+        }
         Mutant::LostChunksIgnored => "a_chunk_that_a_relay_has_lost_is_sent_once_more_to_whom_it_was_lost",
         Mutant::BodyHashUnchecked | Mutant::SignatureUnchecked => "a_flipped_bit_anywhere_in_an_envelope_is_refused",
         Mutant::WrapHashUnchecked => "a_relay_may_leave_wraps_out_and_can_neither_swap_nor_repeat_nor_invent_them",

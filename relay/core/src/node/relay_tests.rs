@@ -1,5 +1,7 @@
 //! A relay between agencies and other relays, driven by events: what it takes, and what makes it let go.
 
+mod copies;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,24 +127,32 @@ impl Hub {
     fn handle(&mut self, event: Event) -> Vec<Action> {
         let (mut events, mut all) = (vec![event], Vec::new());
         while let Some(event) = events.pop() {
-            let mut actions = Vec::new();
-            self.node.handle(event, self.now, &mut actions);
-            for action in &actions {
-                let Action::Commit { ops, .. } = action else { continue };
-                for op in ops {
-                    match op {
-                        Op::Put { table: Table::Shares, key, value } => {
-                            self.shares.insert(key.clone(), value.clone());
-                        }
-                        Op::Delete { table: Table::Shares, key } => drop(self.shares.remove(key)),
-                        _ => {}
-                    }
-                }
-                events.push(Event::Committed(CommitResult::Durable));
-            }
+            let actions = self.step(event);
+            let commits = actions.iter().filter(|action| matches!(action, Action::Commit { .. }));
+            events.extend(commits.map(|_| Event::Committed(CommitResult::Durable)));
             all.extend(actions);
         }
         all
+    }
+
+    /// One event. What it commits is on its way to the disk.
+    fn step(&mut self, event: Event) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.node.handle(event, self.now, &mut actions);
+        let commits = actions.iter().filter_map(|action| match action {
+            Action::Commit { ops, .. } => Some(ops),
+            _ => None,
+        });
+        for op in commits.flatten() {
+            match op {
+                Op::Put { table: Table::Shares, key, value } => {
+                    self.shares.insert(key.clone(), value.clone());
+                }
+                Op::Delete { table: Table::Shares, key } => drop(self.shares.remove(key)),
+                _ => {}
+            }
+        }
+        actions
     }
 
     /// To the agency that is away.
@@ -177,15 +187,16 @@ impl Hub {
     }
 
     fn hand_over(&mut self, by: &str, envelope: VerifiedEnvelope) -> Ack {
-        let acks = self.offer(by, envelope).into_iter().filter_map(|action| match action {
-            Action::Acknowledge { acks, .. } => Some(acks),
-            _ => None,
-        });
-        let [ack] = <[_; 1]>::try_from(acks.flatten().collect::<Vec<_>>()).unwrap();
-        ack.ack
+        let [ack] = <[_; 1]>::try_from(acks(self.offer(by, envelope))).unwrap();
+        ack
     }
 
     fn offer(&mut self, by: &str, envelope: VerifiedEnvelope) -> Vec<Action> {
+        let received = self.received(by, envelope);
+        self.handle(received)
+    }
+
+    fn received(&mut self, by: &str, envelope: VerifiedEnvelope) -> Event {
         self.last_seq += 1;
         let received = Received {
             link: self.links[&by.parse::<NodeId>().unwrap()],
@@ -200,7 +211,7 @@ impl Hub {
             stored: None,
             local: None,
         };
-        self.handle(Event::Received(Box::new(received)))
+        Event::Received(Box::new(received))
     }
 
     /// A receipt of `issuer` for what this relay handed over, and the path to its only leaf.
@@ -220,13 +231,7 @@ impl Hub {
 
     /// The peer's word that it has taken a transfer, or had it before.
     fn acknowledge(&mut self, send: &Send, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Vec<Action> {
-        let (receipt, proof) = signed.unzip();
-        let (taken, duplicate) = match word {
-            Word::Taken => (vec![0], vec![]),
-            Word::Duplicate => (vec![], vec![0]),
-        };
-        let ack = Ack { seq: send.seq, taken, duplicate, refused: vec![], proof };
-        self.handle(Event::Acked { link: send.link, rank: send.rank, acks: vec![ack], receipt })
+        self.handle(acked(send, word, signed))
     }
 
     /// Hands over letters of 2 KiB until one is refused. How many were taken, and the refusal.
@@ -239,6 +244,24 @@ impl Hub {
         }
         unreachable!("a queue has an end")
     }
+}
+
+fn acked(send: &Send, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Event {
+    let (receipt, proof) = signed.unzip();
+    let (taken, duplicate) = match word {
+        Word::Taken => (vec![0], vec![]),
+        Word::Duplicate => (vec![], vec![0]),
+    };
+    let ack = Ack { seq: send.seq, taken, duplicate, refused: vec![], proof };
+    Event::Acked { link: send.link, rank: send.rank, acks: vec![ack], receipt }
+}
+
+fn acks(actions: Vec<Action>) -> Vec<Ack> {
+    let acks = actions.into_iter().filter_map(|action| match action {
+        Action::Acknowledge { acks, .. } => Some(acks),
+        _ => None,
+    });
+    acks.flatten().map(|ack| ack.ack).collect()
 }
 
 fn node(roster: &Arc<Roster>, restored: Restored) -> Node {
