@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
+use liaison_protocol::inner::Tlp;
 use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedMutexGuard;
 
-use crate::api::model::{Problem, ProblemCode, Submission, Submitted};
+use crate::api::model::{ContentType, Precedence, Problem, ProblemCode, Submission, Submitted};
 use crate::office::Office;
 use crate::problem::Answer;
 use crate::shelf::{Place, ReadError, Shelf};
@@ -68,6 +69,19 @@ impl Recall {
     }
 }
 
+/// The submission as it is meant: with every default, and recipients in one order. So two forms of one message count as
+/// one, such as those of two versions of a client library.
+fn meant(submission: &Submission, default_tlp: Option<Tlp>) -> Submission {
+    let mut meant = submission.clone();
+    meant.to.sort();
+    meant.info.sort();
+    meant.tlp = meant.tlp.or(default_tlp.map(Into::into));
+    meant.precedence.get_or_insert(Precedence::Routine);
+    meant.content_type.get_or_insert(ContentType::Text);
+    meant.expires_in_s.get_or_insert(limits::LIFETIME_DEFAULT.as_secs());
+    meant
+}
+
 const KEPT: Duration = limits::DEDUPE_MARGIN;
 
 impl Office {
@@ -79,7 +93,7 @@ impl Office {
             return Err(Problem::new(ProblemCode::BadRequest, detail));
         }
         let name = Hash::of(&[b"idempotency-key", key.as_bytes()]);
-        let content = serde_json::to_vec(submission)
+        let content = serde_json::to_vec(&meant(submission, self.policy.default_tlp))
             .map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))
             .map(|json| Hash::of(&[&json]))?;
         let turn = if planted(Mutant::SubmissionKeysTakeNoTurns) { Arc::default() } else { self.turns.turn(name) };

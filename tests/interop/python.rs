@@ -1,4 +1,4 @@
-//! Runs `tests/python/open_envelope.py`.
+//! Runs the scripts of `tests/python`.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,18 +14,19 @@ pub(crate) struct Python(OsString);
 impl Python {
     /// `None`, after saying so, if there is none.
     pub(crate) fn find() -> Option<Self> {
+        Self::find_with("import cryptography.hazmat.primitives.hpke", "cryptography, 50 or newer")
+    }
+
+    /// As [`Python::find`], for a script with other `imports`; `packages` names them.
+    pub(crate) fn find_with(imports: &str, packages: &str) -> Option<Self> {
         let interpreter = env::var_os("LIAISON_PYTHON").unwrap_or_else(|| "python3".into());
-        let probe = Command::new(&interpreter).args(["-c", "import cryptography.hazmat.primitives.hpke"]).output();
+        let probe = Command::new(&interpreter).args(["-c", imports]).output();
         if probe.is_ok_and(|output| output.status.success()) {
             return Some(Self(interpreter));
         }
-        assert!(
-            env::var_os("LIAISON_REQUIRE_PYTHON").is_none(),
-            "no Python with the package cryptography, 50 or newer"
-        );
+        assert!(env::var_os("LIAISON_REQUIRE_PYTHON").is_none(), "no Python with {packages}");
         // Not `eprintln!`: the harness shows that only when a test fails.
-        let line =
-            "skipped: no Python with the package cryptography, 50 or newer (see tests/python/requirements.txt)\n";
+        let line = format!("skipped: no Python with {packages} (see tests/python/requirements.txt)\n");
         io::stderr().write_all(line.as_bytes()).unwrap();
         None
     }
@@ -55,7 +56,7 @@ impl Python {
     }
 
     /// What a script of `tests/python` prints. Panics with its words if it fails.
-    fn script(&self, name: &str, argument: &Path) -> String {
+    pub(crate) fn script(&self, name: &str, argument: &Path) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name);
         let mut command = Command::new(&self.0);
         let output = command.env("PYTHONDONTWRITEBYTECODE", "1").arg(script).arg(argument).output().unwrap();

@@ -255,6 +255,15 @@ impl Client {
         self.json(Call::new(Method::POST, "/v1/uploads".into()).json(request)?).await
     }
 
+    /// `DELETE /v1/uploads/{id}`.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn delete_upload(&self, id: &str) -> Result<(), ClientError> {
+        let path = format!("/v1/uploads/{}", query::encode(id));
+        self.open(Call::new(Method::DELETE, path)).await.map(drop)
+    }
+
     /// `GET /v1/uploads/{id}`.
     ///
     /// # Errors

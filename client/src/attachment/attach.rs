@@ -23,8 +23,17 @@ const ABANDONED: Duration = Duration::from_secs(86_400);
 
 /// Uploads that a submission is about to consume: no other one can.
 pub(crate) struct Claims {
-    claimed: Arc<Mutex<BTreeSet<UploadId>>>,
-    ids: Vec<UploadId>,
+    pub(super) claimed: Arc<Mutex<BTreeSet<UploadId>>>,
+    pub(super) ids: Vec<UploadId>,
+}
+
+impl Claims {
+    /// Whether nobody else has claimed the upload.
+    pub(super) fn claim(&mut self, id: UploadId) -> bool {
+        let is_free = self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        self.ids.extend(is_free.then_some(id));
+        is_free
+    }
 }
 
 impl Drop for Claims {
@@ -51,18 +60,17 @@ impl Office {
             let detail = format!("{} attachments, at most {}", refs.len(), limits::ATTACHMENTS_MAX);
             return Err(Problem::new(ProblemCode::TooLarge, detail));
         }
-        let mut claims = Claims { claimed: Arc::clone(&self.uploads.claimed), ids: Vec::new() };
+        let mut claims = self.uploads.claims();
         let (mut attachments, mut ops, mut chunks) = (Vec::new(), Vec::new(), 0u64);
         for wanted in refs {
             let id = parse_id(&wanted.upload)?;
             check_name(&wanted.name)?;
-            if !claims.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(id) {
+            if !claims.claim(id) {
                 return Err(Problem::new(
                     ProblemCode::UnknownUpload,
                     format!("upload {} is used twice", wanted.upload),
                 ));
             }
-            claims.ids.push(id);
             let record: Option<UploadRecord> = self.shelf.get(&upload_place(id))?;
             let record = record.ok_or_else(|| unknown(&wanted.upload))?;
             if record.offset != record.total_len {
@@ -122,10 +130,14 @@ impl Office {
             self.uploads.close(id);
             ops.push(Op::Delete { table: Table::Chunks, key });
             ops.push(tail_place(id).delete());
-            for key in self.keys(&[b"b", id.as_slice()].concat())? {
-                ops.push(Op::Delete { table: Table::Chunks, key });
-            }
+            ops.extend(self.upload_octets(id)?);
         }
         Ok(ops)
+    }
+
+    /// Deletes the sealed chunks of an upload.
+    pub(super) fn upload_octets(&self, id: UploadId) -> Result<Vec<Op>, ReadError> {
+        let keys = self.keys(&[b"b", id.as_slice()].concat())?;
+        Ok(keys.into_iter().map(|key| Op::Delete { table: Table::Chunks, key }).collect())
     }
 }

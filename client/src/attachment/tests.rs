@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use liaison_core::op::Op;
+use liaison_core::op::{Op, Table};
 use liaison_node::local::OwnEvent;
 use liaison_protocol::NodeId;
 use liaison_protocol::frame::CustodyState;
@@ -308,4 +308,31 @@ async fn chunks_go_again_after_a_day_to_a_recipient_that_has_the_message_and_sig
     a.tell(OwnEvent::Answer { id, index: 0, by: by.clone(), via: by, state: CustodyState::Delivered }).await;
     assert!(!feeds(Duration::from_secs(3_600)));
     assert!(feeds(days(2)));
+}
+
+#[tokio::test]
+async fn an_upload_can_be_given_up_until_a_message_has_it() {
+    let federation = Federation::new();
+    let a = federation.start("ncb.sg").await;
+    let b = federation.start("ncb.ee").await;
+    let empty = || a.office.shelf.scan(Table::Chunks, b"").count() == 0;
+    let upload = NewUpload { name: "file".into(), total_len: 300_000 };
+    let id = a.office.new_upload(upload.clone()).await.unwrap().id;
+    a.office.append(&id, 0, vec![1; 290_000].into()).await.unwrap();
+    assert!(!empty());
+    a.office.delete_upload(&id).await.unwrap();
+    assert!(empty());
+    for gone in [id.as_str(), "x"] {
+        let refused = a.office.delete_upload(gone).await.unwrap_err();
+        assert_eq!(refused.code, ProblemCode::UnknownUpload.as_str());
+    }
+    let refused = a.office.append(&id, 290_000, vec![1; 10_000].into()).await.unwrap_err();
+    assert_eq!(refused.code, ProblemCode::UnknownUpload.as_str());
+
+    let id = a.office.new_upload(upload).await.unwrap().id;
+    a.office.append(&id, 0, vec![1; 300_000].into()).await.unwrap();
+    let attachments = vec![AttachmentRef { upload: id.clone(), name: "f".into() }];
+    a.submit(crate::api::model::Submission { attachments, ..submission(&[&b], "one") }).await;
+    assert_eq!(a.office.delete_upload(&id).await.unwrap_err().code, ProblemCode::UnknownUpload.as_str());
+    assert!(!empty());
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::attach::Claims;
 use super::{body_place, tail_place, upload_place};
 use crate::api::model::{NewUpload, Problem, ProblemCode, Upload};
 use crate::office::Office;
@@ -75,6 +76,11 @@ impl UploadDesk {
         Arc::clone(open.entry(id).or_default())
     }
 
+    /// Uploads that one caller is about to consume.
+    pub(super) fn claims(&self) -> Claims {
+        Claims { claimed: Arc::clone(&self.claimed), ids: Vec::new() }
+    }
+
     pub(super) fn close(&self, id: UploadId) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
@@ -97,7 +103,7 @@ impl Office {
         let office = Arc::clone(self);
         let open = crate::blocking(move || office.shelf.store().scan(Table::Chunks, b"u", None, UPLOADS_MAX)).await??;
         if open.len() >= UPLOADS_MAX {
-            let detail = format!("{UPLOADS_MAX} uploads are open; finish or abandon some");
+            let detail = format!("{UPLOADS_MAX} uploads are open; send or delete some of them (DELETE /v1/uploads/ID)");
             return Err(Problem::new(ProblemCode::QueueFull, detail));
         }
         let mut random = self.shelf.random();
@@ -149,6 +155,35 @@ impl Office {
         self.node.commit(ops).await?;
         running.0 = Some((record.offset, hash));
         Ok(record.view(id))
+    }
+
+    /// `DELETE /v1/uploads/{id}`: the upload and its octets go.
+    ///
+    /// # Errors
+    /// A problem document; `unknown_upload` if a message has it, or is about to.
+    pub async fn delete_upload(self: &Arc<Self>, name: &str) -> Answer<()> {
+        let id = parse_id(name)?;
+        let mut claims = self.uploads.claims();
+        if !claims.claim(id) {
+            return Err(unknown(name));
+        }
+        let _alone = self.uploads.running(id).lock_owned().await;
+        let office = Arc::clone(self);
+        let ops = crate::blocking(move || office.upload_gone(id)).await??;
+        let ops = ops.ok_or_else(|| unknown(name))?;
+        self.node.commit(ops).await?;
+        self.uploads.close(id);
+        Ok(())
+    }
+
+    /// What to delete of an upload; `None`: no such one.
+    fn upload_gone(&self, id: UploadId) -> Result<Option<Vec<Op>>, ReadError> {
+        if !self.shelf.has(&upload_place(id))? {
+            return Ok(None);
+        }
+        let mut ops = vec![upload_place(id).delete(), tail_place(id).delete()];
+        ops.extend(self.upload_octets(id)?);
+        Ok(Some(ops))
     }
 
     fn piece(&self, id: UploadId, offset: u64, octets: &[u8], running: &mut Running) -> Answer<Piece> {

@@ -36,6 +36,8 @@ pub(crate) struct World {
     /// Refuse appends past this many octets, as a daemon that is being stopped would.
     pub(crate) stop_upload_at: Option<u64>,
     pub(crate) unmarked_is_refused: bool,
+    /// Refuse for good what is more than a rehearsal.
+    pub(crate) refuse_for_good: bool,
 }
 
 /// Runs until dropped.
@@ -94,6 +96,7 @@ fn router(world: Shared) -> Router {
         .route("/v1/uploads", post(new_upload))
         .route("/v1/uploads/{id}", get(upload))
         .route("/v1/uploads/{id}", patch(append))
+        .route("/v1/uploads/{id}", axum::routing::delete(delete_upload))
         .route("/v1/inbox", get(inbox))
         .route("/v1/events", get(events))
         .route("/v1/agencies", get(agencies))
@@ -111,6 +114,9 @@ async fn submit(State(world): State<Shared>, headers: HeaderMap, Json(submission
     let Some(tlp) = submission.tlp.or_else(|| (!world.unmarked_is_refused).then_some(Tlp::Green)) else {
         return problem(ProblemCode::TlpMissing, "no TLP given");
     };
+    if world.refuse_for_good && !submission.dry_run {
+        return problem(ProblemCode::Policy, "not today");
+    }
     let key = headers.get("idempotency-key").map(|key| key.to_str().unwrap().to_owned());
     let earlier = world.submissions.iter().find(|(_, earlier)| key.is_some() && *earlier == key);
     if earlier.is_some_and(|(earlier, _)| *earlier != submission) {
@@ -202,6 +208,11 @@ async fn upload(State(world): State<Shared>, UrlPath(id): UrlPath<String>) -> Re
     }
 }
 
+async fn delete_upload(State(world): State<Shared>, UrlPath(id): UrlPath<String>) -> StatusCode {
+    world.lock().unwrap().uploads.remove(&id);
+    StatusCode::NO_CONTENT
+}
+
 async fn append(
     State(world): State<Shared>,
     UrlPath(id): UrlPath<String>,
@@ -247,12 +258,12 @@ async fn events(State(world): State<Shared>, Query(query): Query<EventQuery>) ->
         let events: Vec<_> =
             world.lock().unwrap().events.iter().filter(|event| event.cursor > after).take(limit).cloned().collect();
         if !events.is_empty() || query.wait.is_none() {
-            let cursor = events.last().map_or(after, |event| event.cursor);
-            return Json(EventPage { events, cursor });
+            let next = events.last().map_or(after, |event| event.cursor);
+            return Json(EventPage { items: events, next });
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Json(EventPage { events: Vec::new(), cursor: query.after.unwrap_or(0) })
+    Json(EventPage { items: Vec::new(), next: query.after.unwrap_or(0) })
 }
 
 async fn agencies() -> Json<Agencies> {

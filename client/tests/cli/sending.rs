@@ -303,3 +303,15 @@ fn an_answer_says_first_whom_it_answers() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(ended.stderr.starts_with("! to ncb.ee, in answer to b000000000 of ncb.ee: "), "{ended:?}");
 }
+
+#[test]
+fn what_was_uploaded_for_a_message_that_is_refused_is_deleted() {
+    let desk = Desk::new();
+    desk.daemon.world().refuse_for_good = true;
+    let path = desk.path("hits.csv");
+    std::fs::write(&path, b"one,two").unwrap();
+    let path = path.to_str().unwrap();
+    let ended = desk.run(&["send", "--to", "ncb.ee", "-s", "s", "--tlp", "green", "--body", "x", "-a", path]);
+    assert_eq!(ended.code, 77, "{}", ended.stderr);
+    assert!(desk.daemon.world().uploads.is_empty());
+}

@@ -131,16 +131,17 @@ pub struct EventQuery {
     /// Seconds to wait for one, at most 60; default 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<u32>,
-    /// At most this many, 1 to 1,000; default 100.
+    /// At most this many, 1 to 1,000; default 100. A stream ends after so many; without a limit, it has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
 }
 
-/// Answer of a long poll.
+/// Answer of a long poll, in the form of every list: `items`, and `next` to go on from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventPage {
     /// Oldest first.
-    pub events: Vec<Event>,
-    /// `after` of the next question: the last event's cursor, or where the stream stands.
-    pub cursor: u64,
+    pub items: Vec<Event>,
+    /// `after` of the next question: the last event's cursor, or where the stream stands. Always there: events have no
+    /// last page.
+    pub next: u64,
 }

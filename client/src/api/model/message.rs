@@ -174,14 +174,14 @@ pub struct MessageSummary {
     pub thread: Id,
 }
 
-/// Which end a list starts at.
+/// Which end a list starts at: `oldest` or `newest`. `next` of a page then goes into `after` or `before`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ListOrder {
-    /// Oldest first, for programs that follow a list with `after`.
+    /// `oldest` first: `next` is the `after` of the next question. For programs that follow a list.
     #[default]
     Oldest,
-    /// Newest first, for people; continues with `before`.
+    /// `newest` first: `next` is the `before` of the next question. For people.
     Newest,
 }
 
@@ -229,7 +229,7 @@ pub struct ListQuery {
     /// Outbox: only messages that stand so. The inbox ignores it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent: Option<SentFilter>,
-    /// Default oldest first.
+    /// `oldest` (default) or `newest` first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<ListOrder>,
 }
@@ -239,7 +239,8 @@ pub struct ListQuery {
 pub struct ListPage {
     /// In the order asked for.
     pub items: Vec<MessageSummary>,
-    /// `seq` to go on from (`after`, or `before` when newest first); absent at the end.
+    /// The `seq` to go on from: `after` of the next question, or its `before` when the order is `newest`. Absent on the last
+    /// page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
 }

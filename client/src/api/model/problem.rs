@@ -149,5 +149,5 @@ codes! {
     /// The upload is not finished.
     UploadIncomplete = "upload_incomplete", 409, 65, false, "the upload is not finished";
     /// `Upload-Offset` is not where the upload stands.
-    WrongOffset = "wrong_offset", 409, 65, true, "the upload stands at another offset";
+    WrongOffset = "wrong_offset", 409, 65, false, "the upload stands at another offset";
 }

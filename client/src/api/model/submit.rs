@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 use super::{ContentType, Id, MessageState, Precedence, Time, Tlp};
 
 /// `POST /v1/messages`. With the header `Idempotency-Key`, the same key and content name the same message (200 in
-/// place of 201), the same key with another content is a conflict. Content is the same if the document is: attachments
-/// count by the ids of their uploads. Remembered until the expiry plus 24 h.
+/// place of 201), the same key with another content is a conflict. Content is the same if the same is meant: defaults count
+/// as if they were given, the order of recipients does not count, attachments count by the ids of their uploads. Remembered until the expiry plus 24 h.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Submission {
@@ -27,7 +27,7 @@ pub struct Submission {
     /// Without it the daemon's `policy.default_tlp` holds; without that too, the submission is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tlp: Option<Tlp>,
-    /// Free handling codes; at most 16 of at most 64 bytes.
+    /// Free handling codes; at most 32 of at most 64 bytes.
     #[serde(default)]
     pub handling: Vec<String>,
     /// Default routine.

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
+use super::plain::plain;
 use crate::api::model::{Problem, ProblemCode};
 use crate::attachment::upload::PIECE_BYTES_MAX;
 
@@ -49,7 +50,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         match axum::Json::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
             Err(JsonRejection::BytesRejection(rejection)) => Err(unread(&rejection)),
-            Err(rejection) => Err(bad(rejection.body_text())),
+            Err(rejection) => Err(bad(plain(&rejection.body_text()))),
         }
     }
 }
@@ -75,7 +76,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
         let query: Result<axum::extract::Query<T>, QueryRejection> =
             axum::extract::Query::from_request_parts(parts, state).await;
-        query.map(|query| Self(query.0)).map_err(|rejection| bad(rejection.body_text()))
+        query.map(|query| Self(query.0)).map_err(|rejection| bad(plain(&rejection.body_text())))
     }
 }
 
@@ -87,7 +88,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Name<T>
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failed> {
         let path = axum::extract::Path::from_request_parts(parts, state).await;
-        path.map(|path| Self(path.0)).map_err(|rejection| bad(rejection.body_text()))
+        path.map(|path| Self(path.0)).map_err(|rejection| bad(plain(&rejection.body_text())))
     }
 }
 
@@ -102,9 +103,9 @@ fn check_length(request: &Request, bytes_max: usize) -> Result<(), Failed> {
 
 fn unread(rejection: &BytesRejection) -> Failed {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Failed(Problem::new(ProblemCode::TooLarge, rejection.body_text()));
+        return Failed(Problem::new(ProblemCode::TooLarge, plain(&rejection.body_text())));
     }
-    bad(rejection.body_text())
+    bad(plain(&rejection.body_text()))
 }
 
 pub(super) fn bad(detail: impl Into<String>) -> Failed {

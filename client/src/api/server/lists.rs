@@ -12,9 +12,9 @@ use crate::api::model::{Direction, ListPage, ListQuery, Problem, Retried, RetryR
 
 /// Received messages.
 #[utoipa::path(
-    get, path = "/v1/inbox", tag = "lists", params(ListQuery),
+    get, path = "/v1/inbox", operation_id = "list_inbox", tag = "lists", params(ListQuery),
     responses(
-        (status = 200, body = ListPage),
+        (status = 200, description = "a page of the list", body = ListPage),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -24,9 +24,9 @@ pub(super) async fn inbox(State(surface): Shared, Query(query): Query<ListQuery>
 
 /// Sent messages.
 #[utoipa::path(
-    get, path = "/v1/outbox", tag = "lists", params(ListQuery),
+    get, path = "/v1/outbox", operation_id = "list_outbox", tag = "lists", params(ListQuery),
     responses(
-        (status = 200, body = ListPage),
+        (status = 200, description = "a page of the list", body = ListPage),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -41,7 +41,7 @@ async fn list(surface: &Surface, way: Direction, query: ListQuery) -> Handled<ax
 
 /// Confirm that an application has taken a received message over.
 #[utoipa::path(
-    post, path = "/v1/inbox/{id}/ack", tag = "lists", params(("id" = String, Path)),
+    post, path = "/v1/inbox/{id}/ack", operation_id = "acknowledge_message", tag = "lists", params(("id" = String, Path)),
     responses(
         (status = 204, description = "confirmed"),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
@@ -55,9 +55,9 @@ pub(super) async fn ack(State(surface): Shared, Name(id): Name<String>) -> Handl
 
 /// Try now what waits: all, or what is for one agency.
 #[utoipa::path(
-    post, path = "/v1/outbox/retry", tag = "lists", request_body = RetryRequest,
+    post, path = "/v1/outbox/retry", operation_id = "retry_outbox", tag = "lists", request_body = RetryRequest,
     responses(
-        (status = 200, body = Retried),
+        (status = 200, description = "what was set going", body = Retried),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]

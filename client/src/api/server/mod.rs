@@ -6,6 +6,7 @@
 mod extract;
 mod lists;
 mod messages;
+mod plain;
 mod stream;
 mod system;
 mod uploads;
@@ -111,6 +112,7 @@ fn open_api() -> (Router<Arc<Surface>>, Document) {
         .routes(routes!(messages::thread))
         .routes(routes!(uploads::create))
         .routes(routes!(uploads::standing))
+        .routes(routes!(uploads::delete))
         .routes(routes!(lists::inbox))
         .routes(routes!(lists::outbox))
         .routes(routes!(lists::ack))

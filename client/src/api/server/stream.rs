@@ -27,7 +27,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// What happens, from a cursor on: as JSON, or as server-sent events with `Accept: text/event-stream`.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, path = "/v1/events", operation_id = "list_events", tag = "events",
     params(
         EventQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "stands in for `after` when a stream is resumed"),
@@ -61,16 +61,16 @@ pub(super) async fn events(
     let place = if waits { Some(surface.streams.enter()?) } else { None };
     let mut reader = Reader::start(&surface, resumed.or(query.after), limit as usize).await?;
     if is_stream(&headers) {
-        let stream = reader.stream(Arc::clone(&surface), place);
+        let stream = reader.stream(Arc::clone(&surface), place, query.limit);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response());
     }
     let until = tokio::time::Instant::now() + Duration::from_secs(u64::from(wait));
-    let events = tokio::select! {
+    let items = tokio::select! {
         events = reader.wait_until(until) => events?,
         () = surface.stop.cancelled() => Vec::new(),
     };
-    let cursor = events.last().map_or(reader.after, |event| event.cursor);
-    Ok(axum::Json(EventPage { events, cursor }).into_response())
+    let next = items.last().map_or(reader.after, |event| event.cursor);
+    Ok(axum::Json(EventPage { items, next }).into_response())
 }
 
 fn is_stream(headers: &HeaderMap) -> bool {
@@ -119,28 +119,37 @@ impl Reader {
         }
     }
 
-    /// Events for as long as somebody listens and the daemon runs.
+    /// Events for as long as somebody listens and the daemon runs; with a limit, the stream ends after so many.
     fn stream(
         self,
         surface: Arc<Surface>,
         place: Option<OwnedSemaphorePermit>,
+        limit: Option<u32>,
     ) -> impl Stream<Item = Result<Line, Infallible>> {
-        unfold((self, VecDeque::new(), surface, place), |(mut reader, mut ready, surface, place)| async move {
-            while ready.is_empty() {
-                let far = tokio::time::Instant::now() + KEEP_ALIVE;
-                let events = tokio::select! {
-                    events = reader.wait_until(far) => events.ok()?,
-                    () = surface.stop.cancelled() => return None,
-                };
-                reader.after = events.last().map_or(reader.after, |event| event.cursor);
-                ready.extend(events);
-            }
-            let event: Event = ready.pop_front()?;
-            let line = Line::default().id(event.cursor.to_string()).event(event.kind.as_str());
-            // A type of our own, without maps: it encodes.
-            let line = line.json_data(&event).unwrap_or_default();
-            Some((Ok(line), (reader, ready, surface, place)))
-        })
+        let left = limit.unwrap_or(u32::MAX);
+        unfold(
+            (self, VecDeque::new(), surface, place, left),
+            |(mut reader, mut ready, surface, place, left)| async move {
+                if left == 0 {
+                    return None;
+                }
+                while ready.is_empty() {
+                    let far = tokio::time::Instant::now() + KEEP_ALIVE;
+                    let events = tokio::select! {
+                        events = reader.wait_until(far) => events.ok()?,
+                        () = surface.stop.cancelled() => return None,
+                    };
+                    reader.after = events.last().map_or(reader.after, |event| event.cursor);
+                    ready.extend(events);
+                }
+                let event: Event = ready.pop_front()?;
+                let line = Line::default().id(event.cursor.to_string()).event(event.kind.as_str());
+                // A type of our own, without maps: it encodes.
+                let line = line.json_data(&event).unwrap_or_default();
+                let left = if left == u32::MAX { left } else { left - 1 };
+                Some((Ok(line), (reader, ready, surface, place, left)))
+            },
+        )
     }
 }
 

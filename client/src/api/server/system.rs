@@ -13,9 +13,9 @@ use crate::api::model::{Agencies, Doctor, Problem, Status};
 
 /// Condition of the daemon.
 #[utoipa::path(
-    get, path = "/v1/status", tag = "system",
+    get, path = "/v1/status", operation_id = "get_status", tag = "system",
     responses(
-        (status = 200, body = Status),
+        (status = 200, description = "the condition of the daemon", body = Status),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -26,9 +26,9 @@ pub(super) async fn status(State(surface): Shared) -> Handled<axum::Json<Status>
 
 /// Every check and its result.
 #[utoipa::path(
-    get, path = "/v1/doctor", tag = "system",
+    get, path = "/v1/doctor", operation_id = "get_doctor", tag = "system",
     responses(
-        (status = 200, body = Doctor),
+        (status = 200, description = "the findings", body = Doctor),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -40,9 +40,9 @@ pub(super) async fn doctor(State(surface): Shared) -> Handled<axum::Json<Doctor>
 
 /// The agencies of the roster.
 #[utoipa::path(
-    get, path = "/v1/agencies", tag = "system",
+    get, path = "/v1/agencies", operation_id = "list_agencies", tag = "system",
     responses(
-        (status = 200, body = Agencies),
+        (status = 200, description = "the agencies", body = Agencies),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -52,14 +52,14 @@ pub(super) async fn agencies(State(surface): Shared) -> Handled<axum::Json<Agenc
 }
 
 /// This document.
-#[utoipa::path(get, path = "/v1/openapi.json", tag = "system", responses((status = 200, description = "OpenAPI 3.1")))]
+#[utoipa::path(get, path = "/v1/openapi.json", operation_id = "get_openapi", tag = "system", responses((status = 200, description = "OpenAPI 3.1")))]
 pub(super) async fn openapi() -> Response {
     std::future::ready(axum::Json(super::document()).into_response()).await
 }
 
 /// Process and store are alive.
 #[utoipa::path(
-    get, path = "/healthz", tag = "system",
+    get, path = "/healthz", operation_id = "get_healthz", tag = "system",
     responses((status = 200, description = "alive"), (status = 503, description = "not"))
 )]
 pub(super) async fn healthz(State(surface): Shared) -> Response {
@@ -71,7 +71,7 @@ pub(super) async fn healthz(State(surface): Shared) -> Response {
 
 /// New messages are taken. A relay that is down does not make the daemon unready: mail waits.
 #[utoipa::path(
-    get, path = "/readyz", tag = "system",
+    get, path = "/readyz", operation_id = "get_readyz", tag = "system",
     responses((status = 200, description = "ready"), (status = 503, description = "not"))
 )]
 pub(super) async fn readyz(State(surface): Shared) -> Response {
@@ -87,7 +87,7 @@ pub(super) async fn readyz(State(surface): Shared) -> Response {
 }
 
 /// Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "system", responses((status = 200, description = "metrics")))]
+#[utoipa::path(get, path = "/metrics", operation_id = "get_metrics", tag = "system", responses((status = 200, description = "metrics")))]
 pub(super) async fn metrics(State(surface): Shared) -> Handled<Response> {
     let node = surface.operator.status().await.map_err(Problem::from)?;
     let rendered = crate::blocking(move || {

@@ -123,16 +123,16 @@ async fn a_long_poll_answers_as_soon_as_something_happens() {
     let (a, b) = pair(&federation).await;
     let api = Api::of(&b);
     let start = api.client.events(&EventQuery::default()).await.unwrap();
-    assert!(start.events.is_empty());
-    let query = EventQuery { after: Some(start.cursor), wait: Some(20), limit: None };
+    assert!(start.items.is_empty());
+    let query = EventQuery { after: Some(start.next), wait: Some(20), limit: None };
     let (client, waiting) = (api.client.clone(), query.clone());
     let poll = spawn_poll(client, waiting);
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     let id = a.send(&[&b], "one").await;
     a.deliver(&b).await;
     let page = tokio::time::timeout(std::time::Duration::from_secs(5), poll).await.unwrap().unwrap();
-    assert_eq!((page.events[0].kind, page.events[0].id), (EventKind::Received, Some(id.into())));
-    assert_eq!(page.cursor, page.events[0].cursor);
+    assert_eq!((page.items[0].kind, page.items[0].id), (EventKind::Received, Some(id.into())));
+    assert_eq!(page.next, page.items[0].cursor);
     let past = EventQuery { wait: Some(61), ..query };
     assert_eq!(code(&api.client.events(&past).await.unwrap_err()), ProblemCode::BadRequest.as_str());
 }
@@ -161,6 +161,10 @@ async fn a_stream_of_events_resumes_by_its_last_id_and_ends_with_the_daemon() {
     assert!(!rest.contains(&format!("id: {first}\n")));
     let wrong = api.get("/v1/events", "accept: text/event-stream\r\nlast-event-id: x\r\n").await;
     assert!(wrong.starts_with("HTTP/1.1 400"), "{wrong}");
+
+    // With a limit the answer ends.
+    let one = api.get("/v1/events?limit=1", "accept: text/event-stream\r\nlast-event-id: 0\r\n").await;
+    assert_eq!(one.matches("\nid: ").count(), 1, "{one}");
 
     let mut stream = UnixStream::connect(api.client.socket()).await.unwrap();
     stream.write_all(request("").as_bytes()).await.unwrap();

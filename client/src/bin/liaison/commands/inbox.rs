@@ -70,7 +70,7 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
     cx.out.check_fields::<MessageSummary>()?;
     let mut query = query(cx, &args).await?;
     // Asked before the list: what arrives in between is an event.
-    let cursor = if args.follow { cx.client.events(&EventQuery::default()).await?.cursor } else { 0 };
+    let cursor = if args.follow { cx.client.events(&EventQuery::default()).await?.next } else { 0 };
     let get = async |query: &ListQuery| Ok(cx.client.inbox(query).await?);
     let mut page = listing::collect(query.clone(), args.range.limit, get).await?;
     if args.follow {
@@ -108,13 +108,13 @@ async fn follow(cx: &Context, mut query: ListQuery, mut cursor: u64, mut rows: L
         let events = cx.client.events(&EventQuery { after: Some(cursor), wait: Some(30), limit: None }).await;
         match events {
             Ok(page) => {
-                cursor = page.cursor;
-                if !page.events.iter().any(|event| event.kind == EventKind::Received) {
+                cursor = page.next;
+                if !page.items.iter().any(|event| event.kind == EventKind::Received) {
                     continue;
                 }
             }
             Err(ClientError::Problem(problem)) if problem.code == "cursor_gone" => {
-                cursor = cx.client.events(&EventQuery::default()).await?.cursor;
+                cursor = cx.client.events(&EventQuery::default()).await?.next;
             }
             Err(error) if error.retryable() => {
                 cx.out.detail(&error.to_string());

@@ -45,7 +45,7 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
     cx.out.check_fields::<Event>()?;
     let mut cursor = match args.cursor {
-        From::Now => cx.client.events(&EventQuery::default()).await?.cursor,
+        From::Now => cx.client.events(&EventQuery::default()).await?.next,
         From::After(cursor) => cursor,
     };
     let mut left = args.limit;
@@ -64,9 +64,9 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
             Err(error) => return Err(error.into()),
         };
         bridging = false;
-        page.events.iter().try_for_each(|event| cx.out.object(event))?;
-        left = left.map(|left| left.saturating_sub(page.events.len() as u64));
-        cursor = page.cursor;
+        page.items.iter().try_for_each(|event| cx.out.object(event))?;
+        left = left.map(|left| left.saturating_sub(page.items.len() as u64));
+        cursor = page.next;
     }
     Ok(Exit::Done)
 }

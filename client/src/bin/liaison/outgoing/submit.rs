@@ -40,9 +40,16 @@ pub(crate) async fn send(cx: &Context, mut draft: Draft, how: &Delivery) -> Resu
     if let Some(submitted) = repeat(cx, &submission, &sources, how).await? {
         return finish(cx, submitted, how).await;
     }
-    let (attachments, keys) = upload_all(cx, how, sources, &draft).await?;
-    let uploads = keys.iter().cloned().zip(attachments.iter().map(|attachment| attachment.upload.clone())).collect();
-    let submitted = submit(cx, &Submission { attachments, ..submission }, how.id_key.as_deref()).await?;
+    let mut uploaded = Uploaded::default();
+    let submitted = match bring(cx, how, sources, &draft, submission, &mut uploaded).await {
+        Ok(submitted) => submitted,
+        Err(failure) => {
+            uploaded.give_up(cx, &failure).await;
+            return Err(failure);
+        }
+    };
+    let Uploaded { attachments, keys } = uploaded;
+    let uploads = keys.iter().cloned().zip(attachments.into_iter().map(|attachment| attachment.upload)).collect();
     upload::forget(cx, &keys);
     if let Some(key) = how.id_key.clone().filter(|_| !keys.is_empty()) {
         cx.state().remember_sent(key, uploads);
@@ -78,10 +85,17 @@ fn check_attachments(sources: &[Source], draft: &Draft) -> Result<(), Failure> {
         let max = limits::CHUNKS_MAX as u64 * limits::CHUNK_BYTES as u64;
         return refuse(format!("the attachments are longer than {} together", bytes(max)));
     }
-    match sources.iter().find(|source| !(1..=limits::ATTACHMENT_NAME_BYTES_MAX).contains(&source.name().len())) {
-        Some(source) => refuse(format!("the name '{}' has more than 255 bytes", source.name())),
-        None => Ok(()),
+    for source in sources {
+        let name = source.name();
+        if !(1..=limits::ATTACHMENT_NAME_BYTES_MAX).contains(&name.len()) {
+            return refuse(format!("the name '{}' has more than 255 bytes", safe_line(name)));
+        }
+        if name.chars().any(|c| c.is_control() || c == '\\') {
+            let message = format!("the name '{}' has a control character or a backslash", safe_line(name));
+            return Err(Failure::new(Exit::Data, "bad_request", message).hint("attach a copy with another name"));
+        }
     }
+    Ok(())
 }
 
 /// The same files under the same key have been sent from here before: naming the uploads of then makes it the same
@@ -151,22 +165,49 @@ fn explain(error: ClientError) -> Failure {
     }
 }
 
-async fn upload_all(
+/// What the daemon has of a message that is not sent yet.
+#[derive(Default)]
+struct Uploaded {
+    attachments: Vec<AttachmentRef>,
+    /// By which the files' uploads are remembered.
+    keys: Vec<String>,
+}
+
+impl Uploaded {
+    /// Frees the uploads of a message that was refused for good. What may be sent later is kept, and resumed.
+    async fn give_up(&self, cx: &Context, failure: &Failure) {
+        let refused = [Exit::Data, Exit::NoAgency, Exit::Refused].map(Exit::code).contains(&failure.exit);
+        if failure.retryable || !refused {
+            return;
+        }
+        for attachment in &self.attachments {
+            if let Err(error) = cx.client.delete_upload(&attachment.upload).await {
+                cx.out.detail(&format!("the upload of {} is kept for a day: {error}", attachment.name));
+            }
+        }
+        upload::forget(cx, &self.keys);
+    }
+}
+
+/// Uploads the attachments, noting each in `uploaded`, and submits the message.
+async fn bring(
     cx: &Context,
     how: &Delivery,
     sources: Vec<Source>,
     draft: &Draft,
-) -> Result<(Vec<AttachmentRef>, Vec<String>), Failure> {
-    let (mut attachments, mut keys) = (Vec::new(), Vec::new());
+    submission: Submission,
+    uploaded: &mut Uploaded,
+) -> Result<Submitted, Failure> {
     for source in sources {
         let (attachment, key) = upload::file(cx, how.progress, source).await?;
-        attachments.push(attachment);
-        keys.push(key);
+        uploaded.attachments.push(attachment);
+        uploaded.keys.push(key);
     }
     for carried in &draft.carry {
-        attachments.push(upload::carried(cx, how.progress, carried).await?);
+        uploaded.attachments.push(upload::carried(cx, how.progress, carried).await?);
     }
-    Ok((attachments, keys))
+    let attachments = uploaded.attachments.clone();
+    submit(cx, &Submission { attachments, ..submission }, how.id_key.as_deref()).await
 }
 
 /// Submits under a key, so that an answer that got lost can be asked for again without sending twice.

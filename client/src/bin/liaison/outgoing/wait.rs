@@ -19,7 +19,7 @@ const POLL_MAX: Duration = Duration::from_secs(30);
 pub(crate) async fn until(client: &Client, id: Id, goal: WaitFor, timeout: Duration) -> Result<CustodyTrace, Failure> {
     let deadline = Instant::now() + timeout;
     // The cursor comes first: what happens after it and before the look at the message is not missed.
-    let mut cursor = client.events(&EventQuery::default()).await?.cursor;
+    let mut cursor = client.events(&EventQuery::default()).await?.next;
     loop {
         let trace = client.custody(&id.to_string()).await?;
         if reached(&trace, goal)? {
@@ -40,10 +40,10 @@ async fn news_of(client: &Client, id: Id, mut cursor: u64, deadline: Instant) ->
         let wait = left.min(POLL_MAX).as_secs().max(1);
         let query = EventQuery { after: Some(cursor), wait: u32::try_from(wait).ok(), limit: None };
         let Ok(page) = tokio::time::timeout(left, client.events(&query)).await else { return Ok(None) };
-        let EventPage { events, cursor: next } = match page {
+        let EventPage { items: events, next } = match page {
             // So much has happened that the cursor is gone: look again.
             Err(ClientError::Problem(problem)) if problem.code == "cursor_gone" => {
-                return Ok(Some(client.events(&EventQuery::default()).await?.cursor));
+                return Ok(Some(client.events(&EventQuery::default()).await?.next));
             }
             page => page?,
         };
