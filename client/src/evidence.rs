@@ -1,8 +1,10 @@
 //! Evidence of one message, as one file for a third party.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use liaison_core::op::Table;
-use liaison_protocol::evidence::{EvidenceParts, Exporter, assemble};
+use liaison_protocol::evidence::{AssembleError, Attempt, EvidenceParts, Exporter, assemble};
 use liaison_protocol::inner::SignedStatement;
 use liaison_protocol::receipt::{CustodyLeaf, Proof, Proven};
 use liaison_protocol::roster::{History, Roster};
@@ -12,43 +14,73 @@ use crate::api::model::{Direction, Problem, ProblemCode};
 use crate::kept::Kept;
 use crate::office::Office;
 use crate::outbox::fact::{CustodyFact, Fact, Facts};
-use crate::outbox::unknown;
+use crate::outbox::{kept_place, resealed_place, unknown};
 use crate::problem::Answer;
 use crate::shelf::ReadError;
 
 impl Office {
-    /// `GET /v1/messages/{id}/evidence`: the envelope as it was signed, the key that opens this one message, every
-    /// receipt, and the rosters that vouch for their keys.
+    /// `GET /v1/messages/{id}/evidence`: every envelope of the message as it was signed, the keys that open this one message,
+    /// every receipt, and the rosters that vouch for their keys.
     ///
     /// # Errors
     /// A problem document.
     pub fn evidence(&self, id: MessageId, way: Direction) -> Answer<Vec<u8>> {
-        let (kept, receipts, table) = match way {
-            Direction::In => (self.received_kept(id)?.ok_or_else(|| unknown(id))?, Vec::new(), Table::Inbox),
+        let federation = self.roster().federation();
+        let (kept, later, receipts, table) = match way {
+            Direction::In => {
+                let kept = self.received_kept(self.entry(id)?)?.ok_or_else(|| unknown(id))?;
+                (kept, Vec::new(), Vec::new(), Table::Inbox)
+            }
             Direction::Out => {
+                let kept: Kept = self.shelf.get(&kept_place(id))?.ok_or_else(|| unknown(id))?;
                 let facts = self.facts(id)?;
-                let envelope = telling(&facts, id);
-                let place = crate::outbox::sealing_place(id, envelope);
-                let kept: Kept = self.shelf.get(&place)?.ok_or_else(|| unknown(id))?;
-                (kept, statements(&facts, envelope), Table::Outbox)
+                let later = self.later_sealings(id, &facts)?;
+                let envelopes: BTreeSet<MessageId> = later.iter().map(|(id, _)| *id).chain([id]).collect();
+                (kept, later, statements(&facts, &envelopes), Table::Outbox)
             }
         };
-        let envelope = kept.envelope(table, &self.roster().federation())?;
+        let envelope = kept.envelope(table, &federation)?;
         let envelope = envelope.envelope();
         let opening = kept.content_key();
+        let attempts = later.into_iter().map(|(_, kept)| {
+            let envelope = kept.envelope(table, &federation)?.into_envelope();
+            let opening = kept.content_key();
+            Ok(Attempt { header: envelope.header, signature: envelope.signature, body: envelope.body, opening })
+        });
+        let attempts = attempts.collect::<Result<Vec<_>, ReadError>>()?;
         let rosters = self.rosters()?;
         let parts = EvidenceParts {
             header: &envelope.header,
             signature: &envelope.signature,
             body: Some(&envelope.body),
             opening: Some(&opening),
+            attempts: &attempts,
             bundles: &[],
             receipts: &receipts,
             rosters: rosters.iter().collect(),
         };
         let me = NodeId::from(&self.me);
         let exporter = Exporter { id: &me, time: self.now(), signer: Some(&*self.signer) };
-        assemble(&parts, &exporter).map_err(|error| Problem::new(ProblemCode::Internal, error.to_string()))
+        assemble(&parts, &exporter).map_err(|error| {
+            let too_large = matches!(error, AssembleError::TooLarge { .. });
+            let code = if too_large { ProblemCode::TooLarge } else { ProblemCode::Internal };
+            Problem::new(code, error.to_string())
+        })
+    }
+
+    /// The later envelopes of a sent message: those that count for a recipient, and each that such a one replaced.
+    fn later_sealings(&self, first: MessageId, facts: &Facts) -> Result<Vec<(MessageId, Kept)>, ReadError> {
+        let federation = self.roster().federation();
+        let mut later: Vec<(MessageId, Kept)> = Vec::new();
+        for (_, envelope, _) in facts.resealed() {
+            let mut next = Some(envelope);
+            while let Some(id) = next.filter(|id| *id != first && later.iter().all(|(known, _)| known != id)) {
+                let Some(kept) = self.shelf.get::<Kept>(&resealed_place(id))? else { break };
+                next = kept.open(Table::Outbox, &federation)?.message.chain.map(|chain| chain.previous);
+                later.push((id, kept));
+            }
+        }
+        Ok(later)
     }
 
     /// Every roster that this daemon has followed, oldest first, from whichever root keys it began with.
@@ -64,25 +96,15 @@ impl Office {
     }
 }
 
-/// Of a message's sealings, the one that receipts are about; the first, if none or it is.
-fn telling(facts: &Facts, first: MessageId) -> MessageId {
-    let about_first = facts.custody.iter().any(|fact| fact.envelope == first)
-        || facts.by_recipient.iter().any(|(_, fact)| matches!(fact, Fact::Delivered(p) if p.envelope == first));
-    let resealed = facts.by_recipient.iter().rev().find_map(|(_, fact)| match fact {
-        Fact::Resealed { envelope, .. } => Some(*envelope),
-        _ => None,
-    });
-    if about_first { first } else { resealed.unwrap_or(first) }
-}
-
-fn statements(facts: &Facts, envelope: MessageId) -> Vec<SignedStatement> {
-    let custody = facts.custody.iter().filter(|fact| fact.envelope == envelope).filter_map(custody_statement);
+/// All signed statements about these envelopes. What was said of an attachment's chunk is not about the message.
+fn statements(facts: &Facts, envelopes: &BTreeSet<MessageId>) -> Vec<SignedStatement> {
+    let custody = facts.custody.iter().filter(|fact| envelopes.contains(&fact.envelope)).filter_map(custody_statement);
     let others = facts.by_recipient.iter().filter_map(|(_, fact)| match fact {
-        Fact::Delivered(proven) if proven.envelope == envelope => {
+        Fact::Delivered(proven) if envelopes.contains(&proven.envelope) => {
             Some(SignedStatement { receipt: proven.receipt.clone(), proofs: vec![proven.proof.clone()] })
         }
-        Fact::Read(proven) if proven.envelope == envelope => plain(&proven.receipt),
-        Fact::Refused { envelope: of, receipt, .. } if *of == envelope => plain(receipt),
+        Fact::Read(proven) if envelopes.contains(&proven.envelope) => plain(&proven.receipt),
+        Fact::Refused { envelope, receipt, .. } if envelopes.contains(envelope) => plain(receipt),
         _ => None,
     });
     custody.chain(others).collect()

@@ -6,11 +6,12 @@ use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 
 use crate::api::model::{
-    CustodyTrace, Direction, Hop, ReceiptKind, ReceiptView, Receipts, RecipientState, RecipientStatus, Stage,
+    Attempt, CustodyTrace, Direction, Hop, ReceiptKind, ReceiptView, Receipts, RecipientState, RecipientStatus, Stage,
 };
-use crate::inbox::{head_place, receipt_place};
+use crate::inbox::head_place;
 use crate::office::Office;
-use crate::outbox::fact::{Fact, Facts};
+use crate::outbox::fact::{CustodyFact, Fact, Facts};
+use crate::outbox::order::{Turn, turns};
 use crate::outbox::{SentHead, in_words, unknown};
 use crate::problem::Answer;
 
@@ -28,13 +29,11 @@ impl Office {
         let standing = self.standing(first)?.ok_or_else(|| unknown(first))?;
         let letter = self.sent(first)?.ok_or_else(|| unknown(first))?;
         let (head, facts) = (&standing.head, &standing.facts);
-        let mut hops = vec![outbox(&NodeId::from(&self.me), head)];
-        hops.extend(custody(head, facts));
-        for (index, fact) in &facts.by_recipient {
-            hops.extend(hop(head, *index, fact, &self.me));
-        }
-        hops.sort_by_key(|hop| hop.at.map(|at| at.0));
+        let mut hops = in_order(head, facts, &self.me);
         hops.extend(standing.recipients.iter().filter_map(waiting));
+        let resealed = facts.resealed().into_iter();
+        let attempts =
+            resealed.map(|(index, id, at)| Attempt { id: id.into(), at: at.into(), recipients: names(head, &[index]) });
         Ok(CustodyTrace {
             id: first.into(),
             subject: letter.message.subject.clone(),
@@ -44,6 +43,7 @@ impl Office {
             expires: head.expires.into(),
             state: standing.state,
             hops,
+            attempts: attempts.collect(),
             recipients: standing.ordered(&letter.message),
         })
     }
@@ -54,11 +54,20 @@ impl Office {
     /// A problem document.
     pub fn receipts(&self, id: MessageId, way: Direction) -> Answer<Receipts> {
         if way == Direction::In {
-            if !self.shelf.has(&head_place(id))? {
+            let entry = self.entry(id)?;
+            if !self.shelf.has(&head_place(entry))? {
                 return Err(unknown(id));
             }
-            // What was received is receipted by this agency itself; the sender holds it.
-            return Ok(Receipts { id: id.into(), receipts: Vec::new(), complete: self.shelf.has(&receipt_place(id))? });
+            // This agency has signed for what it received; the receipts are its sender's.
+            let id = self.name_of(entry)?.into();
+            return Ok(Receipts {
+                id,
+                direction: way,
+                receipts: Vec::new(),
+                complete: false,
+                awaited: Vec::new(),
+                undelivered: Vec::new(),
+            });
         }
         let standing = self.standing(id)?.ok_or_else(|| unknown(id))?;
         let (head, facts) = (&standing.head, &standing.facts);
@@ -82,10 +91,21 @@ impl Office {
                 _ => None,
             });
         }
-        receipts.sort_by_key(|receipt| receipt.at.0);
-        let delivered =
-            |recipient: &RecipientStatus| matches!(recipient.state, RecipientState::Delivered | RecipientState::Read);
-        Ok(Receipts { id: id.into(), receipts, complete: standing.recipients.iter().all(delivered) })
+        let so = |is: fn(RecipientState) -> bool| -> Vec<AgencyId> {
+            let so = standing.recipients.iter().filter(|recipient| is(recipient.state));
+            so.map(|recipient| recipient.agency.clone()).collect()
+        };
+        let delivered = so(|state| matches!(state, RecipientState::Delivered | RecipientState::Read));
+        Ok(Receipts {
+            id: id.into(),
+            direction: way,
+            receipts,
+            complete: delivered.len() == standing.recipients.len(),
+            awaited: so(|state| matches!(state, RecipientState::Outbox | RecipientState::Custody)),
+            undelivered: so(|state| {
+                matches!(state, RecipientState::Expired | RecipientState::Refused | RecipientState::Cancelled)
+            }),
+        })
     }
 
     fn receipt(
@@ -129,15 +149,48 @@ fn outbox(me: &NodeId, head: &SentHead) -> Hop {
     }
 }
 
-fn custody<'a>(head: &'a SentHead, facts: &'a Facts) -> impl Iterator<Item = Hop> + 'a {
-    facts.custody.iter().map(|fact| Hop {
+/// What has happened, in the order in which it must have happened: a relay is after the relay that handed the message to
+/// it, a recipient after a relay, whatever their clocks say.
+fn in_order(head: &SentHead, facts: &Facts, me: &AgencyId) -> Vec<Hop> {
+    let sender = NodeId::from(me);
+    let turns = turns(&facts.custody, &sender);
+    let mut hops = vec![(Turn { at: head.created, depth: 0 }, outbox(&sender, head))];
+    for (fact, turn) in facts.custody.iter().zip(&turns) {
+        hops.push((Turn { depth: turn.depth + 1, ..*turn }, custody(head, fact)));
+    }
+    for (index, fact) in &facts.by_recipient {
+        let Some(hop) = hop(head, *index, fact, me) else { continue };
+        let at = hop.at.map_or(head.created, |at| at.0);
+        let turn = match fact {
+            Fact::Delivered(_) => Turn { at: at.max(handed_over(facts, &turns, *index)), depth: u8::MAX - 1 },
+            Fact::Read(_) => Turn { at: at.max(handed_over(facts, &turns, *index)), depth: u8::MAX },
+            _ => Turn { at, depth: 0 },
+        };
+        hops.push((turn, hop));
+    }
+    // What was done at the sender comes after its outbox, whatever a clock that was set back says.
+    hops.sort_by_key(|(turn, hop)| (hop.stage != Stage::Outbox, *turn));
+    hops.into_iter().map(|(_, hop)| hop).collect()
+}
+
+/// When the first relay at the end of a way had the message for a recipient: the recipient has it from such a relay.
+fn handed_over(facts: &Facts, turns: &[Turn], index: u16) -> Timestamp {
+    let of_recipient = || facts.custody.iter().zip(turns).filter(|(fact, _)| fact.indices.contains(&index));
+    let is_last = |fact: &CustodyFact| {
+        !of_recipient().any(|(other, _)| other.envelope == fact.envelope && other.from == fact.holder)
+    };
+    of_recipient().filter(|(fact, _)| is_last(fact)).map(|(_, turn)| turn.at).min().unwrap_or(Timestamp::ZERO)
+}
+
+fn custody(head: &SentHead, fact: &CustodyFact) -> Hop {
+    Hop {
         at: Some(fact.at.into()),
         node: fact.holder.clone(),
         stage: Stage::Custody,
         recipients: names(head, &fact.indices),
         verified: true,
         detail: "receipt ok".into(),
-    })
+    }
 }
 
 fn hop(head: &SentHead, index: u16, fact: &Fact, me: &AgencyId) -> Option<Hop> {
@@ -152,8 +205,9 @@ fn hop(head: &SentHead, index: u16, fact: &Fact, me: &AgencyId) -> Option<Hop> {
             (*at, by.clone(), stage, !receipt.is_empty(), in_words(*reason, detail))
         }
         Fact::Cancelled { at } => (*at, NodeId::from(me), Stage::Cancelled, true, "called back".into()),
-        Fact::Resealed { at, envelope, .. } => {
-            (*at, NodeId::from(me), Stage::Resealed, true, format!("sealed anew as {}", envelope.short()))
+        Fact::Resealed { at, .. } => {
+            let there = recipients.first().map_or("the recipient", |agency| agency.as_str());
+            (*at, NodeId::from(me), Stage::Resealed, true, format!("sealed again, to a newer key of {there}"))
         }
         Fact::Resubmitted { at, attempt, because, .. } => {
             (*at, NodeId::from(me), Stage::Resubmitted, true, format!("attempt {attempt}: {}", because.in_words()))

@@ -93,6 +93,8 @@ pub struct Supersedes {
     pub first: MessageId,
     /// The one that this replaces.
     pub previous: MessageId,
+    /// The header's time of the first: when its sender sent the message.
+    pub sent: Timestamp,
 }
 
 /// A file that travels beside the message, in chunks.

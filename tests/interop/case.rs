@@ -267,7 +267,10 @@ fn random_content(rng: &mut TestRng, recipients: &[AgencyId]) -> Content {
 fn random_message(rng: &mut TestRng, recipients: &[AgencyId]) -> Message {
     let id = |rng: &mut TestRng| MessageId(Hash(bytes32(rng)));
     let thread = (rng.below(2) == 0).then(|| id(rng));
-    let chain = (rng.below(3) == 0).then(|| Supersedes { first: id(rng), previous: id(rng) });
+    let chain = (rng.below(3) == 0).then(|| {
+        let sent = Timestamp::from_millis(rng.next_u64());
+        Supersedes { first: id(rng), previous: id(rng), sent }
+    });
     Message {
         thread,
         in_reply_to: thread,
@@ -330,7 +333,9 @@ fn message_json(message: &Message) -> Value {
     json!({
         "thread": message.thread.as_ref().map(id),
         "in_reply_to": message.in_reply_to.as_ref().map(id),
-        "chain": message.chain.map(|chain| json!({ "first": id(&chain.first), "previous": id(&chain.previous) })),
+        "chain": message.chain.map(|chain| {
+            json!({ "first": id(&chain.first), "previous": id(&chain.previous), "sent": chain.sent.as_millis() })
+        }),
         "info": message.info.iter().map(AgencyId::as_str).collect::<Vec<_>>(),
         "subject": message.subject,
         "tlp": message.tlp.as_str(),

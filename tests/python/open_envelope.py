@@ -336,7 +336,7 @@ def read_message(reader: Reader) -> dict:
     digest = lambda: reader.take(32).hex()
     return {"message": {
         "thread": reader.option(digest), "in_reply_to": reader.option(digest),
-        "chain": reader.option(lambda: {"first": digest(), "previous": digest()}),
+        "chain": reader.option(lambda: {"first": digest(), "previous": digest(), "sent": reader.varint(64)}),
         "info": reader.list(reader.name, 1024), "subject": reader.text(1024),
         "tlp": reader.enum("clear", "green", "amber", "amber+strict", "red"),
         "handling": reader.list(reader.text, 32), "content_type": reader.enum("text", "stix", "misp", "umf"),

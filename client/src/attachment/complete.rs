@@ -35,7 +35,8 @@ impl Office {
             .damage(&header.sender.to_agency(), &letter.message.attachments)?
             .filter(|_| !planted(Mutant::DamagedAttachmentSignedFor));
         let ticket = self.sequence.take();
-        let event = EventRecord::new(What::Complete, now).about(id).with_agency(&header.sender.to_agency());
+        let event =
+            EventRecord::new(What::Complete, now).about(self.name_of(id)?).with_agency(&header.sender.to_agency());
         let event = event.marked(header.precedence, letter.message.tlp).because(damage.clone().unwrap_or_default());
         let kind = match damage {
             Some(detail) => DueKind::Damaged { at: now, detail },

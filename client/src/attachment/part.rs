@@ -99,6 +99,7 @@ impl Office {
             Problem::new(ProblemCode::UnknownPart, format!("{} has {count} attachments, no number {n}", id.short()))
         };
         let at = usize::try_from(n).ok().and_then(|n| n.checked_sub(1));
+        let id = if way == Direction::In { self.entry(id)? } else { id };
         let letter = match way {
             Direction::In => self.received(id)?,
             Direction::Out => self.sent(id)?,

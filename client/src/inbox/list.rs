@@ -100,9 +100,10 @@ impl Office {
                 (state, line.parts, false)
             }
         };
+        let name = if way == Direction::In { self.name_of(line.id)? } else { line.id };
         Ok(MessageSummary {
             seq: number,
-            id: line.id.into(),
+            id: name.into(),
             direction: way,
             state,
             from: line.from,
@@ -125,7 +126,7 @@ impl Office {
     /// # Errors
     /// A problem document.
     pub fn thread(&self, id: MessageId) -> Answer<Thread> {
-        let thread = self.thread_of_known(id)?;
+        let (_, thread) = self.held(id)?;
         let prefix = Place::new(Table::Inbox, b't', &[&thread.0.0]).key;
         let mut messages = Vec::new();
         for record in self.shelf.scan(Table::Inbox, &prefix).take(THREAD_MAX) {

@@ -1,4 +1,4 @@
-//! Handed over, read, and finding messages by the beginning of their ids.
+//! Marks of received messages: handed over, read.
 
 use std::sync::Arc;
 
@@ -7,15 +7,12 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::{Hash, MessageId};
 
 use super::{Head, head_place, receipt_place, unacked_place, unread_place};
-use crate::api::model::{Direction, Problem, ProblemCode};
+use crate::api::model::{Problem, ProblemCode};
 use crate::office::Office;
 use crate::outbox::unknown;
 use crate::problem::Answer;
 use crate::receipts::due::{Due, DueKind};
 use crate::shelf::{Place, ReadError};
-
-/// Shortest beginning of an id that names a message.
-const PREFIX_CHARS_MIN: usize = 4;
 
 impl Office {
     /// An application has taken a received message over. Once said, it stays said.
@@ -23,7 +20,7 @@ impl Office {
     /// # Errors
     /// A problem document.
     pub async fn ack(self: &Arc<Self>, id: MessageId) -> Answer<()> {
-        let head = self.received_head(id).await?;
+        let (_, head) = self.received_head(id).await?;
         if planted(Mutant::HandOverForgotten) {
             return Ok(());
         }
@@ -35,7 +32,7 @@ impl Office {
     /// # Errors
     /// A problem document.
     pub async fn mark_read(self: &Arc<Self>, id: MessageId) -> Answer<()> {
-        let head = self.received_head(id).await?;
+        let (id, head) = self.received_head(id).await?;
         if planted(Mutant::ReadingForgotten) {
             return Ok(());
         }
@@ -79,11 +76,15 @@ impl Office {
         Ok(ops)
     }
 
-    async fn received_head(self: &Arc<Self>, id: MessageId) -> Answer<Head> {
+    /// What is known of a received message, by the id of any of its envelopes, and the id that its records stand under.
+    async fn received_head(self: &Arc<Self>, id: MessageId) -> Answer<(MessageId, Head)> {
         let office = Arc::clone(self);
-        let head = crate::blocking(move || office.shelf.get_clear::<Head>(&head_place(id))).await??;
-        if let Some(head) = head {
-            return Ok(head);
+        let found = crate::blocking(move || {
+            let entry = office.entry(id)?;
+            Ok::<_, ReadError>(office.shelf.get_clear::<Head>(&head_place(entry))?.map(|head| (entry, head)))
+        });
+        if let Some(found) = found.await?? {
+            return Ok(found);
         }
         let office = Arc::clone(self);
         match crate::blocking(move || office.sent_head(id)).await?? {
@@ -91,85 +92,6 @@ impl Office {
             None => Err(unknown(id)),
         }
     }
-
-    /// The thread of a message that is held here.
-    pub(crate) fn thread_of_known(&self, id: MessageId) -> Answer<MessageId> {
-        if let Some(head) = self.shelf.get_clear::<Head>(&head_place(id))? {
-            return Ok(head.thread);
-        }
-        match self.sent_head(id)? {
-            Some(head) => Ok(head.thread),
-            None => Err(unknown(id)),
-        }
-    }
-
-    /// The message that `text` begins the id of, and which way it went.
-    ///
-    /// # Errors
-    /// `unknown_message`, `ambiguous_id`.
-    pub fn find(&self, text: &str) -> Answer<(MessageId, Direction)> {
-        let shown: String = text.chars().filter(|c| !c.is_control()).take(60).collect();
-        let none = || Problem::new(ProblemCode::UnknownMessage, format!("no message begins with '{shown}'"));
-        if text.len() < PREFIX_CHARS_MIN {
-            return Err(none().with_hint(format!("give {PREFIX_CHARS_MIN} characters of its id at least")));
-        }
-        let Some((first, last)) = span(text) else { return Err(none()) };
-        let mut found = Vec::new();
-        for (table, way) in [(Table::Inbox, Direction::In), (Table::Outbox, Direction::Out)] {
-            found.extend(self.beginning(table, first, last)?.into_iter().map(|id| (id, way)));
-        }
-        match found.as_slice() {
-            [] => self.find_envelope(first, last)?.map(|id| (id, Direction::Out)).ok_or_else(none),
-            [one] => Ok(*one),
-            // Sent to oneself: the inbox's is the one that people ask for.
-            [(a, _), (b, _)] if a == b => Ok((*a, Direction::In)),
-            many => {
-                let ids: Vec<String> = many.iter().take(5).map(|(id, _)| id.short()).collect();
-                let detail = format!("'{shown}' begins several ids: {}", ids.join(", "));
-                Err(Problem::new(ProblemCode::AmbiguousId, detail))
-            }
-        }
-    }
-
-    /// Heads with ids from `first` to `last`; at most six.
-    fn beginning(&self, table: Table, first: MessageId, last: MessageId) -> Result<Vec<MessageId>, ReadError> {
-        let common = first.0.0.iter().zip(&last.0.0).take_while(|(a, b)| a == b).count();
-        let prefix = Place::new(table, b'h', &[first.0.0.get(..common).unwrap_or_default()]).key;
-        let mut found = Vec::new();
-        for record in self.shelf.scan(table, &prefix) {
-            let (key, _) = record?;
-            let id = key.get(1..).and_then(|id| id.first_chunk()).map(|id| MessageId(Hash(*id)));
-            let id = id.ok_or(ReadError::Malformed { table })?;
-            if id > last || found.len() > 5 {
-                break;
-            }
-            if id >= first {
-                found.push(id);
-            }
-        }
-        Ok(found)
-    }
-
-    /// A later sealing's id names the message that it carries.
-    fn find_envelope(&self, first: MessageId, last: MessageId) -> Result<Option<MessageId>, ReadError> {
-        if first != last {
-            return Ok(None);
-        }
-        Ok(self.envelope_ref(first)?.map(|envelope| envelope.first))
-    }
-}
-
-/// Lowest and highest id that begin with `text`.
-fn span(text: &str) -> Option<(MessageId, MessageId)> {
-    // The 52nd character carries one bit: its values are '0' and 'g'.
-    let fill = |rest: char, end: char| -> Option<MessageId> {
-        let mut full = String::from(text);
-        for at in text.len()..MessageId::FULL_CHARS {
-            full.push(if at + 1 == MessageId::FULL_CHARS { end } else { rest });
-        }
-        full.parse().ok()
-    };
-    Some((fill('0', '0')?, fill('z', 'g')?))
 }
 
 /// Read before its delivery receipt was made: the read receipt follows it.

@@ -10,11 +10,14 @@
 //!                 c chain         → id: the one of a chain of superseding envelopes that was delivered
 //!                 t thread number → direction, id: of what was sent, too
 //!                 d id            hash of the delivery receipt, once made
+//!                 f id            → the id that names the message, if that is another envelope's
+//!                 l envelope      → id: the message that goes by that name
 //! ```
 //! The record and its marks are one commit with the dedupe ids, so that hand-over is exactly once.
 
 mod list;
 mod marks;
+mod names;
 mod read;
 pub(crate) mod receive;
 mod retain;
@@ -128,6 +131,16 @@ pub(crate) fn chain_place(chain: MessageId) -> Place {
 
 pub(crate) fn thread_place(thread: MessageId, number: u64) -> Place {
     Place::new(Table::Inbox, b't', &[&thread.0.0, &number.to_be_bytes()])
+}
+
+/// The id that names the message `id`.
+pub(crate) fn name_place(id: MessageId) -> Place {
+    Place::new(Table::Inbox, b'f', &[&id.0.0])
+}
+
+/// The message that goes by the id of an envelope that was never held here.
+pub(crate) fn later_place(name: MessageId) -> Place {
+    Place::new(Table::Inbox, b'l', &[&name.0.0])
 }
 
 pub(crate) fn receipt_place(id: MessageId) -> Place {

@@ -1,7 +1,7 @@
 //! One message, whole, received or sent.
 
 use liaison_core::op::Table;
-use liaison_protocol::{KeyId, MessageId};
+use liaison_protocol::{KeyId, MessageId, Timestamp};
 
 use super::{Head, arriving_place, head_place, kept_place, split_recipients, thread_of, unacked_place, unread_place};
 use crate::api::model::{Direction, Message, MessageState, Part, RecipientStatus, Verification};
@@ -34,6 +34,7 @@ impl Office {
     }
 
     fn received_message(&self, id: MessageId) -> Answer<Message> {
+        let id = self.entry(id)?;
         let head: Head = self.shelf.get_clear(&head_place(id))?.ok_or_else(|| unknown(id))?;
         let kept = self.received_kept(id)?.ok_or_else(|| unknown(id))?;
         let letter = kept.open(Table::Inbox, &self.roster().federation())?;
@@ -49,7 +50,7 @@ impl Office {
             received: Some(head.received.into()),
             unread: self.shelf.has(&unread_place(head.number))?,
             acked: !self.shelf.has(&unacked_place(head.number))?,
-            ..view(id, Direction::In, &kept, letter, parts, Vec::new())
+            ..view(self.name_of(id)?, Direction::In, &kept, letter, parts, Vec::new())
         })
     }
 
@@ -85,6 +86,7 @@ fn view(
     let Letter { envelope, message } = letter;
     let header = envelope.header();
     let (to, info) = split_recipients(header, &message);
+    let created = sent(&message, header.created);
     Message {
         id: id.into(),
         direction,
@@ -99,7 +101,7 @@ fn view(
         tlp: message.tlp.into(),
         handling: message.handling,
         precedence: header.precedence.into(),
-        created: header.created.into(),
+        created: created.into(),
         expires: header.expires.into(),
         received: None,
         in_reply_to: message.in_reply_to.map(Into::into),
@@ -116,6 +118,11 @@ fn view(
         acked: false,
         recipients,
     }
+}
+
+/// When its sender sent the message: an envelope that was sealed anew is younger. Nobody can send after sealing.
+fn sent(message: &liaison_protocol::inner::Message, sealed: Timestamp) -> Timestamp {
+    message.chain.map_or(sealed, |chain| chain.sent.min(sealed))
 }
 
 fn hex(key: KeyId) -> String {

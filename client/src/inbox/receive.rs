@@ -83,8 +83,9 @@ impl Office {
             chain: message.chain.map(|_| chain),
             chunks: message.attachments.iter().map(|attachment| attachment.chunk_count).sum(),
         };
+        let (name, named) = self.name(id, message)?;
         let event = EventRecord::new(What::Received, now);
-        let event = event.about(id).with_agency(&sender).marked(header.precedence, message.tlp);
+        let event = event.about(name).with_agency(&sender).marked(header.precedence, message.tlp);
         let mut ops = vec![
             self.shelf.put(kept_place(id), &Kept::new(envelope, content_key, &signer, roster.version())),
             self.shelf.put(line_place(number), &Line::new(id, header, message, now)),
@@ -95,6 +96,7 @@ impl Office {
         ];
         ops.extend((!planted(Mutant::InboxWithoutEvent)).then(|| event.put(number)));
         ops.extend(head.chain.map(|chain| Shelf::put_clear(chain_place(chain), &id)));
+        ops.extend(named);
         ops.extend(claims);
         if arriving && planted(Mutant::ReceiptBeforeAttachments) {
             ops.push(due.put());

@@ -67,6 +67,7 @@ impl Office {
             thread_place(head.thread, head.number).delete(),
         ];
         ops.extend(head.chain.map(|chain| chain_place(chain).delete()));
+        ops.extend(self.forget_name(id)?);
         if head.chunks > 0
             && let Some(letter) = self.received(id)?
         {

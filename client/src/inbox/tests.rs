@@ -96,7 +96,7 @@ async fn nobody_supersedes_the_message_of_another_sender() {
     // The thief has seen the id, and is first.
     let mut message = c.office.sent(c.send(&[&b], "bait").await).unwrap().unwrap().message;
     message.subject = "the false one".into();
-    message.chain = Some(Supersedes { first: id, previous: id });
+    message.chain = Some(Supersedes { first: id, previous: id, sent: c.office.now() });
     let sealing = Sealing {
         content: &Content::Message(message),
         recipients: &[b.me()],
@@ -109,6 +109,11 @@ async fn nobody_supersedes_the_message_of_another_sender() {
     c.deliver(&b).await;
     a.deliver(&b).await;
     assert_eq!(b.subjects(), ["bait", "the false one", "the true one"]);
+    // Nor does a message take the name of another.
+    let names: std::collections::BTreeSet<_> = b.inbox().iter().map(|line| line.id.to_string()).collect();
+    assert_eq!(names.len(), 3);
+    assert_eq!(b.received(id).subject, "the true one");
+    assert_eq!(b.office.find(&id.to_string()).unwrap(), (id, Direction::In));
 }
 
 #[tokio::test]

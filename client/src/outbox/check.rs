@@ -45,7 +45,10 @@ pub(super) fn check(office: &Office, submission: &Submission) -> Answer<Checked>
     let lifetime = lifetime(office, submission, &recipients)?;
     office.check_room()?;
     let (thread, in_reply_to) = match submission.in_reply_to {
-        Some(id) => (Some(office.thread_of_known(id.0)?), Some(id.0)),
+        Some(id) => {
+            let (name, thread) = office.held(id.0)?;
+            (Some(thread), Some(name))
+        }
         None => (None, None),
     };
     let mut info = submission.info.clone();

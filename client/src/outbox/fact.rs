@@ -116,6 +116,7 @@ impl CustodyFact {
 #[derive(Default)]
 pub(crate) struct Facts {
     pub(crate) by_recipient: Vec<(u16, Fact)>,
+    /// In the order of hand-over.
     pub(crate) custody: Vec<CustodyFact>,
 }
 
@@ -133,7 +134,21 @@ impl Facts {
         resealed.unwrap_or(first)
     }
 
-    /// Who has, or had, the sealing that counts for a recipient, the last one last.
+    /// Later sealings of the message, each for one recipient, oldest first.
+    pub(crate) fn resealed(&self) -> Vec<(u16, MessageId, Timestamp)> {
+        let mut resealed: Vec<_> = self
+            .by_recipient
+            .iter()
+            .filter_map(|(index, fact)| match fact {
+                Fact::Resealed { envelope, at, .. } => Some((*index, *envelope, *at)),
+                _ => None,
+            })
+            .collect();
+        resealed.sort_by_key(|(_, _, at)| *at);
+        resealed
+    }
+
+    /// Who has, or had, the sealing that counts for a recipient, in the order of hand-over.
     pub(crate) fn holders(&self, index: u16, first: MessageId) -> impl DoubleEndedIterator<Item = &CustodyFact> {
         let envelope = self.envelope_of(index, first);
         self.custody.iter().filter(move |fact| fact.envelope == envelope && fact.indices.contains(&index))
@@ -184,7 +199,7 @@ impl Office {
         for record in self.shelf.scan(Table::Outbox, &prefix(b'k')) {
             facts.custody.push(decode(Table::Outbox, &record?.1)?);
         }
-        facts.custody.sort_by_key(|fact| fact.at);
+        super::order::sort(&mut facts.custody, &NodeId::from(&self.me));
         Ok(facts)
     }
 

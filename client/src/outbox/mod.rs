@@ -25,6 +25,7 @@ pub(crate) mod agenda;
 mod check;
 pub(crate) mod fact;
 pub(crate) mod keys;
+pub(crate) mod order;
 mod progress;
 pub(crate) mod reseal;
 pub(crate) mod sealing;
@@ -138,6 +139,8 @@ impl Office {
     }
 }
 
+#[cfg(test)]
+mod names_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -89,10 +89,14 @@ impl Office {
         let Some(agency) = head.recipients.get(usize::from(index)) else { return Ok(Vec::new()) };
         let facts = self.facts(first)?;
         let delivered = facts.of(index).any(|fact| matches!(fact, Fact::Delivered(_)));
+        let over = facts.of(index).find_map(|fact| match fact {
+            Fact::Refused { receipt, .. } => Some(receipt),
+            _ => None,
+        });
+        // Of a message and its hundred thousand chunks, the first that fails says as much as all of them.
         let stale = match part {
             EnvelopePart::Message => facts.envelope_of(index, first) != refusal.envelope,
-            // One of a hundred thousand chunks says as much as all of them.
-            EnvelopePart::Chunk { .. } => facts.of(index).any(|fact| matches!(fact, Fact::Refused { .. })),
+            EnvelopePart::Chunk { .. } => over.is_some(),
         };
         if delivered || stale {
             return Ok(Vec::new());
@@ -107,17 +111,24 @@ impl Office {
         }
         let detail = match part {
             EnvelopePart::Message => refusal.detail,
+            EnvelopePart::Chunk { attachment, .. } if refusal.detail.is_empty() => {
+                format!("attachment {}", attachment + 1)
+            }
             EnvelopePart::Chunk { attachment, .. } => format!("attachment {}: {}", attachment + 1, refusal.detail),
         };
+        let told = over.is_some_and(|held| !held.is_empty() || refusal.receipt.is_empty());
+        if told {
+            return Ok(Vec::new());
+        }
+        let known = over.is_some();
         let event = EventRecord::new(What::Undeliverable, now).about(first).with_agency(agency);
         let event = event.with_node(&refusal.by).because(in_words(refusal.reason, &detail));
         let Refusal { envelope, by, reason, at, receipt, .. } = refusal;
         let fact = Fact::Refused { envelope, by, reason, detail, at, receipt };
-        Ok(vec![
-            fact.put(first, index),
-            Work::Announce(event).put(&self.shelf, now),
-            Work::Settle { first }.put(&self.shelf, now),
-        ])
+        let mut ops = vec![fact.put(first, index), Work::Settle { first }.put(&self.shelf, now)];
+        // A signed word instead of a bare one is no news for people.
+        ops.extend((!known).then(|| Work::Announce(event).put_once(head.created, first, index)));
+        Ok(ops)
     }
 
     fn in_custody(&self, custody: Custody, now: Timestamp) -> Result<Vec<Op>, ReadError> {

@@ -48,7 +48,7 @@ impl Office {
         let Some(letter) = self.sent(first)? else { return Ok(None) };
         let previous = facts.envelope_of(index, first);
         let mut message = letter.message;
-        message.chain = Some(Supersedes { first, previous });
+        message.chain = Some(Supersedes { first, previous, sent: head.created });
         let outgoing = self.seal(&Sealing {
             content: &Content::Message(message),
             recipients: &head.recipients,

@@ -156,6 +156,26 @@ async fn one_key_names_one_message_also_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_key_compares_what_is_meant() {
+    let federation = Federation::new();
+    let (a, b) = pair(&federation).await;
+    let c = federation.start("ncb.fr").await;
+    let key = || Some("case-1142".to_owned());
+    let first = a.office.submit(submission(&[&b, &c], "one"), key()).await.unwrap();
+    let mut explicit = submission(&[&c, &b], "one");
+    explicit.precedence = Some(Precedence::Routine);
+    explicit.content_type = Some(crate::api::model::ContentType::Text);
+    explicit.expires_in_s = Some(7 * 86_400);
+    assert_eq!(a.office.submit(explicit.clone(), key()).await.unwrap().id, first.id);
+    let info = crate::api::model::Submission { to: vec![b.me()], info: vec![c.me()], ..explicit.clone() };
+    let flash = crate::api::model::Submission { precedence: Some(Precedence::Flash), ..explicit };
+    for other in [info, flash] {
+        let refused = a.office.submit(other, key()).await.unwrap_err();
+        assert_eq!(refused.code, ProblemCode::IdempotencyConflict.as_str());
+    }
+}
+
+#[tokio::test]
 async fn keys_that_are_used_at_once_take_turns() {
     let federation = Federation::new();
     let (a, b) = pair(&federation).await;

@@ -1,7 +1,7 @@
 //! What is to be done about sent messages: a durable list, written together with what makes it necessary.
 
 use liaison_core::op::{Op, Table};
-use liaison_protocol::{MessageId, NodeId, Timestamp};
+use liaison_protocol::{Hash, MessageId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::events::EventRecord;
@@ -69,6 +69,17 @@ impl Work {
     pub(crate) fn put(&self, shelf: &Shelf, now: Timestamp) -> Op {
         let random: [u8; 8] = shelf.random().bytes();
         let place = Place::new(Table::Outbox, b'w', &[&now.as_millis().to_be_bytes(), &random]);
+        Shelf::put_clear(place, self)
+    }
+}
+
+impl Work {
+    /// Writes what is to be done once for a recipient of a message, however many envelopes give cause at a time: the last
+    /// one written counts. `sent` places it among other things to do.
+    pub(crate) fn put_once(&self, sent: Timestamp, first: MessageId, index: u16) -> Op {
+        let Hash(name) = Hash::of(&[b"once", &first.0.0, &index.to_be_bytes()]);
+        let name = name.first_chunk::<8>().copied().unwrap_or_default();
+        let place = Place::new(Table::Outbox, b'w', &[&sent.as_millis().to_be_bytes(), &name]);
         Shelf::put_clear(place, self)
     }
 }

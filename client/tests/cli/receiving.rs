@@ -15,6 +15,7 @@ pub(crate) fn trace(first: char, state: MessageState) -> CustodyTrace {
         expires: "2126-11-24T06:00:00Z".parse().unwrap(),
         state,
         hops: Vec::new(),
+        attempts: Vec::new(),
         recipients: Vec::new(),
     }
 }

@@ -5,6 +5,7 @@
 //!    manifest.json    DSSE: every other file with its SHA-256; signed by the exporter if it wants to
 //!    header.bin, signature.bin                 the message, as its sender signed it
 //!    body.bin, opening.bin                     optional: the sealed body, and the key that opens this one message
+//!    attempts/0001.bin                         optional: later envelopes of the same message, each with its body and key
 //!    prekeys/0001.bin                          optional: the bundles whose keys it was sealed to
 //!    receipts/0001.bin                         custody, delivery, read, refusal, each with its Merkle paths
 //!    rosters/0000000001.json                   every version that a signature needs, and every change of roots
@@ -22,6 +23,7 @@ mod verdict;
 mod verify;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 pub use archive::{ARCHIVE_BYTES_MAX, ArchiveError, ENTRIES_MAX};
 pub use manifest::EVIDENCE_TYPE;
@@ -48,6 +50,8 @@ pub struct EvidenceParts<'a> {
     pub body: Option<&'a Bytes>,
     /// The content key, to show what the message says; it opens no other message. Needs the body.
     pub opening: Option<&'a ContentKey>,
+    /// Later envelopes of the same message, which were sealed anew for some recipients. Needs the content key.
+    pub attempts: &'a [Attempt],
     /// Prekey bundles of the recipients.
     pub bundles: &'a [SignedBundle],
     /// Receipts with the leaves that are about this message.
@@ -55,6 +59,38 @@ pub struct EvidenceParts<'a> {
     /// Rosters, oldest first: from version 1 or the last change of roots on, those in force at each signature, and
     /// for the sender's the next one as well, which shows that no other was in between.
     pub rosters: Vec<&'a Roster>,
+}
+
+/// A later envelope of a message: the same content, sealed anew.
+pub struct Attempt {
+    /// The header's bytes.
+    pub header: Bytes,
+    /// The sender's signature.
+    pub signature: Signature,
+    /// The sealed body.
+    pub body: Bytes,
+    /// The content key.
+    pub opening: ContentKey,
+}
+
+/// [`Attempt`] in a bundle (SPEC.md, section 21).
+#[derive(Serialize, Deserialize)]
+struct AttemptFile {
+    header: Bytes,
+    signature: Signature,
+    body: Bytes,
+    opening: [u8; 32],
+}
+
+impl Attempt {
+    fn encode(&self) -> Vec<u8> {
+        codec::encode(&AttemptFile {
+            header: self.header.clone(),
+            signature: self.signature.clone(),
+            body: self.body.clone(),
+            opening: *self.opening.as_bytes(),
+        })
+    }
 }
 
 /// Who puts a bundle together.
@@ -94,6 +130,7 @@ pub fn assemble(parts: &EvidenceParts<'_>, exporter: &Exporter<'_>) -> Result<Ve
     ];
     files.extend(parts.body.map(|body| entry("body.bin".into(), body.clone())));
     files.extend(parts.opening.map(|key| entry("opening.bin".into(), key.as_bytes().to_vec())));
+    files.extend(numbered("attempts", parts.attempts.iter().map(Attempt::encode)));
     files.extend(numbered("prekeys", parts.bundles.iter().map(SignedBundle::encode)));
     files.extend(numbered("receipts", parts.receipts.iter().map(codec::encode)));
     files.extend(parts.rosters.iter().map(|roster| {

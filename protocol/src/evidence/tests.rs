@@ -18,6 +18,8 @@ use crate::testing::federation::{NOW, SHARED, TestFederation, node, root_set};
 use crate::testing::mail::content;
 use crate::testing::rng;
 
+mod attempts;
+
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
 /// When the message of these tests is sealed.
@@ -67,6 +69,7 @@ impl Story {
             signature: &envelope.signature,
             body: Some(&envelope.body),
             opening: Some(&self.sealed.content_key),
+            attempts: &[],
             bundles: std::slice::from_ref(&self.bundle),
             receipts: &self.receipts,
             rosters: self.rosters.iter().collect(),

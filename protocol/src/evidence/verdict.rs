@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// The outcome for a bundle in which everything holds.
 #[derive(Clone, Debug)]
 pub struct Verdict {
-    /// The message.
+    /// The message's name: the id of the first envelope of its chain.
     pub message: MessageId,
     /// Everything that it shows, in the order in which it was checked.
     pub facts: Vec<Fact>,
@@ -40,6 +40,11 @@ pub enum Fact {
         recipients: Vec<AgencyId>,
         /// How urgently.
         precedence: Precedence,
+    },
+    /// The sender sealed the same message anew, for recipients that could not open the envelope before.
+    Attempt {
+        /// The id of that envelope.
+        envelope: MessageId,
     },
     /// The sealed body is the signed one.
     BodyIntact {
@@ -179,6 +184,7 @@ impl Fact {
     pub const fn strength(&self) -> Strength {
         match self {
             Self::Addressed { .. }
+            | Self::Attempt { .. }
             | Self::BodyIntact { .. }
             | Self::Custody { .. }
             | Self::Delivered { .. }
@@ -206,6 +212,9 @@ impl fmt::Display for Fact {
         match self {
             Self::Addressed { recipients, precedence } => {
                 write!(f, "it was addressed to {}, precedence {precedence}", names(recipients))
+            }
+            Self::Attempt { envelope } => {
+                write!(f, "the sender sealed the same message anew, as envelope {}", envelope.short())
             }
             Self::BodyIntact { bytes } => write!(f, "the sealed body ({bytes} bytes) is the one that was signed"),
             Self::Bracketed { regions, from, to } => {

@@ -20,6 +20,14 @@ pub enum EvidenceError {
     /// The container.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
+    /// A later envelope is not one of this message.
+    #[error("{file}: {detail}")]
+    Attempt {
+        /// The file.
+        file: String,
+        /// The rule that it breaks.
+        detail: String,
+    },
     /// The body is not the signed one.
     #[error("body.bin is not the body that was signed")]
     Body,
@@ -148,6 +156,7 @@ pub fn verify(bytes: Bytes, anchor: &TrustAnchor) -> Result<Verdict, EvidenceErr
     case.exporter(&checked)?;
     case.sender()?;
     let content = case.content(&files)?;
+    files.attempts.iter().try_for_each(|file| case.attempt(file, content.as_ref()))?;
     files.bundles.iter().try_for_each(|file| case.bundle(file))?;
     case.receipts(&files.receipts)?;
     Ok(case.verdict(content))
@@ -160,6 +169,7 @@ pub(super) struct Files {
     pub(super) signature: Bytes,
     pub(super) body: Option<Bytes>,
     pub(super) opening: Option<Bytes>,
+    pub(super) attempts: Vec<Entry>,
     pub(super) bundles: Vec<Entry>,
     pub(super) receipts: Vec<Entry>,
     pub(super) rosters: Vec<Entry>,
@@ -177,13 +187,14 @@ impl Files {
             signature: single("signature.bin").ok_or_else(|| missing("signature.bin"))?,
             body: single("body.bin"),
             opening: single("opening.bin"),
+            attempts: inside("attempts/"),
             bundles: inside("prekeys/"),
             receipts: inside("receipts/"),
             rosters: inside("rosters/"),
             all,
         };
         let known = ["header.bin", "signature.bin", "body.bin", "opening.bin"];
-        let folders = ["prekeys/", "receipts/", "rosters/"];
+        let folders = ["attempts/", "prekeys/", "receipts/", "rosters/"];
         let is_known = |name: &str| known.contains(&name) || folders.iter().any(|folder| name.starts_with(folder));
         match files.all.iter().find(|entry| !is_known(&entry.name)) {
             Some(stranger) => Err(EvidenceError::FileUnlisted { name: stranger.name.clone() }),

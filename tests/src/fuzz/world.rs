@@ -100,6 +100,7 @@ impl World {
             signature: &envelope.signature,
             body: Some(&envelope.body),
             opening: Some(&self.sealed.content_key),
+            attempts: &[],
             bundles: std::slice::from_ref(&self.bundle),
             receipts: &self.statements,
             rosters: vec![&self.roster],

@@ -51,7 +51,9 @@ pub use status::{
     RosterStatus, Status, StoreStatus,
 };
 pub use submit::{AttachmentRef, NewUpload, Retried, RetryRequest, Submission, Submitted, Upload};
-pub use trace::{CustodyTrace, Hop, ReceiptKind, ReceiptView, Receipts, RecipientState, RecipientStatus, Stage};
+pub use trace::{
+    Attempt, CustodyTrace, Hop, ReceiptKind, ReceiptView, Receipts, RecipientState, RecipientStatus, Stage,
+};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use liaison_protocol::{AgencyId, NodeId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Id, MessageState, Precedence, Time, Tlp};
+use super::{Direction, Id, MessageState, Precedence, Time, Tlp};
 
 /// How far one recipient's copy is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -103,7 +103,20 @@ pub struct Hop {
     pub detail: String,
 }
 
-/// `GET /v1/messages/{id}/custody`: hop by hop, oldest first, what is still to come last.
+/// A later envelope of a sent message: the same content, sealed again for a recipient that could not open the first one.
+/// The message keeps its id, here and at its recipients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Attempt {
+    /// The envelope's own id. It names the message wherever an id is asked for.
+    pub id: Id,
+    /// When it was sealed.
+    pub at: Time,
+    /// For which recipients.
+    #[schema(value_type = Vec<String>)]
+    pub recipients: Vec<AgencyId>,
+}
+
+/// `GET /v1/messages/{id}/custody`: hop by hop in the order of hand-over, what is still to come last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CustodyTrace {
     /// The message.
@@ -122,6 +135,9 @@ pub struct CustodyTrace {
     pub state: MessageState,
     /// The way.
     pub hops: Vec<Hop>,
+    /// Later envelopes of the message, oldest first.
+    #[serde(default)]
+    pub attempts: Vec<Attempt>,
     /// Each recipient, `to` first.
     pub recipients: Vec<RecipientStatus>,
 }
@@ -168,14 +184,29 @@ pub struct ReceiptView {
     pub detail: String,
 }
 
-/// `GET /v1/messages/{id}/receipts`, oldest first. `GET /v1/messages/{id}/evidence` gives them as one file that a
+/// `GET /v1/messages/{id}/receipts`: custody in the order of hand-over, then what recipients signed. `GET /v1/messages/{id}/evidence` gives them as one file that a
 /// third party verifies with nothing but the federation's root keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Receipts {
     /// The message.
     pub id: Id,
+    /// Sent or received. The receipts of a received message are its sender's: none are here.
+    #[serde(default = "sent")]
+    pub direction: Direction,
     /// All receipts held here.
     pub receipts: Vec<ReceiptView>,
-    /// Every recipient's delivery receipt is in and verified.
+    /// Every recipient's delivery receipt is in and verified. Never of a received message.
     pub complete: bool,
+    /// Recipients whose delivery receipt, or notice, is still to come.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub awaited: Vec<AgencyId>,
+    /// Recipients that will not get the message: it expired, was refused or cancelled for them.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub undelivered: Vec<AgencyId>,
+}
+
+const fn sent() -> Direction {
+    Direction::Out
 }

@@ -24,7 +24,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Send a message: durable in the outbox when answered.
 #[utoipa::path(
-    post, path = "/v1/messages", tag = "messages", request_body = Submission,
+    post, path = "/v1/messages", operation_id = "submit_message", tag = "messages", request_body = Submission,
     params(("Idempotency-Key" = Option<String>, Header, description = "same key and content: same message")),
     responses(
         (status = 201, description = "in the outbox", body = Submitted),
@@ -51,9 +51,9 @@ pub(super) async fn submit(
 
 /// One message, received or sent.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}", tag = "messages", params(("id" = String, Path, description = "4 characters or more")),
+    get, path = "/v1/messages/{id}", operation_id = "get_message", tag = "messages", params(("id" = String, Path, description = "4 characters or more")),
     responses(
-        (status = 200, body = Message),
+        (status = 200, description = "the message", body = Message),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -63,9 +63,9 @@ pub(super) async fn message(State(surface): Shared, Name(id): Name<String>) -> H
 
 /// Hop by hop, from verified receipts. Sent messages only.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}/custody", tag = "messages", params(("id" = String, Path)),
+    get, path = "/v1/messages/{id}/custody", operation_id = "get_custody", tag = "messages", params(("id" = String, Path)),
     responses(
-        (status = 200, body = CustodyTrace),
+        (status = 200, description = "where each copy is", body = CustodyTrace),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -76,34 +76,38 @@ pub(super) async fn custody(State(surface): Shared, Name(id): Name<String>) -> H
 
 /// The signed receipts about a message.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}/receipts", tag = "messages", params(("id" = String, Path)),
+    get, path = "/v1/messages/{id}/receipts", operation_id = "get_receipts", tag = "messages", params(("id" = String, Path)),
     responses(
-        (status = 200, body = Receipts),
+        (status = 200, description = "the signed receipts", body = Receipts),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn receipts(State(surface): Shared, Name(id): Name<String>) -> Handled<axum::Json<Receipts>> {
-    with_message(&surface.office, id, Office::receipts).await.map(axum::Json)
+    let (id, way) = find_sent(&surface.office, id).await?;
+    let office = Arc::clone(&surface.office);
+    Ok(axum::Json(crate::blocking(move || office.receipts(id, way)).await??))
 }
 
 /// The evidence file: what a third party verifies offline, with the federation's root keys. Reveals this message.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}/evidence", tag = "messages", params(("id" = String, Path)),
+    get, path = "/v1/messages/{id}/evidence", operation_id = "get_evidence", tag = "messages", params(("id" = String, Path)),
     responses(
         (status = 200, description = "octets", content_type = "application/octet-stream"),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn evidence(State(surface): Shared, Name(id): Name<String>) -> Handled<Response> {
-    let evidence = with_message(&surface.office, id, Office::evidence).await?;
+    let (id, way) = find_sent(&surface.office, id).await?;
+    let office = Arc::clone(&surface.office);
+    let evidence = crate::blocking(move || office.evidence(id, way)).await??;
     Ok(([(CONTENT_TYPE, "application/octet-stream")], evidence).into_response())
 }
 
 /// Call back what no relay has taken.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/cancel", tag = "messages", params(("id" = String, Path)),
+    post, path = "/v1/messages/{id}/cancel", operation_id = "cancel_message", tag = "messages", params(("id" = String, Path)),
     responses(
-        (status = 200, body = CustodyTrace),
+        (status = 200, description = "where each copy is", body = CustodyTrace),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -114,9 +118,9 @@ pub(super) async fn cancel(State(surface): Shared, Name(id): Name<String>) -> Ha
 
 /// Offer again what waits here, and ask after what relays hold.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/retry", tag = "messages", params(("id" = String, Path)),
+    post, path = "/v1/messages/{id}/retry", operation_id = "retry_message", tag = "messages", params(("id" = String, Path)),
     responses(
-        (status = 200, body = Retried),
+        (status = 200, description = "what was set going", body = Retried),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -127,7 +131,7 @@ pub(super) async fn retry(State(surface): Shared, Name(id): Name<String>) -> Han
 
 /// Mark a received message read; the first time, its sender gets a read receipt.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/read", tag = "messages", params(("id" = String, Path)),
+    post, path = "/v1/messages/{id}/read", operation_id = "mark_read", tag = "messages", params(("id" = String, Path)),
     responses(
         (status = 204, description = "marked"),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
@@ -141,7 +145,7 @@ pub(super) async fn read(State(surface): Shared, Name(id): Name<String>) -> Hand
 
 /// An attachment's octets, each chunk checked before it is sent. A stream that breaks off was not good to the end.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}/parts/{n}", tag = "messages",
+    get, path = "/v1/messages/{id}/parts/{n}", operation_id = "get_part", tag = "messages",
     params(("id" = String, Path), ("n" = u32, Path, description = "from 1")),
     responses(
         (status = 200, description = "octets", content_type = "application/octet-stream"),
@@ -175,9 +179,9 @@ async fn next_chunk((office, mut part): Reading) -> Result<Option<(Bytes, Readin
 
 /// What is held of a thread, by any of its messages.
 #[utoipa::path(
-    get, path = "/v1/threads/{id}", tag = "messages", params(("id" = String, Path)),
+    get, path = "/v1/threads/{id}", operation_id = "get_thread", tag = "messages", params(("id" = String, Path)),
     responses(
-        (status = 200, body = Thread),
+        (status = 200, description = "the messages of the thread", body = Thread),
         (status = "default", description = "problem", body = Problem, content_type = "application/problem+json"),
     )
 )]
@@ -191,8 +195,14 @@ pub(super) async fn find(office: &Arc<Office>, text: String) -> Handled<(Message
     Ok(crate::blocking(move || office.find(&text)).await??)
 }
 
+/// As [`find`]; of a message to one's own agency, the one that was sent.
+async fn find_sent(office: &Arc<Office>, text: String) -> Handled<(MessageId, Direction)> {
+    let office = Arc::clone(office);
+    Ok(crate::blocking(move || office.find_going(&text, Direction::Out)).await??)
+}
+
 async fn sent(office: &Arc<Office>, text: String) -> Handled<MessageId> {
-    match find(office, text).await? {
+    match find_sent(office, text).await? {
         (id, Direction::Out) => Ok(id),
         (id, Direction::In) => {
             let detail = format!("{} was received, not sent", id.short());

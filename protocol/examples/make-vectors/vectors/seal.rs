@@ -150,7 +150,7 @@ fn long() -> Content {
     Content::Message(Message {
         thread: Some(id(1)),
         in_reply_to: Some(id(2)),
-        chain: Some(Supersedes { first: id(3), previous: id(4) }),
+        chain: Some(Supersedes { first: id(3), previous: id(4), sent: CREATED }),
         info: vec![agency("ncb.de"), agency("ncb.fr")],
         subject: "Überprüfung ✓".into(),
         tlp: Tlp::AmberStrict,

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use liaison_client::api::model::{ReceiptKind, ReceiptView, Receipts};
+use liaison_client::api::model::{Direction, ReceiptKind, ReceiptView, Receipts};
+use liaison_protocol::AgencyId;
 
 use crate::context::Context;
 use crate::failure::Failure;
@@ -40,7 +41,7 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
         receipts.receipts.iter().try_for_each(|receipt| cx.out.object(receipt))?;
     } else {
         cx.out.data(&table(&receipts.receipts, &cx.clock()).render(terminal_columns()))?;
-        cx.out.note(summary(&receipts));
+        cx.out.note(&summary(&receipts));
     }
     let sound = receipts.receipts.iter().all(|receipt| receipt.verified);
     Ok(if sound { Exit::Done } else { Exit::Finding })
@@ -57,11 +58,23 @@ fn export(path: &Path, evidence: &[u8]) -> Result<(), Failure> {
     file.write_all(evidence).and_then(|()| file.sync_all()).map_err(|error| Failure::output(path, &error))
 }
 
-fn summary(receipts: &Receipts) -> &'static str {
-    match (receipts.receipts.iter().all(|receipt| receipt.verified), receipts.complete) {
-        (false, _) => "NOT VERIFIED: at least one receipt does not hold",
-        (true, true) => "complete: every recipient's delivery receipt is in and verified",
-        (true, false) => "not complete: a delivery receipt is still to come",
+fn summary(receipts: &Receipts) -> String {
+    let names = |agencies: &[AgencyId]| agencies.iter().map(|agency| agency.as_str()).collect::<Vec<_>>().join(", ");
+    let (awaited, undelivered) = (names(&receipts.awaited), names(&receipts.undelivered));
+    if receipts.direction == Direction::In {
+        return "this message was received: its receipts are kept by its sender".into();
+    }
+    if !receipts.receipts.iter().all(|receipt| receipt.verified) {
+        return "NOT VERIFIED: at least one receipt does not hold".into();
+    }
+    match (awaited.as_str(), undelivered.as_str()) {
+        ("", "") if receipts.complete => "complete: every recipient's delivery receipt is in and verified".into(),
+        ("", "") => "no delivery receipt is expected".into(),
+        (awaited, "") => format!("not complete: no delivery receipt from {awaited} yet"),
+        ("", undelivered) => format!("no more to come: not delivered to {undelivered}"),
+        (awaited, undelivered) => {
+            format!("not delivered to {undelivered}; no delivery receipt from {awaited} yet")
+        }
     }
 }
 
@@ -120,6 +133,21 @@ WHEN          ISSUER      SAYS       NUMBER  SIGNATURE     FOR
 ";
         let text = table(&receipts, &clock()).render(None);
         assert_eq!(anstream::adapter::strip_str(&text).to_string(), expected);
+    }
+
+    #[test]
+    fn the_summary_waits_for_nothing_that_cannot_come() {
+        let of = |direction, complete, awaited: &[&str], undelivered: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+            let id = "4m7x0qd2ka000000000000000000000000000000000000000000".parse().unwrap();
+            let (awaited, undelivered) = (names(awaited), names(undelivered));
+            summary(&Receipts { id, direction, receipts: Vec::new(), complete, awaited, undelivered })
+        };
+        use Direction::{In, Out};
+        assert_eq!(of(In, false, &[], &[]), "this message was received: its receipts are kept by its sender");
+        assert_eq!(of(Out, true, &[], &[]), "complete: every recipient's delivery receipt is in and verified");
+        assert_eq!(of(Out, false, &["ncb.ee"], &[]), "not complete: no delivery receipt from ncb.ee yet");
+        assert_eq!(of(Out, false, &[], &["ncb.ee", "ncb.fr"]), "no more to come: not delivered to ncb.ee, ncb.fr");
     }
 
     #[test]

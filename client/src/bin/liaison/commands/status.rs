@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use liaison_client::api::model::{
-    CustodyTrace, Hop, LinkState, LinkStatus, MessageState, RecipientState, Stage, Status,
+    Attempt, CustodyTrace, Hop, LinkState, LinkStatus, MessageState, RecipientState, Stage, Status,
 };
 
 use crate::context::Context;
@@ -54,7 +54,11 @@ async fn of_message(cx: &Context, selector: &Selector, args: &Args) -> Result<Ex
 }
 
 pub(super) fn print_trace(cx: &Context, trace: &CustodyTrace) -> Result<(), Failure> {
-    if cx.out.is_json() { cx.out.object(trace) } else { cx.out.data(&render_trace(trace, &cx.clock())) }
+    if cx.out.is_json() {
+        return cx.out.object(trace);
+    }
+    let attempts = if cx.out.verbose { attempts(trace, &cx.clock()) } else { String::new() };
+    cx.out.data(&(render_trace(trace, &cx.clock()) + &attempts))
 }
 
 fn render_trace(trace: &CustodyTrace, clock: &Clock) -> String {
@@ -66,6 +70,16 @@ fn render_trace(trace: &CustodyTrace, clock: &Clock) -> String {
     let head = format!("{id}  \"{subject}\"  TLP:{tlp}  {}  {expires}\n", trace.precedence);
     let hops: String = trace.hops.iter().map(|hop| render_hop(hop, trace, clock)).collect();
     format!("{head}{hops}state: {}\n", safe_line(&state(trace)))
+}
+
+/// The later envelopes of a message, for whoever follows one through logs.
+fn attempts(trace: &CustodyTrace, clock: &Clock) -> String {
+    let line = |attempt: &Attempt| {
+        let names: Vec<_> = attempt.recipients.iter().map(|agency| agency.as_str()).collect();
+        format!("  {}  {}  sealed again for {}\n", attempt.id.short(), clock.precise(attempt.at), names.join(", "))
+    };
+    let lines: String = trace.attempts.iter().map(line).collect();
+    if lines.is_empty() { lines } else { format!("later envelopes of this message:\n{lines}") }
 }
 
 const TIME_COLUMNS: usize = 12;

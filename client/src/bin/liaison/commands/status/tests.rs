@@ -45,6 +45,7 @@ fn trace() -> CustodyTrace {
             hop(Some("2026-11-24T06:02:11.630Z"), "eu-1", Stage::Custody, "receipt ok"),
             hop(None, "ncb.ee", Stage::Waiting, "agency offline since 13:40, next hand-over on its return"),
         ],
+        attempts: Vec::new(),
         recipients: vec![recipient("ncb.ee", RecipientState::Custody, Some("eu-1"))],
     }
 }
