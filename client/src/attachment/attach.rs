@@ -68,7 +68,7 @@ impl Office {
             if !claims.claim(id) {
                 return Err(Problem::new(
                     ProblemCode::UnknownUpload,
-                    format!("upload {} is used twice", wanted.upload),
+                    format!("'{}': its upload is used by another attachment", wanted.name),
                 ));
             }
             let record: Option<UploadRecord> = self.shelf.get(&upload_place(id))?;

@@ -11,9 +11,10 @@ use liaison_node::config::{self, ConfigError, Reader, Size};
 use liaison_protocol::NodeId;
 use liaison_protocol::ids::Region;
 
+pub use liaison_node::config::Address;
 pub use tables::{
-    Address, Engine, IdentityConfig, LimitsConfig, ListenConfig, LogFilter, LogFormat, PeerConfig, SocketMode,
-    StoreConfig, TelemetryConfig, TlsConfig,
+    Engine, IdentityConfig, LimitsConfig, ListenConfig, LogFilter, LogFormat, PeerConfig, SocketMode, StoreConfig,
+    TelemetryConfig, TlsConfig,
 };
 
 /// Everything that a relay is told. Paths are absolute or relative to the current folder; the file's own relative

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use liaison_node::config::{Rate, Reader, SecretRef, Share, Size};
+use liaison_node::config::{Address, Rate, Reader, SecretRef, Share, Size};
 use liaison_protocol::NodeId;
 use tracing_subscriber::EnvFilter;
 
@@ -180,37 +180,6 @@ impl PeerConfig {
         let addr = table.texts("addr");
         let cost = table.integer("cost", 1..=1000).and_then(|cost| u32::try_from(cost).ok());
         Some(Self { id: id?, addr, cost: cost.unwrap_or(Self::COST_DEFAULT) })
-    }
-}
-
-/// `host:port`: a name, an IPv4 address or an IPv6 address in brackets, and a port that is not 0.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address(String);
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("'{text}' is not an address: write host:port, [IPv6]:port for example");
-        let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-        let bracketed = host.starts_with('[') && host.ends_with(']');
-        let host_ok = if bracketed {
-            text.parse::<SocketAddr>().is_ok()
-        } else {
-            !host.is_empty()
-                && host.len() <= 253
-                && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-        };
-        if !host_ok || !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(wrong());
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 

@@ -15,6 +15,9 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
+/// Columns that are left to the one that gives way first.
+const ELASTIC_MIN: usize = 12;
+
 /// Rows under a heading. Without rows it is nothing at all: an empty list prints no line.
 pub(crate) struct Table {
     /// Heading, least width and spaces after it, for each column.
@@ -62,8 +65,17 @@ impl Table {
         let mut widths: Vec<_> = self.columns.iter().enumerate().map(widest).collect();
         if let (Some(columns), Some(elastic)) = (columns, self.elastic) {
             let total: usize = widths.iter().sum::<usize>() + self.columns.iter().map(|(.., gap)| gap).sum::<usize>();
+            let mut over = total.saturating_sub(columns);
             if let Some(width) = widths.get_mut(elastic) {
-                *width = width.saturating_sub(total.saturating_sub(columns)).max(12);
+                let narrow = width.saturating_sub(over).max(ELASTIC_MIN.min(*width));
+                over -= *width - narrow;
+                *width = narrow;
+            }
+            // A terminal that is narrower still: the others give way, down to their least width.
+            for (width, (name, least, _)) in widths.iter_mut().zip(&self.columns) {
+                let narrow = width.saturating_sub(over).max((*least).max(self::width(name)).min(*width));
+                over -= *width - narrow;
+                *width = narrow;
             }
         }
         widths
@@ -102,6 +114,15 @@ mod tests {
     #[test]
     fn the_elastic_column_gives_way() {
         assert_eq!(table().render(Some(22)), "ID    SUBJECT        N\na     東京 and a l…  2\n");
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_the_others_give_way_too() {
+        let mut table = Table::new(&[("FROM", 8, 1), ("SUBJECT", 8, 1), ("N", 1, 0)]).elastic(1);
+        table.row(["great.kaspersky".into(), "a long subject indeed".into(), "2".into()]);
+        for line in table.render(Some(26)).lines() {
+            assert!(width(line) <= 26, "{line}");
+        }
     }
 
     #[test]

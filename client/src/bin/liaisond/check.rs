@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use liaison_client::api::server::LISTENER;
 use liaison_node::exit::Exit;
+use liaison_node::http;
 
 use crate::config::DaemonConfig;
 use crate::failure::Finding;
@@ -38,7 +40,14 @@ pub(crate) fn check(file: &Path, config: &DaemonConfig) -> Vec<Finding> {
         }));
     }
     findings.push(check_store(config));
+    let socket = || Finding::ok("socket", config.socket.display());
+    findings.push(check_places(config).map_or_else(|finding| finding, |()| socket()));
     findings
+}
+
+/// Whether the API's socket can be made where the configuration wants it. The start asks the same.
+pub(crate) fn check_places(config: &DaemonConfig) -> Result<(), Finding> {
+    http::check_path(&config.socket, LISTENER).map_err(|error| Finding::fail("socket", error))
 }
 
 fn check_store(config: &DaemonConfig) -> Finding {

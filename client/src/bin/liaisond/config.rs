@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use liaison_client::attachment::unannounced::UnannouncedLimits;
 use liaison_client::office::{Delays, Policy};
-use liaison_node::config::{self, ConfigError, Reader, SecretRef, Size, Span};
+use liaison_node::config::{self, Address, ConfigError, Reader, SecretRef, Size, Span};
 use liaison_protocol::inner::Tlp;
 use liaison_protocol::{AgencyId, NodeId};
 use tracing_subscriber::EnvFilter;
@@ -68,7 +68,7 @@ pub(crate) struct HomeRelay {
     /// `id`: its name in the roster. Required.
     pub(crate) id: NodeId,
     /// `addr`: `host:port`, one or a list, tried in turn; the roster's addresses if left out.
-    pub(crate) addr: Vec<String>,
+    pub(crate) addr: Vec<Address>,
 }
 
 /// `[store]`: outbox, inbox and everything else.
@@ -264,7 +264,7 @@ default_tlp = "amber+strict"
         assert_eq!(config.roster, Path::new("/etc/liaison/roster.json"));
         assert_eq!(config.socket, Path::new("/etc/liaison/liaisond.sock"));
         assert_eq!(config.slot_file(), Path::new("/etc/liaison/store.slots"));
-        assert_eq!(config.home[1].addr, ["a:1", "b:2"]);
+        assert_eq!(config.home[1].addr.iter().map(Address::to_string).collect::<Vec<_>>(), ["a:1", "b:2"]);
         assert_eq!(config.default_tlp, Some(Tlp::AmberStrict));
         assert_eq!(config.store.retain_read, Span::days(90));
         assert_eq!(config.inquire_every, Span(Duration::from_secs(3600)));
@@ -281,6 +281,14 @@ default_tlp = "amber+strict"
             (often.another_way.flash, often.another_way.routine),
             (Duration::from_secs(10), Duration::from_secs(3600))
         );
+    }
+
+    #[test]
+    fn an_address_without_a_port_that_can_be_is_refused() {
+        for wrong in ["ap-1.example", "ap-1.example:99999", "ap-1.example:0", ":4433"] {
+            let said = parse(&GOOD.replace("ap-1.example:4433", wrong)).unwrap_err().to_string();
+            assert!(said.contains("liaisond.toml:12: [[relays.home]] addr:") && said.contains("host:port"), "{said}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::check::check_places;
 use crate::config::DaemonConfig;
 use crate::failure::{Failure, Finding};
 use crate::keys::{Keys, compare};
@@ -42,6 +43,7 @@ pub(crate) struct Started {
 
 /// Everything up to the point where it would answer.
 pub(crate) async fn start(config: &DaemonConfig, stop: CancellationToken) -> Result<Started, Failure> {
+    check_places(config).map_err(|finding| Failure::findings(&[finding]))?;
     let keys = load_keys(config).await?;
     // The store first: a second daemon with this configuration gives up here, with a word that says so.
     let store = open_store(config).await?;
@@ -162,7 +164,7 @@ fn rosters_home<'a>(config: &DaemonConfig, roster: &'a Roster) -> &'a [NodeId] {
 /// Addresses in liaisond.toml, which replace those of the roster.
 fn addresses(config: &DaemonConfig) -> BTreeMap<NodeId, Vec<String>> {
     let configured = config.home.iter().filter(|home| !home.addr.is_empty());
-    configured.map(|home| (home.id.clone(), home.addr.clone())).collect()
+    configured.map(|home| (home.id.clone(), home.addr.iter().map(ToString::to_string).collect())).collect()
 }
 
 fn core_config(config: &DaemonConfig, home: &[NodeId]) -> Config {

@@ -20,6 +20,7 @@
 //! );
 //! ```
 
+mod address;
 mod near;
 mod reader;
 mod secret;
@@ -28,6 +29,7 @@ mod unit;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use address::Address;
 pub use near::did_you_mean;
 pub use reader::Reader;
 pub use secret::{

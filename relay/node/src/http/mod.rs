@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::patient::Patient;
 use self::room::Bodies;
 
-pub use socket::{ListenError, Listener, SocketFile, bind};
+pub use socket::{ListenError, Listener, SocketFile, bind, check_path};
 
 /// A header has to be there by then, the next one on a kept connection too.
 const HEADER_MAX: Duration = Duration::from_secs(10);

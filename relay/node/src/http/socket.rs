@@ -39,6 +39,16 @@ pub enum ListenError {
         /// What it says.
         error: io::Error,
     },
+    /// The folder is not there.
+    #[error("{}: the folder {} does not exist; make it, or set another {}", path.display(), folder.display(), listener.key)]
+    NoFolder {
+        /// The socket.
+        path: PathBuf,
+        /// Its folder.
+        folder: PathBuf,
+        /// For whom.
+        listener: Listener,
+    },
     /// Something else has that name: it is left alone.
     #[error("{}: exists and is no socket; set another {}", path.display(), listener.key)]
     NotASocket {
@@ -55,6 +65,38 @@ pub enum ListenError {
         /// For whom.
         listener: Listener,
     },
+}
+
+/// Whether a socket can be made at `path`: what [`bind`] asks first, for a check that starts nothing. A live process that
+/// listens there is no mistake of the configuration.
+///
+/// # Errors
+/// [`ListenError`].
+pub fn check_path(path: &Path, listener: Listener) -> Result<(), ListenError> {
+    if private_in(folder_of(path)).join(FIRST_NAME).as_os_str().len().max(path.as_os_str().len()) > PATH_BYTES_MAX {
+        return Err(ListenError::TooLong { path: path.into(), listener });
+    }
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(ListenError::NoFolder { path: path.into(), folder: folder.into(), listener });
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(ListenError::NotASocket { path: path.into(), listener })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The socket's name until it has its mode.
+const FIRST_NAME: &str = "s";
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."))
+}
+
+fn private_in(folder: &Path) -> PathBuf {
+    folder.join(format!(".{}", std::process::id()))
 }
 
 /// Removes the socket when dropped, if it is still the one that was made.
@@ -83,22 +125,19 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// [`ListenError`].
 pub fn bind(path: &Path, mode: u32, listener: Listener) -> Result<(UnixListener, SocketFile), ListenError> {
     let io_error = |error| ListenError::Io { path: path.into(), error };
+    check_path(path, listener)?;
     clear(path, listener)?;
-    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
     // In a folder of our own until it has its mode, so that nobody connects before.
-    let private = folder.join(format!(".{}", std::process::id()));
+    let private = private_in(folder_of(path));
     DirBuilder::new().mode(0o700).create(&private).map_err(io_error)?;
-    let made = bind_in(&private, path, mode, listener);
+    let made = bind_in(&private, path, mode);
     let _ = std::fs::remove_dir(&private);
     Ok((made?, SocketFile { path: path.into(), device_and_inode: identity(path) }))
 }
 
-fn bind_in(private: &Path, path: &Path, mode: u32, whose: Listener) -> Result<UnixListener, ListenError> {
+fn bind_in(private: &Path, path: &Path, mode: u32) -> Result<UnixListener, ListenError> {
     let io_error = |error| ListenError::Io { path: path.into(), error };
-    let first = private.join("s");
-    if first.as_os_str().len().max(path.as_os_str().len()) > PATH_BYTES_MAX {
-        return Err(ListenError::TooLong { path: path.into(), listener: whose });
-    }
+    let first = private.join(FIRST_NAME);
     let listener = UnixListener::bind(&first).map_err(io_error)?;
     let moved =
         std::fs::set_permissions(&first, Permissions::from_mode(mode)).and_then(|()| std::fs::rename(&first, path));
@@ -151,6 +190,15 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         assert!(matches!(bind(&path, 0o660, HERE), Err(ListenError::NotASocket { .. })));
         let long = folder.path().join("x".repeat(108));
-        assert!(matches!(bind(&long, 0o660, HERE), Err(ListenError::TooLong { .. })));
+        let nowhere = folder.path().join("missing/liaisond.sock");
+        // The check that starts nothing says the same.
+        for refused in [bind(&long, 0o660, HERE).map(drop), check_path(&long, HERE)] {
+            assert!(matches!(refused, Err(ListenError::TooLong { .. })));
+        }
+        for refused in [bind(&nowhere, 0o660, HERE).map(drop), check_path(&nowhere, HERE)] {
+            assert!(matches!(refused, Err(ListenError::NoFolder { .. })));
+        }
+        assert!(matches!(check_path(&path, HERE), Err(ListenError::NotASocket { .. })));
+        check_path(&folder.path().join("free.sock"), HERE).unwrap();
     }
 }

@@ -85,6 +85,10 @@ where
 
 /// Says that rows are left, and how to see them.
 pub(super) fn footer(cx: &Context, page: &ListPage) {
+    // A pipe gets no line; a person should see that the command has done its work.
+    if page.items.is_empty() && page.next.is_none() && !cx.out.is_json() && terminal_columns().is_some() {
+        cx.out.note("no messages");
+    }
     if let Some(next) = page.next {
         cx.out.note(&format!("{} shown; see older ones with --before {next}", rows(page.items.len())));
     }
