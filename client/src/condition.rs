@@ -1,4 +1,7 @@
-//! The daemon's condition: `GET /v1/status`, `/v1/doctor` and `/v1/agencies`.
+//! The daemon's condition: `GET /v1/status`, `/v1/doctor` and `/v1/agencies`, `/readyz`, metrics and log.
+//!
+//! All of them come from [`Office::checks`], so that they agree: what fails there is an alarm in the status, a failure of
+//! the doctor, a line in the log when it begins and when it ends, and counted in the metrics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +23,8 @@ use crate::shelf::ReadError;
 
 /// What ends sooner is warned of.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
+/// What ends sooner fails the check: somebody has to act.
+const URGENT: Duration = Duration::from_secs(7 * 86_400);
 const DAY: u64 = 86_400;
 
 impl Office {
@@ -54,7 +59,7 @@ impl Office {
             },
             clock: ClockStatus { offset_ms: node.clock_offset_ms, against: None },
             prekeys_until: self.keyring.until().map(Into::into),
-            alarms: self.alarms(&roster, node, now),
+            alarms: self.alarms(node, home),
             cursor: self.last_event()?,
         })
     }
@@ -84,7 +89,7 @@ impl Office {
     ///
     /// # Errors
     /// The store's.
-    pub(crate) fn set_gauges(&self) -> Result<(), ReadError> {
+    pub(crate) fn set_gauges(&self, node: &NodeStatus, home: &[NodeId]) -> Result<(), ReadError> {
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52 messages")]
         let number = |count: u64| count as f64;
         let unacked = self.shelf.scan(Table::Inbox, b"a").try_fold(0, |n, record| record.map(|_| n + 1))?;
@@ -92,6 +97,7 @@ impl Office {
         metrics::gauge!("liaison_daemon_inbox_unacked_messages").set(number(unacked));
         let foreign = self.keyring.alarms().standing_foreign(&self.me, &self.roster(), self.now());
         metrics::gauge!("liaison_daemon_foreign_prekeys").set(f64::from(u8::from(foreign.is_some())));
+        metrics::gauge!("liaison_daemon_failing_checks").set(number(self.alarms(node, home).len() as u64));
         metrics::gauge!("liaison_daemon_unannounced_chunk_bytes").set(number(self.unannounced.standing().0));
         Ok(())
     }
@@ -131,27 +137,53 @@ impl Office {
     /// # Errors
     /// A problem document.
     pub fn doctor(self: &Arc<Self>, node: &NodeStatus, home: &[NodeId]) -> Answer<Vec<Finding>> {
+        let up = span(self.now().since(self.started));
+        let text = format!("liaisond {} of {}, up {up}", env!("CARGO_PKG_VERSION"), self.me);
+        let mut findings = vec![finding("daemon", Level::Ok, text, None)];
+        findings.extend(self.checks(node, home));
+        findings.push(self.check_outbox(self.now())?);
+        findings.push(self.check_inbox());
+        findings.extend(check_descriptors());
+        Ok(findings)
+    }
+
+    /// Every check that costs little, in a fixed order. The outbox and the inbox are not among them: mail that waits is no
+    /// failure of the daemon.
+    pub(crate) fn checks(&self, node: &NodeStatus, home: &[NodeId]) -> Vec<Finding> {
         let (now, roster) = (self.now(), self.roster());
-        let mut findings = vec![
-            finding(
-                "daemon",
-                Level::Ok,
-                format!("liaisond {} of {}, up {}", env!("CARGO_PKG_VERSION"), self.me, span(now.since(self.started))),
-                None,
-            ),
+        let mut checks = vec![
             check_roster(&roster, node, now),
             self.check_identity(&roster, now),
             self.check_prekeys(now),
             self.check_copies(&roster, now),
             check_clock(node),
         ];
-        findings.extend(check_links(node, self.home(home, &roster)));
-        findings.extend(check_refusals(node));
-        findings.push(self.check_store(node));
-        findings.push(self.check_outbox(now)?);
-        findings.push(self.check_inbox());
-        findings.extend(check_descriptors());
-        Ok(findings)
+        checks.extend(check_links(node, self.home(home, &roster)));
+        checks.extend(check_refusals(node));
+        checks.push(self.check_store(node));
+        checks.extend(check_others(node));
+        checks
+    }
+
+    /// Why no new message is taken, in words; nothing: they are taken. A relay that is down is no reason: mail waits.
+    pub(crate) fn unready(&self, node: &NodeStatus) -> Vec<String> {
+        let mut reasons: Vec<String> = node
+            .readiness()
+            .into_iter()
+            .filter(|condition| !condition.ok)
+            .map(|condition| format!("{}: {}", condition.name, condition.text))
+            .collect();
+        let store = self.check_store(node);
+        if store.level == Level::Fail && reasons.iter().all(|reason| !reason.starts_with("store: ")) {
+            reasons.push(format!("{}: {}", store.id, store.text));
+        }
+        reasons
+    }
+
+    /// What needs somebody, in words: the checks that fail.
+    fn alarms(&self, node: &NodeStatus, home: &[NodeId]) -> Vec<String> {
+        let failing = self.checks(node, home).into_iter().filter(|check| check.level == Level::Fail);
+        failing.map(|check| format!("{}: {}", check.id, check.text)).collect()
     }
 
     fn check_identity(&self, roster: &Roster, now: Timestamp) -> Finding {
@@ -170,7 +202,7 @@ impl Office {
             return finding(id, Level::Fail, format!("signing key {key} has ended"), Some(enrol));
         }
         let left = entry.not_after.since(now);
-        let level = if left < SOON { Level::Warn } else { Level::Ok };
+        let level = by_time_left(left);
         finding(id, level, format!("signing key {key} ends in {}", span(left)), (level != Level::Ok).then_some(enrol))
     }
 
@@ -210,18 +242,15 @@ impl Office {
         finding(id, Level::Ok, "all prekeys seen in this agency's name are its own".into(), None)
     }
 
-    /// What needs somebody, in words: this agency's own first.
-    fn alarms(&self, roster: &Roster, node: &NodeStatus, now: Timestamp) -> Vec<String> {
-        let foreign = self.keyring.alarms().standing_foreign(&self.me, roster, now);
-        foreign.iter().map(|foreign| foreign.in_words()).chain(node.alarms.iter().cloned()).collect()
-    }
-
+    /// The disk as a submission sees it: the last look of the daemon itself counts, and that of its run loop.
     fn check_store(&self, node: &NodeStatus) -> Finding {
-        let (used, free, min) = (node.store.used_bytes, node.store.free_bytes, self.policy.min_free_bytes);
+        let (used, min) = (node.store.used_bytes, self.policy.min_free_bytes);
+        let free = node.store.free_bytes.min(self.free_bytes());
         let text = format!("{} used, {} free; nothing new is taken below {}", size(used), size(free), size(min));
         let fix = Some("make room, or lower [store] min_free");
         match free {
             free if free < min => finding("store", Level::Fail, text, fix),
+            _ if !node.store.writable => finding("store", Level::Fail, format!("{text}; now nothing is taken"), fix),
             free if free / 2 < min => finding("store", Level::Warn, text, fix),
             _ => finding("store", Level::Ok, text, None),
         }
@@ -248,12 +277,13 @@ impl Office {
     fn check_outbox(&self, now: Timestamp) -> Result<Finding, ReadError> {
         let status = self.outbox_status()?;
         let Some(oldest) = status.oldest else {
-            return Ok(finding("outbox", Level::Ok, "every message sent has its delivery receipts".into(), None));
+            return Ok(finding("outbox", Level::Ok, "all delivered".into(), None));
         };
         let age = now.since(oldest.0);
-        let text = format!("{} messages without all receipts, the oldest for {}", status.open, span(age));
+        let text = format!("{} not delivered yet, the oldest for {}", messages(status.open), span(age));
         let level = if age.as_secs() > DAY { Level::Warn } else { Level::Ok };
-        Ok(finding("outbox", level, text, (level != Level::Ok).then_some("liaison status MSG shows where one is")))
+        let fix = "liaison outbox --waiting lists them, liaison status MSG says what one waits for";
+        Ok(finding("outbox", level, text, (level != Level::Ok).then_some(fix)))
     }
 }
 
@@ -299,24 +329,46 @@ fn check_roster(roster: &Roster, node: &NodeStatus, now: Timestamp) -> Finding {
             let text = format!("{what}; another roster of this version is in circulation");
             finding("roster", Level::Fail, text, Some("ask the federation's publishers which one holds"))
         }
-        node::RosterStanding::Expired => finding("roster", Level::Fail, format!("{what}, ended"), renew),
-        node::RosterStanding::Grace => finding("roster", Level::Warn, format!("{what}, ended; days of grace"), renew),
-        node::RosterStanding::Current if left < SOON => {
-            finding("roster", Level::Warn, format!("{what}, {} left", span(left)), renew)
+        node::RosterStanding::Expired => finding("roster", Level::Fail, format!("{what}, has ended"), renew),
+        node::RosterStanding::Grace => {
+            finding("roster", Level::Fail, format!("{what}, has ended; it is used for 14 days more"), renew)
         }
-        node::RosterStanding::Current => finding("roster", Level::Ok, format!("{what}, {} left", span(left)), None),
+        node::RosterStanding::Current => {
+            let level = by_time_left(left);
+            finding("roster", level, format!("{what}, {} left", span(left)), renew.filter(|_| level != Level::Ok))
+        }
     }
 }
 
 fn check_clock(node: &NodeStatus) -> Finding {
     let Some(offset) = node.clock_offset_ms else {
-        return finding("clock", Level::Ok, "no relay has been compared with".into(), None);
+        return finding("clock", Level::Ok, "no relay has told its time yet".into(), None);
     };
-    let text = format!("off by {} ms from the relays (limit {} s)", offset, node::CLOCK_OFFSET_MS_MAX / 1000);
-    if offset.unsigned_abs() > node::CLOCK_OFFSET_MS_MAX {
+    let text = format!("off by {offset} ms from the relays (limit {} s)", node::CLOCK_OFFSET_MS_MAX / 1000);
+    let off = offset.unsigned_abs() > node::CLOCK_OFFSET_MS_MAX || node.clock == node::ClockStanding::Off;
+    if off {
         return finding("clock", Level::Fail, text, Some("timedatectl set-ntp true"));
     }
     finding("clock", Level::Ok, text, None)
+}
+
+/// What the run loop alarms of, and no check here covers.
+fn check_others(node: &NodeStatus) -> impl Iterator<Item = Finding> + '_ {
+    const COVERED: [&str; 4] = ["roster version", "two rosters", "the disk is", "this clock"];
+    let others = node.alarms.iter().filter(|alarm| !COVERED.iter().any(|covered| alarm.starts_with(covered)));
+    others.map(|alarm| finding("relays", Level::Fail, alarm.clone(), None))
+}
+
+fn by_time_left(left: Duration) -> Level {
+    match left {
+        left if left < URGENT => Level::Fail,
+        left if left < SOON => Level::Warn,
+        _ => Level::Ok,
+    }
+}
+
+fn messages(count: u64) -> String {
+    if count == 1 { "1 message".into() } else { format!("{count} messages") }
 }
 
 /// The store, the links and the API share the process's file descriptors.
@@ -352,8 +404,13 @@ fn check_refusals(node: &NodeStatus) -> Option<Finding> {
         refused.filter_map(|queue| Some(format!("for {}: {}", queue.queue, queue.last_error.as_ref()?))).collect();
     let first = words.first()?;
     let others = if words.len() > 1 { format!(" (and {} more)", words.len() - 1) } else { String::new() };
-    let fix = "the refusal names the cause; mail waits safely here";
-    Some(finding("refusals", Level::Warn, format!("{first}{others}"), Some(fix)))
+    // A recipient's full quota is one queue's trouble. A clock that is off stops every message.
+    let clock = words.iter().any(|words| words.contains("clock"));
+    let level = if clock { Level::Fail } else { Level::Warn };
+    let fix =
+        if clock { "compare the clocks of this machine and of that relay" } else { "the refusal names its cause" };
+    let text = format!("mail waits here {first}{others}");
+    Some(finding("refusals", level, text, Some(fix)))
 }
 
 fn finding(id: &str, level: Level, text: String, fix: Option<&str>) -> Finding {

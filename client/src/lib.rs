@@ -38,6 +38,8 @@ pub mod at_rest;
 pub mod attachment;
 pub mod clock;
 mod condition;
+#[cfg(test)]
+mod condition_tests;
 pub mod daemon;
 mod events;
 mod evidence;

@@ -285,6 +285,11 @@ impl Office {
         Ok(())
     }
 
+    /// Free bytes of the store's disk, as last looked up; a great many before the first look.
+    pub(crate) fn free_bytes(&self) -> u64 {
+        self.free_bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether anything new may be taken.
     pub(crate) fn check_room(&self) -> Answer<()> {
         self.check_room_for(0)

@@ -63,6 +63,7 @@ pub(crate) struct Federation {
     folder: tempfile::TempDir,
     made: certs_dev::Federation,
     /// Its agencies' policy.
+    pub(crate) min_free_bytes: u64,
     pub(crate) retain_read: Duration,
     pub(crate) unannounced: UnannouncedLimits,
 }
@@ -79,7 +80,7 @@ impl Federation {
         (options.agencies, options.kdf, options.relays_per_region) = (3, Kdf::Fast, relays_per_region);
         let made = make(&options).unwrap();
         let retain_read = Duration::from_secs(90 * 86_400);
-        Self { folder, made, retain_read, unannounced: UnannouncedLimits::DEFAULT }
+        Self { folder, made, min_free_bytes: 0, retain_read, unannounced: UnannouncedLimits::DEFAULT }
     }
 
     pub(crate) fn roster(&self) -> Roster {
@@ -187,7 +188,7 @@ pub(crate) struct Desk {
 fn policy(federation: &Federation) -> Policy {
     Policy {
         default_tlp: None,
-        min_free_bytes: 0,
+        min_free_bytes: federation.min_free_bytes,
         retain_read: federation.retain_read,
         inquire_every: Duration::from_secs(3600),
         unannounced: federation.unannounced,

@@ -5,6 +5,7 @@
 //!  work        things to do about sent mail       eraser     spent prekeys go
 //!  arrivals    chunks ─► whole messages           caretaker  what is over goes; what is silent is asked after
 //!  feeder      chunks of attachments, on their way out
+//!  watchman    the log says what begins to fail, and what is well again
 //! ```
 //! Each is one loop that waits for its wake-up or its hour, does everything that is to be done, and waits again. What
 //! it was doing when the process ended is in the store.
@@ -14,6 +15,7 @@ mod caretaker;
 mod eraser;
 mod feeder;
 mod prekeys;
+mod watchman;
 mod work;
 
 use std::future::Future;
@@ -57,8 +59,10 @@ pub async fn run_tasks(
     stop: CancellationToken,
 ) -> Result<(), TaskFailed> {
     let mut tasks: JoinSet<Result<(), TaskFailed>> = JoinSet::new();
+    let watchman = watchman::run(Arc::clone(&office), operator.clone(), home.clone());
+    let watchman = Task { name: "watchman", work: Box::pin(watchman) };
     let eraser = Task { name: "eraser", work: Box::pin(eraser::run(Arc::clone(&office), operator, home)) };
-    for Task { name, work } in mail_tasks(&office).into_iter().chain([eraser]) {
+    for Task { name, work } in mail_tasks(&office).into_iter().chain([eraser, watchman]) {
         tasks.spawn(watch(name, work, stop.clone()));
     }
     let mut outcome = Ok(());
@@ -83,7 +87,7 @@ pub struct Task {
 /// A task's loop.
 pub type Work = std::pin::Pin<Box<dyn Future<Output = Answer<()>> + Send>>;
 
-/// The tasks that see to mail and its keys: all but the eraser, which also needs to know the links.
+/// The tasks that see to mail and its keys: all but the eraser and the watchman, which also need to know the links.
 #[must_use]
 pub fn mail_tasks(office: &Arc<Office>) -> [Task; 6] {
     let office = || Arc::clone(office);

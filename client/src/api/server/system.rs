@@ -78,12 +78,12 @@ pub(super) async fn readyz(State(surface): Shared) -> Response {
     let Ok(node) = surface.operator.status().await else {
         return (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response();
     };
-    let failing: Vec<String> =
-        node.readiness().into_iter().filter(|c| !c.ok).map(|c| format!("{}: {}\n", c.name, c.text)).collect();
-    if failing.is_empty() {
+    let unready = surface.office.unready(&node);
+    if unready.is_empty() {
         return (StatusCode::OK, "ready\n").into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, failing.concat()).into_response()
+    let lines: String = unready.into_iter().map(|reason| reason + "\n").collect();
+    (StatusCode::SERVICE_UNAVAILABLE, lines).into_response()
 }
 
 /// Prometheus' text format.
@@ -91,7 +91,7 @@ pub(super) async fn readyz(State(surface): Shared) -> Response {
 pub(super) async fn metrics(State(surface): Shared) -> Handled<Response> {
     let node = surface.operator.status().await.map_err(Problem::from)?;
     let rendered = crate::blocking(move || {
-        surface.office.set_gauges()?;
+        surface.office.set_gauges(&node, &surface.home)?;
         surface.gauges.lock().unwrap_or_else(PoisonError::into_inner).set(&node, surface.office.now());
         Ok::<_, Problem>(surface.metrics.as_ref().map(|metrics| metrics.render()).unwrap_or_default())
     });
