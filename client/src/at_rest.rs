@@ -16,7 +16,7 @@ const NONCE_BYTES: usize = 24;
 
 /// The record was altered, moved, or written under another key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored record does not open: it was altered, or the identity key file is not the one it was written under")]
+#[error("a stored record does not open: the record was altered, or was written under another identity key file")]
 pub struct Unreadable;
 
 /// The key of the records at rest. Derived from the identity key file, never stored.

@@ -189,14 +189,14 @@ impl Office {
     fn check_identity(&self, roster: &Roster, now: Timestamp) -> Finding {
         let id = "identity-key";
         let Some(agency) = roster.agency(&self.me) else {
-            let text = format!("{} is not in roster version {}: nobody takes its mail", self.me, roster.version());
+            let text = format!("{} is not in roster version {}: no relay takes its mail", self.me, roster.version());
             return finding(id, Level::Fail, text, Some("ask the roster's publishers to enrol this agency"));
         };
         let key = self.signer.key_id();
         let enrol = "ask the roster's publishers to enter the key of a new one";
         let Some(entry) = agency.sign_keys.iter().find(|entry| entry.id == key) else {
             let text = format!("signing key {key} is not one that the roster names for {}", self.me);
-            return finding(id, Level::Fail, text, Some("use the key that the roster names, or have this one entered"));
+            return finding(id, Level::Fail, text, Some("use the key that the roster names, or have this key entered"));
         };
         if now > entry.not_after {
             return finding(id, Level::Fail, format!("signing key {key} has ended"), Some(enrol));
@@ -213,7 +213,12 @@ impl Office {
                 let level = if left < SOON { Level::Warn } else { Level::Ok };
                 finding("prekeys", level, format!("published for {} ahead", span(left)), None)
             }
-            _ => finding("prekeys", Level::Fail, "none is published for today: nobody can write to us".into(), None),
+            _ => finding(
+                "prekeys",
+                Level::Fail,
+                "no prekey is published for today: no agency can write to this agency".into(),
+                None,
+            ),
         }
     }
 
@@ -264,7 +269,7 @@ impl Office {
             return finding("inbox", Level::Ok, "no attachment waits for its message".into(), None);
         };
         let text = format!(
-            "{} of attachments wait for messages that announce them, {} of it from {sender}; at most {}",
+            "{} of attachments wait for messages that announce them, {} from {sender}; at most {}",
             size(bytes),
             size(most),
             size(max)
@@ -331,7 +336,7 @@ fn check_roster(roster: &Roster, node: &NodeStatus, now: Timestamp) -> Finding {
         }
         node::RosterStanding::Expired => finding("roster", Level::Fail, format!("{what}, has ended"), renew),
         node::RosterStanding::Grace => {
-            finding("roster", Level::Fail, format!("{what}, has ended; it is used for 14 days more"), renew)
+            finding("roster", Level::Fail, format!("{what}, has ended; in use for 14 days more"), renew)
         }
         node::RosterStanding::Current => {
             let level = by_time_left(left);

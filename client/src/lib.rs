@@ -71,5 +71,5 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         return Ok(work());
     }
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| Problem::new(ProblemCode::Internal, "a worker ended by itself"))
+    done.map_err(|_| Problem::new(ProblemCode::Internal, "a worker stopped"))
 }

@@ -167,7 +167,7 @@ async fn seal_anew(me: &Desk, other: &Desk, id: MessageId) -> Answer<()> {
     let office = &me.office;
     for _ in 0..2000 {
         carry(me, other).await?;
-        if office.message(id, Direction::Out)?.recipients[0].detail.contains("waits for a prekey") {
+        if office.message(id, Direction::Out)?.recipients[0].detail.contains("keys of") {
             office.node.commit(vec![bundles::put(&other.me(), &other.bundle())]).await?;
             let event = OwnEvent::Bundle { agency: other.me() };
             office.node.commit(office.progress(event, office.now())).await?;

@@ -219,9 +219,9 @@ fn hop(head: &SentHead, index: u16, fact: &Fact, me: &AgencyId) -> Option<Hop> {
 
 fn waiting(recipient: &RecipientStatus) -> Option<Hop> {
     let detail = match recipient.state {
-        RecipientState::Outbox if recipient.detail.is_empty() => "in the outbox, until a home relay takes it".into(),
+        RecipientState::Outbox if recipient.detail.is_empty() => "in the outbox, until a home relay takes over".into(),
         RecipientState::Custody if recipient.detail.is_empty() => match &recipient.holder {
-            Some(holder) => format!("held at {holder}, until it can be handed over"),
+            Some(holder) => format!("held at {holder} until the next hand-over"),
             None => String::new(),
         },
         RecipientState::Outbox | RecipientState::Custody => recipient.detail.clone(),

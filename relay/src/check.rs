@@ -117,7 +117,7 @@ pub(crate) fn unbindable(key: &str, kind: &str, address: SocketAddr, error: &io:
     let (text, fix) = match error.kind() {
         io::ErrorKind::AddrInUse => (
             format!("{kind} {address} is in use by another process"),
-            format!("stop it (ss -lnp | grep {}), or set another [listen] {key}", address.port()),
+            format!("stop that program (ss -lnp | grep {}), or set another [listen] {key}", address.port()),
         ),
         io::ErrorKind::AddrNotAvailable => {
             (format!("{} is not an address of this machine", address.ip()), format!("set another [listen] {key}"))

@@ -87,7 +87,7 @@ pub(crate) fn check_roster(path: &Path, anchor: &TrustAnchor) -> Result<Roster, 
         )
         .fix("get the present roots.json from the federation's publishers"),
         _ => Finding::fail("roster", text)
-            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers"),
+            .fix("get the roster, and a new roots.json if there is one, from the federation's publishers"),
     })
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn read_signing_key(config: &IdentityConfig, me: &NodeId) -> Result<S
     let of_role = entries.iter().filter(|entry| entry.role == KeyRole::Signing);
     let entry = of_role.clone().find(|entry| entry.name == me.as_str()).ok_or_else(|| {
         let names: Vec<_> = of_role.map(|entry| entry.name.as_str()).collect();
-        fail(format!("{}: has no signing key named {me}; it has: {}", config.signing, or_none(&names)))
+        fail(format!("{}: has no signing key named {me}, but: {}", config.signing, or_none(&names)))
     })?;
     let seed = entry.secret.seed().ok_or_else(|| fail(format!("{}: the key of {me} is damaged", config.signing)))?;
     Ok(SigningKey::from_seed(&seed))
@@ -131,8 +131,8 @@ pub(crate) fn compare(
 ) -> Vec<Finding> {
     let mut findings = vec![standing(roster, now)];
     if let Err(behind) = check_clock(roster, now, BUILT) {
-        let text = format!("{behind} (it is at least {} behind)", days(behind.at_least.since(now).as_millis()));
-        findings.push(Finding::fail("clock", text).fix("set it: timedatectl set-ntp true"));
+        let text = format!("{behind} (at least {} behind)", days(behind.at_least.since(now).as_millis()));
+        findings.push(Finding::fail("clock", text).fix("set the clock: timedatectl set-ntp true"));
     }
     let Some(me) = roster.relay(&config.id) else {
         let text = format!("'{}' is not a relay of roster version {}", config.id, roster.version());
@@ -154,7 +154,7 @@ fn compare_entry(
     signing: Option<&SigningKey>,
     now: Timestamp,
 ) -> Vec<Finding> {
-    let ask = "use the key that the roster names, or have its publishers enter this one";
+    let ask = "use the key that the roster names, or have its publishers enter this key";
     let mut findings = Vec::new();
     if me.region != config.region {
         let text = format!("region is '{}' here and '{}' in the roster", config.region, me.region);

@@ -69,7 +69,7 @@ fn replace_key(files: &Files) {
 }
 
 fn waits_for_key(fed: &Federation, id: &str) -> bool {
-    fed.trace(SENDER, id)["recipients"][0]["detail"].as_str().unwrap().contains("waits for a prekey")
+    fed.trace(SENDER, id)["recipients"][0]["detail"].as_str().unwrap().contains("keys of")
 }
 
 // [PREKEY-7] [PREKEY-8]

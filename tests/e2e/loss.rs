@@ -51,7 +51,7 @@ fn an_inquiry_is_passed_on_and_tells_who_holds_the_message_or_has_lost_it() {
         });
     };
     // ap-1 has handed it over, and asks eu-1.
-    asked("held at eu-1, until it can be handed over");
+    asked("held at eu-1 until the next hand-over");
     fed.kill("eu-1");
     eventually("the end of the link", || {
         let links = fed.relay("ap-1", &["--json", "links"]).success().objects();
@@ -59,7 +59,7 @@ fn an_inquiry_is_passed_on_and_tells_who_holds_the_message_or_has_lost_it() {
     });
     asked("handed over by ap-1 to eu-1, which has not answered yet");
     fed.start_node("eu-1");
-    asked("held at eu-1, until it can be handed over");
+    asked("held at eu-1 until the next hand-over");
     fed.start_node("ncb.ee");
     fed.await_delivered("ncb.sg", &id);
     assert_eq!(hop(&fed.trace("ncb.sg", &id), "resubmitted"), None, "nobody had lost it");

@@ -79,7 +79,7 @@ mod tests {
         let well = || check("store", Level::Ok, "100 GiB free");
         assert_eq!(watch.news(vec![well()]), []);
         assert_eq!(watch.news(vec![bad("1 MiB free")]), [Line::Fails(bad("1 MiB free"))]);
-        assert_eq!(watch.news(vec![bad("2 MiB free")]), [], "it goes on");
+        assert_eq!(watch.news(vec![bad("2 MiB free")]), [], "the same failure");
         let clock = check("clock", Level::Fail, "off");
         assert_eq!(watch.news(vec![bad("1 MiB free"), clock.clone()]), [Line::Fails(clock)]);
         assert_eq!(watch.news(vec![bad("1 MiB free")]), [Line::Well("clock".into())]);

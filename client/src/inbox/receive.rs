@@ -61,7 +61,7 @@ impl Office {
         let chain = message.chain.map_or(id, |chain| chain.first);
         let chain = chain_of(&sender, chain);
         if !self.chains.enter(chain, id) {
-            return Ok(later("another copy of it is being stored"));
+            return Ok(later("another copy of the message is being stored"));
         }
         let due = Due::new(DueKind::Delivered { at: now }, id, header);
         if let Some(known) = self.known_as(envelope, message, chain)? {

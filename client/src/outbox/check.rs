@@ -116,7 +116,7 @@ fn check_text(submission: &Submission) -> Answer<()> {
         return Err(Problem::new(ProblemCode::TooLarge, detail));
     }
     if !one_line(&submission.subject) {
-        return Err(bad("the subject has a control character; it is one line"));
+        return Err(bad("the subject has a control character; a subject is one line"));
     }
     if submission.handling.len() > limits::HANDLING_MAX {
         return Err(bad(format!("at most {} handling codes", limits::HANDLING_MAX)));

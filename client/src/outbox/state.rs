@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use liaison_node::bundles;
 use liaison_node::store::StoreError;
 use liaison_protocol::frame::CustodyState;
 use liaison_protocol::inner::Message;
 use liaison_protocol::receipt::SignedReceipt;
 use liaison_protocol::receipt::{Payload, ReceiptBody};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{MessageId, NodeId};
+use liaison_protocol::{AgencyId, MessageId, NodeId};
 
 use super::fact::{Fact, Facts, Proven};
 use super::{SentHead, in_words};
@@ -69,7 +70,7 @@ impl Office {
         }
         if facts.is_unkeyed(index, first) {
             status.holder = Some(NodeId::from(&self.me));
-            status.detail = format!("waits for a prekey of {}: none is known that it could open with", status.agency);
+            status.detail = self.waits_for_keys(&status.agency)?;
             return Ok(status);
         }
         if let Some(custody) = facts.holders(index, first).next_back() {
@@ -92,6 +93,17 @@ impl Office {
     }
 }
 
+impl Office {
+    /// Why a message waits for keys of `agency`, in words.
+    fn waits_for_keys(&self, agency: &AgencyId) -> Result<String, ReadError> {
+        let known = bundles::get(self.shelf.store(), agency, &self.roster(), self.now())?;
+        Ok(match known {
+            None => format!("waits for keys of {agency}, which has not come online yet"),
+            Some(_) => format!("waits for new keys of {agency}, which come once that agency is online"),
+        })
+    }
+}
+
 /// What was answered since it was last sent, in words.
 fn told(facts: &Facts, index: u16, first: MessageId) -> Option<String> {
     let (by, state, at) = facts.told(index, first)?;
@@ -103,10 +115,10 @@ fn told(facts: &Facts, index: u16, first: MessageId) -> Option<String> {
         return None;
     }
     Some(match state {
-        CustodyState::Held => format!("held at {by}, until it can be handed over"),
+        CustodyState::Held => format!("held at {by} until the next hand-over"),
         CustodyState::Released { to } => format!("handed over by {by} to {to}, which has not answered yet"),
-        CustodyState::Unknown => format!("{by} does not know it: it is sent again"),
-        CustodyState::Delivered => format!("{by} says that it has it; its receipt is not in yet"),
+        CustodyState::Unknown => format!("{by} does not know the message, which is sent again"),
+        CustodyState::Delivered => format!("{by} says that the message arrived; the receipt is not in yet"),
     })
 }
 
@@ -130,7 +142,7 @@ fn settled(status: &mut RecipientStatus, index: u16, facts: &Facts) -> bool {
         return true;
     }
     if read.is_some() {
-        status.detail = "a read receipt came without its delivery receipt, and counts for nothing".into();
+        status.detail = "a read receipt came without a delivery receipt, and does not count".into();
     }
     for fact in facts.of(index) {
         match fact {

@@ -204,7 +204,7 @@ async fn mail_for_a_lost_key_is_sealed_anew_and_stays_one_message() {
     };
     a.tell(refused).await;
     // The key that is known is the lost one: it waits.
-    until(|| a.sent(id).recipients[0].detail.contains("waits for a prekey")).await;
+    until(|| a.sent(id).recipients[0].detail.contains("keys of ncb.ee")).await;
     assert!(a.queued(&b.me()).is_empty());
 
     a.learn_keys_of(&b).await;
@@ -358,7 +358,7 @@ async fn what_its_holder_has_lost_is_sent_again() {
     assert_eq!(a.queued(&b.me())[0].1.attempt, 2);
     let trace = a.office.trace(id).await.unwrap();
     let again = trace.hops.iter().find(|hop| hop.stage == Stage::Resubmitted).unwrap();
-    assert_eq!(again.detail, "attempt 2: ap-1 does not know it any more");
+    assert_eq!(again.detail, "attempt 2: ap-1 does not know the message any more");
     // The same answer, late: it is on its way already.
     a.tell(answer(id, relay.as_str(), "ap-1", CustodyState::Unknown)).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
@@ -376,7 +376,7 @@ async fn what_a_holder_behind_the_last_known_one_has_lost_is_sent_again() {
     // eu-1 took it from ap-1, and its receipt was lost on the way back.
     a.tell(answer(id, "eu-1", "ap-1", CustodyState::Held)).await;
     let recipient = |a: &Desk| a.office.standing(id).unwrap().unwrap().recipients.remove(0);
-    until(|| recipient(&a).detail == "held at eu-1, until it can be handed over").await;
+    until(|| recipient(&a).detail == "held at eu-1 until the next hand-over").await;
     a.tell(answer(id, "eu-1", "ap-1", CustodyState::Unknown)).await;
     until(|| a.queued(&b.me()).len() == 1).await;
     a.exchange(&b, || a.is(id, MessageState::Delivered)).await;

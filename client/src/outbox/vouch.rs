@@ -143,7 +143,7 @@ mod tests {
         // What comes after it is never sealed to the thief's key, remembered or not; what waited is withdrawn.
         let after = a.send(&[&b], "after").await;
         for id in [waits, after] {
-            until(|| a.sent(id).recipients[0].detail.contains("waits for a prekey")).await;
+            until(|| a.sent(id).recipients[0].detail.contains("keys of")).await;
         }
         assert_eq!(sealed_to(&a, &b), []);
         assert!(

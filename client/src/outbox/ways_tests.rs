@@ -134,7 +134,7 @@ async fn people_need_not_wait_and_cannot_send_it_more_often_than_there_are_ways(
     let said = a.office.retry(id).await.unwrap().detail;
     assert_eq!(said, "0 copies offered again, 1 sent again by another way, 1 asked after at the relays");
     until(|| a.queued(&b.me()).len() == 1).await;
-    assert_eq!(detail(&a, id), "to be sent again: somebody asked for it");
+    assert_eq!(detail(&a, id), "to be sent again: asked for with liaison retry");
     a.lose(&b).await;
     takes(&a, id, "ap-2").await;
     let said = a.office.retry(id).await.unwrap().detail;

@@ -50,7 +50,9 @@ impl Office {
         if !withdrawn && !again {
             let problem =
                 Problem::new(ProblemCode::AlreadySent, "every recipient's copy is with a relay, or on its way to one");
-            return Err(problem.with_hint("a sealed copy cannot be unsent; liaison status shows where it is"));
+            return Err(
+                problem.with_hint("a copy that has left cannot be called back; liaison status shows where each is")
+            );
         }
         self.wake.work.notify_one();
         let office = Arc::clone(self);

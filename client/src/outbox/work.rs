@@ -27,13 +27,13 @@ impl Because {
     /// For people.
     pub(crate) fn in_words(&self) -> String {
         match self {
-            Self::Silence => "nothing was heard of it".into(),
-            Self::Unknown { by } => format!("{by} does not know it any more"),
+            Self::Silence => "no relay said anything of the message for a day".into(),
+            Self::Unknown { by } => format!("{by} does not know the message any more"),
             Self::Unreachable { holder, for_ms } => format!("{holder} has not answered for {}", span(*for_ms)),
             Self::Unsigned { holder, for_ms } => {
-                format!("no delivery receipt for {}, {holder} says that it has it", span(*for_ms))
+                format!("no delivery receipt for {}, though {holder} says that the message is there", span(*for_ms))
             }
-            Self::Asked => "somebody asked for it".into(),
+            Self::Asked => "asked for with liaison retry".into(),
         }
     }
 }

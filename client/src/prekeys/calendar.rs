@@ -121,7 +121,7 @@ mod tests {
         for drained in [None, Some(at(108, 0))] {
             assert!(!window.is_spent(lifetime, drained, at(191, 0), at(191, 0)));
             assert!(window.is_spent(lifetime, drained, at(191, 1), at(191, 1)));
-            assert!(!window.is_spent(lifetime, drained, at(101, 0), at(500, 0)), "by a clock that nobody confirms");
+            assert!(!window.is_spent(lifetime, drained, at(101, 0), at(500, 0)), "by a clock that no relay confirms");
         }
     }
 

@@ -204,7 +204,7 @@ impl Keyring {
         let succession = if lost || anew { Succession::NewEpoch } else { Succession::Continue };
         let Some(position) = BundlePosition::next(state.highest(), succession, now) else {
             tracing::warn!(
-                "prekeys are published in some minutes: those of somebody else have the highest number of now"
+                "prekeys are published in some minutes: another daemon's have the highest number possible now"
             );
             return Ok(None);
         };
@@ -286,7 +286,7 @@ impl Keyring {
         }
         let held: Vec<Window> = state.held.iter().map(|key| key.window).collect();
         let evicted = calendar::evicted(&held, short, witnessed, now);
-        tracing::warn!(keys = evicted.len(), "the clock has jumped: prekeys are erased to make room for those of now");
+        tracing::warn!(keys = evicted.len(), "the clock has jumped: old prekeys are erased to make room for new ones");
         self.erase(state, &evicted)
     }
 

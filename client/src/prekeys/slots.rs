@@ -47,7 +47,7 @@ pub enum SlotError {
     },
     /// Not a slot file of this version.
     #[error(
-        "{path}: not a prekey slot file of version 1; if it is lost, delete it: mail sealed to its keys is re-sealed"
+        "{path}: not a prekey slot file of version 1; delete the file if its keys are lost: senders seal their mail again"
     )]
     Format {
         /// The file.

@@ -23,7 +23,7 @@ fn a_daemon_that_is_not_there_is_named_with_the_socket_that_was_tried() {
     let ended = desk.run(&["--socket", "nowhere.sock", "inbox"]);
     assert_eq!(ended.code, 69);
     assert!(ended.stderr.contains("cannot reach the daemon at nowhere.sock: No such file"), "{ended:?}");
-    assert!(ended.stderr.contains("ask its administrator"), "{ended:?}");
+    assert!(ended.stderr.contains("ask the daemon's administrator"), "{ended:?}");
     let doctor = desk.run(&["--socket", "nowhere.sock", "doctor"]);
     assert_eq!(doctor.code, 1);
     assert!(doctor.stdout.contains("fail  daemon          cannot reach"), "{doctor:?}");

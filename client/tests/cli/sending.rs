@@ -11,7 +11,7 @@ fn a_piped_text_is_stored_and_one_line_says_so() {
     let desk = Desk::new();
     let ended = desk.pipe(b"hello", &["send", "--to", "ncb.ee", "-s", "Case 1142", "--tlp", "amber"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (0, STORED), "{ended:?}");
-    assert_eq!(ended.stderr, "! watch it: liaison status a000000000\n");
+    assert_eq!(ended.stderr, "! to follow the message: liaison status a000000000\n");
     let world = desk.daemon.world();
     let (submission, key) = &world.submissions[0];
     assert_eq!((submission.text.as_str(), submission.subject.as_str()), ("hello", "Case 1142"));

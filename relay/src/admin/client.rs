@@ -37,7 +37,7 @@ pub enum ClientError {
         reason: String,
     },
     /// Not an answer that this version understands.
-    #[error("the relay's answer is not understood ({reason}); is it of the same version?")]
+    #[error("the relay's answer is not understood ({reason}); are both programs of one version?")]
     NotUnderstood {
         /// What is wrong with it.
         reason: String,
@@ -87,7 +87,7 @@ impl ClientError {
                 "run this as the relay's user, or set [listen] admin_socket_mode = \"0660\" and join its group".into(),
             ),
             Self::Problem(problem) => problem.hint.clone(),
-            Self::Unreachable { .. } => Some("start it: liaison-relay --config FILE run".into()),
+            Self::Unreachable { .. } => Some("start the relay: liaison-relay --config FILE run".into()),
             Self::HungUp { .. } | Self::NotUnderstood { .. } => None,
         }
     }

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Hours from so long ago on
     #[arg(long, value_name = "SPAN", default_value = "1d")]
     since: Span,
-    /// Compare with every linked relay now, and wait for what comes of it
+    /// Compare with every linked relay now, and wait for the results
     #[arg(long)]
     compare: bool,
     /// Wait at most so long for that, then exit 75
@@ -98,7 +98,7 @@ fn missing(hour: &AuditHour) -> String {
 fn line(entry: &MissingEntry) -> String {
     let since = match entry.sent_again {
         Some(attempt) => format!("sent again by its sender, attempt {attempt}"),
-        None => "not seen here since: delivered before it was lost, or to be sent again".into(),
+        None => "not seen here since: delivered before the loss, or to be sent again".into(),
     };
     format!("  {}  recipient {}  attempt {}  {since}\n", entry.id, entry.index, entry.attempt)
 }

@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) enum LinksCommand {
     /// Dial at once, without waiting for the next try
     Retry {
-        /// This peer; without it, all that are down
+        /// This peer; if left out, all that are down
         peer: Option<NodeId>,
     },
 }

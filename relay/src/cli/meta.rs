@@ -21,7 +21,7 @@ pub(crate) struct CompletionArgs {
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison-relay man | man -l -\n  liaison-relay man -o /usr/local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// The command; without it, liaison-relay itself
+    /// The command; if left out, liaison-relay itself
     command: Option<String>,
     /// Write a page for liaison-relay and one for each command into this folder
     #[arg(short, long, value_name = "DIR", conflicts_with = "command")]

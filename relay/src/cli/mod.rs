@@ -56,7 +56,7 @@ pub(crate) struct Global {
         default_value = "/etc/liaison/relay.toml"
     )]
     pub(crate) config: PathBuf,
-    /// The running relay's admin socket, where it is not the one that the configuration names
+    /// The running relay's admin socket, if not the socket in the configuration
     #[arg(long, global = true, value_name = "PATH", env = "LIAISON_RELAY_SOCKET")]
     pub(crate) socket: Option<PathBuf>,
     /// One JSON object a line on stdout; errors as JSON on stderr
@@ -76,14 +76,14 @@ pub(crate) enum Command {
     Status,
     /// Links to peers, up or down, and why
     Links(links::Args),
-    /// What is held, for whom, since when, and why it does not move
+    /// What is held, for whom, since when, and why a queue does not move
     Queues(queues::Args),
     /// One agency's queue
     #[command(subcommand)]
     Queue(queues::QueueCommand),
     /// All that this relay knows of one message
     Trace(trace::Args),
-    /// What went to and came from each other relay, and what of it is missing. Exits 1 if something is
+    /// What went to and came from each other relay, and what is missing. Exits 1 if something is
     Audit(audit::Args),
     /// Take no new custody; go on passing on what is held
     Drain(control::DrainArgs),

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Largest first
     #[arg(long, value_enum, default_value_t = Sort::Name)]
     sort: Sort,
-    /// Exit 1 if it holds for any queue: depth, oldest, depth_flash, oldest_flash … then > and a number or span
+    /// Exit 1 if this holds for any queue: depth, oldest, depth_flash, oldest_flash … then > and a number or span
     #[arg(long, value_name = "CONDITION")]
     fail_on: Option<FailOn>,
 }

@@ -73,7 +73,7 @@ async fn settle(client: &Client, out: &Out, follow: Option<&str>) -> Result<Exit
             out.object(&settled)?;
         } else {
             out.data(&format!(
-                "roster version {} is settled for {follow}; the other one is refused\n",
+                "roster version {} is settled for {follow}; the other roster is refused\n",
                 settled.version
             ))?;
         }

@@ -74,13 +74,13 @@ fn keys_that_others_can_read_are_refused() {
         let (level, text, _) = finding(&site, id);
         assert_eq!(
             (level.as_str(), text),
-            ("fail", format!("{name}: mode 0644 lets others at it; run: chmod 600 {name}"))
+            ("fail", format!("{name}: mode 0644 gives others access; run: chmod 600 {name}"))
         );
         let run = site.relay(&["run"]);
         assert_eq!(run.code, 78, "{run:?}");
         assert_eq!(
             run.stderr,
-            format!("liaison-relay: {id}: {name}: mode 0644 lets others at it; run: chmod 600 {name}\n")
+            format!("liaison-relay: {id}: {name}: mode 0644 gives others access; run: chmod 600 {name}\n")
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     }
@@ -93,12 +93,12 @@ fn a_port_in_use_is_named_with_the_key_to_change() {
     let (address, port) = (site.quic(), site.quic().port());
     let (level, text, fix) = finding(&site, "quic");
     assert_eq!((level.as_str(), text), ("fail", format!("UDP {address} is in use by another process")));
-    assert_eq!(fix, format!("stop it (ss -lnp | grep {port}), or set another [listen] quic"));
+    assert_eq!(fix, format!("stop that program (ss -lnp | grep {port}), or set another [listen] quic"));
     let run = site.relay(&["run"]);
     assert_eq!(run.code, 74, "{run:?}");
     let said = format!(
         "liaison-relay: [listen] quic: UDP {address} is in use by another process\n  \
-         stop it (ss -lnp | grep {port}), or set another [listen] quic\n"
+         stop that program (ss -lnp | grep {port}), or set another [listen] quic\n"
     );
     assert!(run.stderr.ends_with(&said), "{run:?}");
     assert!(!site.path("relay.sock").exists());

@@ -54,7 +54,7 @@ fn a_second_relay_on_the_same_store_is_refused() {
     let running = site.start();
     let same = site.relay(&["run"]);
     assert_eq!(same.code, 74);
-    assert!(same.stderr.contains("relay.sock: another relay listens here; stop it first"), "{same:?}");
+    assert!(same.stderr.contains("relay.sock: another relay listens here; stop that process first"), "{same:?}");
     // Another socket and other ports do not help.
     site.edit("admin_socket = \"relay.sock\"", "admin_socket = \"other.sock\"");
     site.edit(&format!("quic = \"{}\"", site.quic()), "quic = \"127.0.0.1:0\"");

@@ -103,7 +103,7 @@ codes! {
     /// The prefix names several messages.
     AmbiguousId = "ambiguous_id", 409, 65, false, "the prefix names several messages";
     /// Cannot be called back: a relay has it.
-    AlreadySent = "already_sent", 409, 1, false, "a relay has already taken it";
+    AlreadySent = "already_sent", 409, 1, false, "a relay has already taken the message";
     /// The request cannot be read.
     BadRequest = "bad_request", 400, 65, false, "the request cannot be read";
     /// A bound of what the daemon does at a time.
@@ -119,11 +119,11 @@ codes! {
     /// Not our doing that should happen.
     Internal = "internal", 500, 70, false, "internal error";
     /// No agreement, or one with a lower precedence.
-    NoAgreement = "no_agreement", 403, 77, false, "no agreement allows it";
+    NoAgreement = "no_agreement", 403, 77, false, "no agreement allows this message";
     /// No such path.
     NotFound = "not_found", 404, 69, false, "no such resource";
     /// The part is still arriving.
-    NotReady = "not_ready", 409, 75, true, "not all of it is here yet";
+    NotReady = "not_ready", 409, 75, true, "not all of the attachment is here yet";
     /// Only for received, or only for sent, messages.
     WrongDirection = "wrong_direction", 409, 65, false, "not for messages of this direction";
     /// Refused by the daemon's policy.

@@ -96,9 +96,9 @@ impl FromStr for ColorWhen {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Send a message: returns when it is durable in the outbox
+    /// Send a message: returns once the message is durable in the outbox
     Send(commands::send::Args),
-    /// Write a message in $VISUAL or $EDITOR and send it
+    /// Write and send a message in $VISUAL or $EDITOR
     Compose(commands::compose::Args),
     /// Answer a message
     Reply(commands::reply::Args),
@@ -108,7 +108,7 @@ pub(crate) enum Command {
     Inbox(commands::inbox::Args),
     /// List sent messages, newest first, and how far each is
     Outbox(commands::outbox::Args),
-    /// Show a message, who signed it, and whether that holds
+    /// Show a message, its signer, and whether the signature holds
     Read(commands::read::Args),
     /// Save a message's attachments
     Save(commands::save::Args),
@@ -122,7 +122,7 @@ pub(crate) enum Command {
     Verify(commands::verify::Args),
     /// Try again now what waits in the outbox
     Retry(commands::retry::Args),
-    /// Call a message back as long as no relay has it
+    /// Call a message back while no relay has taken over
     Cancel(commands::cancel::Args),
     /// Print events as they happen, one JSON object a line
     Watch(commands::watch::Args),
@@ -143,7 +143,7 @@ pub(crate) enum Command {
     Completion(commands::completion::Args),
     /// Print the manual page, or write one for each command
     Man(commands::man::Args),
-    /// Show the whole of it on this machine: a federation, an outage, tampering; under 20 s
+    /// Show on this machine what Liaison does: a federation, an outage, tampering; under 20 s
     Demo(crate::demo::Args),
     /// Print versions
     Version,
@@ -209,7 +209,7 @@ pub(crate) fn tlp_word() -> impl TypedValueParser<Value = Tlp> {
     PossibleValuesParser::new(shown.chain(hidden)).try_map(|word| {
         let word = word.to_ascii_lowercase();
         match word.strip_prefix("tlp:").unwrap_or(&word) {
-            "white" => Err("TLP 2.0 calls it clear: write --tlp clear".to_owned()),
+            "white" => Err("in TLP 2.0 white is clear: write --tlp clear".to_owned()),
             mark => mark.parse::<Tlp>().map_err(|error| error.to_string()),
         }
     })

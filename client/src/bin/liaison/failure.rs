@@ -73,7 +73,7 @@ impl From<ClientError> for Failure {
                 Some("ask for membership of the group that owns the socket".into())
             }
             ClientError::Unreachable { .. } => Some(
-                "liaisond, this agency's daemon, does not run or has another socket: ask its administrator (--socket names it)"
+                "liaisond, this agency's daemon, does not run, or has another socket (--socket PATH): ask the daemon's administrator"
                     .into(),
             ),
             _ => None,

@@ -78,7 +78,7 @@ pub(crate) fn check_roster(path: &Path, anchor: &TrustAnchor) -> Result<Roster, 
                 .fix("get the present roots.json from the federation's publishers")
         }
         _ => Finding::fail("roster", text)
-            .fix("get the roster, and roots.json if it was replaced, from the federation's publishers"),
+            .fix("get the roster, and a new roots.json if there is one, from the federation's publishers"),
     })
 }
 
@@ -110,10 +110,10 @@ pub(crate) fn read_secrets(config: &DaemonConfig) -> Result<(SigningKey, AtRest)
 
 /// What the roster says of this agency and its keys; only what is not well.
 pub(crate) fn compare(agency: &AgencyId, roster: &Roster, link: &LinkIdentity, signing: &SigningKey) -> Vec<Finding> {
-    let ask = "use the key that the roster names, or have its publishers enter this one";
+    let ask = "use the key that the roster names, or have the roster's publishers enter this key";
     let Some(me) = roster.agency(agency) else {
         let text = format!("'{agency}' is not an agency of roster version {}", roster.version());
-        return vec![Finding::fail("agency", text).fix("ask the federation's publishers to enrol it")];
+        return vec![Finding::fail("agency", text).fix("ask the federation's publishers to enrol this agency")];
     };
     let mut findings = Vec::new();
     if !me.tls_keys.contains(link.tls_key()) {

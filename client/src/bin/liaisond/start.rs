@@ -142,7 +142,7 @@ fn effective_roster(config: &DaemonConfig, keys: &Keys, store: &Arc<dyn Store>) 
     let findings = compare(&config.agency, &roster, &keys.link, &keys.signing);
     if let Err(behind) = check_clock(&roster, clock::now(), clock::BUILT) {
         return Err(Failure::findings(&[
-            Finding::fail("clock", behind.to_string()).fix("set it: timedatectl set-ntp true")
+            Finding::fail("clock", behind.to_string()).fix("set the clock: timedatectl set-ntp true")
         ]));
     }
     if findings.is_empty() { Ok(roster) } else { Err(Failure::findings(&findings)) }

@@ -142,7 +142,7 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// Somebody else could have planted it.
-    #[error("{}: belongs to user {owner}; it must belong to the user who runs this (uid {us}) or to root", path.display())]
+    #[error("{}: belongs to user {owner}; the owner must be the user who runs this (uid {us}) or root", path.display())]
     Owner {
         /// Which file.
         path: PathBuf,
@@ -152,7 +152,7 @@ pub enum SecretError {
         us: u32,
     },
     /// Others can read it.
-    #[error("{}: mode {mode:04o} lets others at it; run: chmod 600 {}", path.display(), path.display())]
+    #[error("{}: mode {mode:04o} gives others access; run: chmod 600 {}", path.display(), path.display())]
     Permissions {
         /// Which file.
         path: PathBuf,
@@ -166,7 +166,7 @@ pub enum SecretError {
         path: PathBuf,
     },
     /// Longer than anything of its kind.
-    #[error("{}: longer than {bytes_max} bytes; is it the right file?", path.display())]
+    #[error("{}: longer than {bytes_max} bytes; is this the right file?", path.display())]
     TooLong {
         /// Which file.
         path: PathBuf,

@@ -133,7 +133,7 @@ fn a_secret_that_others_can_reach_is_refused() {
     }
     let said = read_secret(&path, 100).unwrap_err().to_string();
     let name = path.display();
-    assert_eq!(said, format!("{name}: mode 0620 lets others at it; run: chmod 600 {name}"));
+    assert_eq!(said, format!("{name}: mode 0620 gives others access; run: chmod 600 {name}"));
 }
 
 #[test]

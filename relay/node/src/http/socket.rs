@@ -24,7 +24,7 @@ pub struct Listener {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Another process answers there.
-    #[error("{}: another {} listens here; stop it first, or set another {}", path.display(), listener.program, listener.key)]
+    #[error("{}: another {} listens here; stop that process first, or set another {}", path.display(), listener.program, listener.key)]
     InUse {
         /// The socket.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum ListenError {
         error: io::Error,
     },
     /// The folder is not there.
-    #[error("{}: the folder {} does not exist; make it, or set another {}", path.display(), folder.display(), listener.key)]
+    #[error("{}: the folder {} does not exist; make that folder, or set another {}", path.display(), folder.display(), listener.key)]
     NoFolder {
         /// The socket.
         path: PathBuf,
@@ -175,7 +175,10 @@ mod tests {
         let (first, file) = bind(&path, 0o660, HERE).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o660);
         let said = bind(&path, 0o660, HERE).unwrap_err().to_string();
-        assert!(said.contains("another daemon listens here; stop it first, or set another [api] socket"), "{said}");
+        assert!(
+            said.contains("another daemon listens here; stop that process first, or set another [api] socket"),
+            "{said}"
+        );
         std::mem::forget(file);
         drop(first);
         let (_second, file) = bind(&path, 0o660, HERE).unwrap();

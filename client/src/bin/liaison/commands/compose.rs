@@ -18,13 +18,13 @@ use liaison_node::exit::Exit;
     before_help = "Examples:\n  liaison compose --to ncb.ee --tlp amber\n  liaison compose --print | liaison send -t"
 )]
 pub(crate) struct Args {
-    /// Agencies that are to act on it
+    /// Agencies that are to act on the message
     #[arg(long, value_name = "AGENCY,…", value_delimiter = ',')]
     to: Vec<String>,
-    /// Print the finished message in place of sending it, for 'liaison send -t'
+    /// Print the finished message instead of sending, for 'liaison send -t'
     #[arg(long)]
     print: bool,
-    /// Go on with a draft that was kept: it opens in the editor, and is deleted once the message is in the outbox
+    /// Open a draft that was kept. The draft is deleted once the message is in the outbox
     #[arg(long, value_name = "FILE", conflicts_with_all = ["to", "print", "body", "file", "info", "subject"])]
     resume: Option<PathBuf>,
     #[command(flatten)]

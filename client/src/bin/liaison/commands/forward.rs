@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// The message to send on
     #[arg(value_name = "MSG")]
     message: Selector,
-    /// Agencies that are to act on it
+    /// Agencies that are to act on the message
     #[arg(long, value_name = "AGENCY,…", value_delimiter = ',', required = true)]
     to: Vec<String>,
     /// Leave its attachments out
@@ -70,7 +70,7 @@ fn check_forwardable(original: &Message, without_attachments: bool) -> Result<()
     match missing {
         Some(part) => {
             Err(Failure::new(Exit::TryLater, "not_ready", format!("{id}: attachment {} is still arriving", part.n))
-                .hint("wait, or forward it with --no-attachments"))
+                .hint("wait, or forward the message with --no-attachments"))
         }
         None => Ok(()),
     }

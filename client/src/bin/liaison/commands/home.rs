@@ -72,7 +72,7 @@ mod tests {
 ncb.sg    profile live, liaisond 0.1.0 up 3d
 roster    version 14, signed 2 of 3, 61d left
 links     ap-1 up 38.0 ms, ap-2 down since 13:40: no answer; next try in 12s
-messages  inbox 3 unread of 214; outbox 3 without a delivery receipt, 1 not yet with a relay, 1.2 MiB, oldest 22m
+messages  inbox 3 unread of 214; outbox 3 not delivered yet, 1 still here, 1.2 MiB, oldest 22m
 next      liaison inbox --unread
 ";
         assert_eq!(render(&status(), "live", &clock()), expected);

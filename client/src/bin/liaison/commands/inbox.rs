@@ -43,7 +43,7 @@ pub(super) struct Range {
     /// Only not newer: a span back from now (2d), a date (to its end) or a time
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
-    /// Go on where an earlier listing ended: the number that it named
+    /// Go on where an earlier listing ended: the number in its last line
     #[arg(long, value_name = "NUMBER")]
     before: Option<u64>,
     /// At most this many

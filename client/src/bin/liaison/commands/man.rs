@@ -12,7 +12,7 @@ use liaison_node::exit::Exit;
     before_help = "Examples:\n  liaison man | man -l -\n  liaison man send | man -l -\n  liaison man -o /usr/local/share/man/man1"
 )]
 pub(crate) struct Args {
-    /// The command; without it, liaison itself
+    /// The command; if left out, liaison itself
     command: Option<String>,
     /// Write a page for liaison and one for each command into this folder
     #[arg(short, long, value_name = "DIR", conflicts_with = "command")]

@@ -25,7 +25,7 @@ pub(crate) enum Command {
     },
     /// Print a profile's file
     Show {
-        /// Its name; without it, the one in use
+        /// Its name; if left out, the profile in use
         name: Option<String>,
     },
 }

@@ -20,13 +20,13 @@ pub(crate) struct Args {
     /// The message
     #[arg(value_name = "MSG")]
     message: Selector,
-    /// The text alone, as it was sent
+    /// The text alone, as sent
     #[arg(long)]
     raw: bool,
-    /// Leave it unread: the sender gets no read receipt
+    /// Leave the message unread: the sender gets no read receipt
     #[arg(long)]
     mark_unread: bool,
-    /// Show the text although nothing proves whose it is
+    /// Show the text although nothing proves who wrote the message
     #[arg(long)]
     unverified: bool,
 }
@@ -67,7 +67,7 @@ fn write_raw(text: &str) -> Result<(), Failure> {
 pub(super) fn not_verified(message: &Message) -> Failure {
     let reason = message.verification.reason.as_deref().unwrap_or("no reason given");
     let text = format!("{}: not verified ({reason}); its content is withheld", message.id.short());
-    Failure::new(Exit::Data, "not_verified", text).hint("to see it all the same: --unverified")
+    Failure::new(Exit::Data, "not_verified", text).hint("to see the content all the same: --unverified")
 }
 
 fn render(message: &Message, clock: &Clock, withheld: bool) -> String {

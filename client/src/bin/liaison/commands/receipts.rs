@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The message
     #[arg(value_name = "MSG")]
     message: Selector,
-    /// Write them as evidence, which anybody verifies offline with the federation's root keys ('-': standard output)
+    /// Write the receipts as evidence, to be verified offline with the federation's root keys ('-': standard output)
     #[arg(long, value_name = "FILE")]
     export: Option<PathBuf>,
 }

@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The message to answer
     #[arg(value_name = "MSG")]
     message: Selector,
-    /// Answer everybody who got it, too
+    /// Answer all recipients, too
     #[arg(long)]
     all: bool,
     #[command(flatten)]

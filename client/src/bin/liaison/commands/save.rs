@@ -29,10 +29,10 @@ pub(crate) struct Args {
     /// Only this attachment
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     part: Option<u32>,
-    /// Write to standard output even if it is a terminal
+    /// Write to standard output even if that is a terminal
     #[arg(long)]
     force: bool,
-    /// Save although nothing proves whose it is
+    /// Save although nothing proves who sent the file
     #[arg(long)]
     unverified: bool,
     /// Progress on stderr
@@ -80,7 +80,7 @@ fn chosen(message: &Message, wanted: Option<u32>) -> Result<Vec<&Part>, Failure>
     let parts: Vec<_> = message.parts.iter().filter(|part| wanted.is_none_or(|n| part.n == n)).collect();
     let id = message.id.short();
     if let (true, Some(n)) = (parts.is_empty(), wanted) {
-        let message = format!("{id} has no attachment {n} (it has {})", message.parts.len());
+        let message = format!("{id} has no attachment {n}, only {}", message.parts.len());
         return Err(Failure::new(Exit::Data, "unknown_part", message));
     }
     match parts.iter().find(|part| part.bytes_here < part.bytes) {
@@ -98,7 +98,9 @@ async fn to_folder(cx: &Context, args: &Args, message: &Message, part: &Part) ->
     let dir = &args.output;
     if !dir.is_dir() {
         let message = format!("{}: no such folder", dir.display());
-        return Err(Failure::new(Exit::Io, "output_failed", message).hint("make it first, or name another with -o"));
+        return Err(
+            Failure::new(Exit::Io, "output_failed", message).hint("make the folder first, or name another with -o")
+        );
     }
     let mut file = NamedTempFile::new_in(dir).map_err(|error| Failure::output(dir, &error))?;
     let octets = cx.client.part(&message.id.to_string(), part.n).await?;
@@ -151,9 +153,11 @@ fn place(file: NamedTempFile, dir: &Path, name: &str) -> Result<PathBuf, Failure
 }
 
 async fn to_stdout(cx: &Context, args: &Args, message: &Message, parts: &[&Part]) -> Result<Exit, Failure> {
-    let [part] = parts else { return Err(Failure::usage("'-o -' takes one attachment").hint("name it with --part N")) };
+    let [part] = parts else {
+        return Err(Failure::usage("'-o -' takes one attachment").hint("choose one with --part N"));
+    };
     if std::io::stdout().is_terminal() && !args.force {
-        return Err(Failure::usage("not to a terminal").hint("redirect it, or give --force"));
+        return Err(Failure::usage("not to a terminal").hint("redirect the output, or give --force"));
     }
     let octets = cx.client.part(&message.id.to_string(), part.n).await?;
     let mut progress = Progress::start(&cx.out, args.progress, &part.name, part.bytes, 0);

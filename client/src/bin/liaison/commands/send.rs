@@ -12,7 +12,7 @@ use liaison_node::exit::Exit;
                    liaison send --to ncb.ee,ncb.fr -s Hits --tlp green --body \"see file\" -a hits.csv --wait delivered\n  \
                    liaison compose --print | liaison send -t")]
 pub(crate) struct Args {
-    /// Agencies that are to act on it
+    /// Agencies that are to act on the message
     #[arg(long, value_name = "AGENCY,…", value_delimiter = ',', required_unless_present = "headers")]
     pub(crate) to: Vec<String>,
     /// The message that this answers
@@ -37,7 +37,9 @@ pub(crate) async fn run(cx: &Context, args: Args) -> Result<Exit, Failure> {
         (false, Some(text)) => Draft { text, ..Draft::default() },
         (false, None) if !args.content.attach.is_empty() => Draft::default(),
         (false, None) => {
-            return Err(Failure::usage("no text").hint("pipe it in, or give --body or --file, or use liaison compose"));
+            return Err(
+                Failure::usage("no text").hint("pipe the text in, or give --body or --file, or use liaison compose")
+            );
         }
     };
     if !args.to.is_empty() {

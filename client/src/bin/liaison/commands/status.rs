@@ -21,10 +21,10 @@ use liaison_node::exit::Exit;
     before_help = "Examples:\n  liaison status\n  liaison status @last\n  liaison status 4m7x0q --wait delivered --timeout 5m"
 )]
 pub(crate) struct Args {
-    /// The message; without it, the daemon
+    /// The message; if left out, the daemon
     #[arg(value_name = "MSG")]
     message: Option<Selector>,
-    /// Return only when it is so far
+    /// Return only once the message is so far
     #[arg(long, value_enum, value_name = "STATE", requires = "message")]
     wait: Option<WaitFor>,
     /// How long to wait
@@ -215,11 +215,11 @@ fn trouble(link: &LinkStatus, clock: &Clock) -> String {
 pub(super) fn outbox(status: &Status, clock: &Clock) -> String {
     let outbox = &status.outbox;
     if outbox.open == 0 {
-        return "nothing without a delivery receipt".into();
+        return "all delivered".into();
     }
-    let waiting = if outbox.waiting > 0 { format!(", {} not yet with a relay", outbox.waiting) } else { String::new() };
+    let waiting = if outbox.waiting > 0 { format!(", {} still here", outbox.waiting) } else { String::new() };
     let oldest = outbox.oldest.map(|at| format!(", oldest {}", span(clock.since(at)))).unwrap_or_default();
-    format!("{} without a delivery receipt{waiting}, {}{oldest}", outbox.open, bytes(outbox.bytes))
+    format!("{} not delivered yet{waiting}, {}{oldest}", outbox.open, bytes(outbox.bytes))
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub(crate) async fn run(cx: &Context, args: &Args) -> Result<Exit, Failure> {
             Ok(page) => page,
             Err(error) if error.retryable() => {
                 if !std::mem::replace(&mut bridging, true) {
-                    cx.out.note(&format!("{error}; waiting for it"));
+                    cx.out.note(&format!("{error}; waiting for the daemon"));
                 }
                 tokio::time::sleep(AGAIN_AFTER).await;
                 continue;

@@ -25,7 +25,7 @@ pub(super) fn exactly_once(agency: &str, sent: &[Sent], arrived: &[MessageSummar
         check(copies.len() == 1, || format!("{agency} has {id} {} times", copies.len()))?;
         check(copies.contains(&message.precedence), || format!("{agency}: {id} was sent {}", message.precedence))?;
     }
-    check(found.is_empty(), || format!("{agency} has {} messages that nobody sent", found.len()))
+    check(found.is_empty(), || format!("{agency} has {} messages that no agency sent", found.len()))
 }
 
 /// More urgent ones came before less urgent ones.

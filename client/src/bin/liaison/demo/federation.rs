@@ -147,7 +147,7 @@ impl Federation {
     /// What a program that should run said last.
     fn ended(&self, node: &str, status: ExitStatus) -> Failure {
         let log = std::fs::read_to_string(self.log(node)).unwrap_or_default();
-        let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no output");
         let how = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit {code}"),
             (None, signal) => format!("signal {}", signal.unwrap_or(0)),

@@ -29,7 +29,7 @@ use stage::Stage;
 #[derive(clap::Args, Debug)]
 #[command(before_help = "Examples:\n  liaison demo\n  liaison demo --keep")]
 pub(crate) struct Args {
-    /// Leave the federation running, and say how to talk to it
+    /// Leave the federation running, and say how to use the parts
     #[arg(long)]
     keep: bool,
 }

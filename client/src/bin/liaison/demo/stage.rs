@@ -52,7 +52,7 @@ impl Stage {
     /// Starts all, and waits until all are linked.
     pub(super) async fn set_up(&mut self) -> Result<(), Failure> {
         self.say.text(
-            "liaison demo: a throw-away federation in a temporary folder (removed at the end; --keep to keep it)",
+            "liaison demo: a throw-away federation in a temporary folder (removed at the end; --keep leaves the folder)",
         )?;
         self.say.text("  root keys      3 made, 2 needed                roster v1 signed 2 of 3")?;
         let names: Vec<String> = {

@@ -16,10 +16,10 @@ use crate::text::parse_span;
 /// What the message says.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Content {
-    /// Agencies that get it for information only
+    /// Agencies that get the message for information only
     #[arg(long, value_name = "AGENCY,…", value_delimiter = ',')]
     pub(crate) info: Vec<String>,
-    /// One line; it is sealed like the text
+    /// One line, sealed like the text
     #[arg(short, long)]
     pub(crate) subject: Option<String>,
     /// The text itself
@@ -31,22 +31,22 @@ pub(crate) struct Content {
     /// Attach a file, or several (-a *.csv); any number of times; '-' for standard input
     #[arg(short, long, value_name = "FILE")]
     pub(crate) attach: Vec<PathBuf>,
-    /// How far the recipients may share it; no built-in default
+    /// How far the recipients may share the message; no built-in default
     #[arg(long, value_parser = tlp_word(), ignore_case = true)]
     pub(crate) tlp: Option<Tlp>,
     /// Handling code; any number of times
     #[arg(long, value_name = "CODE")]
     pub(crate) handling: Vec<String>,
-    /// How urgent it is [default: routine]
+    /// How urgent the message is [default: routine]
     #[arg(long, value_parser = word(Precedence::ALL), ignore_case = true)]
     pub(crate) precedence: Option<Precedence>,
-    /// Lifetime, 1 minute to 30 days; past it you get a notice in place of a delivery [default: 7d]
+    /// Lifetime, 1 minute to 30 days. A message that is not delivered by then ends in a notice to you [default: 7d]
     #[arg(long, value_name = "SPAN", value_parser = parse_span)]
     pub(crate) expires: Option<Duration>,
     /// What the text is written in [default: text]
     #[arg(long = "type", value_name = "TYPE", value_parser = word(ContentType::ALL), ignore_case = true)]
     pub(crate) content_type: Option<ContentType>,
-    /// '-': the text from standard input, as without any of --body and --file when it is no terminal; after -a, more
+    /// '-': the text from standard input (the default if that is no terminal); after -a, more
     /// files to attach
     #[arg(value_name = "-|FILE")]
     rest: Vec<PathBuf>,
@@ -70,7 +70,7 @@ impl Content {
         match rest.next() {
             Some(first) if self.attach.is_empty() => {
                 let message = format!("what is '{}'?", first.display());
-                Err(Failure::usage(message).hint("to attach a file, write -a before it"))
+                Err(Failure::usage(message).hint("to attach a file, write -a before its name"))
             }
             first => Ok(self.attach.iter().cloned().chain(first).chain(rest).collect()),
         }
@@ -114,7 +114,7 @@ pub(crate) enum WaitFor {
 /// How the message is handed over.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Delivery {
-    /// Return only when it is so far; a wait that runs out is exit 75 and no failed send
+    /// Return only once the message is so far; a wait that runs out is exit 75 and no failed send
     #[arg(long, value_enum, value_name = "STATE")]
     pub(crate) wait: Option<WaitFor>,
     /// How long to wait

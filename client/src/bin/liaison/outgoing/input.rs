@@ -61,7 +61,7 @@ async fn stdin(out: &Out) -> Result<String, Failure> {
         biased;
         read = &mut reading => read,
         () = tokio::time::sleep(NOTICE_AFTER) => {
-            out.note("reading the text from standard input; end it with Ctrl-D");
+            out.note("reading the text from standard input; end the text with Ctrl-D");
             reading.await
         }
     };
@@ -75,11 +75,13 @@ async fn stdin(out: &Out) -> Result<String, Failure> {
 fn checked(bytes: Vec<u8>, source: &str) -> Result<String, Failure> {
     if bytes.len() > TEXT_BYTES_MAX {
         let message = format!("{source}: longer than 1 MiB");
-        return Err(Failure::new(Exit::Data, "too_large", message).hint("attach it in place of the text: -a FILE"));
+        return Err(
+            Failure::new(Exit::Data, "too_large", message).hint("attach the file in place of the text: -a FILE")
+        );
     }
     String::from_utf8(bytes).map_err(|error| {
         let message = format!("{source}: not UTF-8 (byte {})", error.utf8_error().valid_up_to());
-        Failure::new(Exit::Data, "not_text", message).hint("attach it in place of the text: -a FILE")
+        Failure::new(Exit::Data, "not_text", message).hint("attach the file in place of the text: -a FILE")
     })
 }
 

@@ -243,7 +243,7 @@ async fn finish(cx: &Context, mut submitted: Submitted, how: &Delivery) -> Resul
     };
     let Some(goal) = how.wait else {
         report(cx, &submitted).map_err(stored)?;
-        cx.out.note(&format!("watch it: liaison status {}", id.short()));
+        cx.out.note(&format!("to follow the message: liaison status {}", id.short()));
         return Ok(Exit::Done);
     };
     // Said before the wait: whoever interrupts it knows that the message is on its way.

@@ -71,8 +71,9 @@ impl Source {
         if same(&now) == same(&self.opened) {
             return self.check_end();
         }
-        let message = format!("{}: changed while it was read; nothing was sent", self.path.display());
-        Err(Failure::new(Exit::Data, "input_changed", message).hint("send a copy, or wait until its writer is done"))
+        let message = format!("{}: changed during the upload; nothing was sent", self.path.display());
+        Err(Failure::new(Exit::Data, "input_changed", message)
+            .hint("send a copy, or wait until the file's writer is done"))
     }
 
     /// Files of the system (`/proc`) have more in them than their size says.
@@ -82,7 +83,7 @@ impl Source {
             Ok(0) => Ok(()),
             Ok(_) => {
                 let message = format!("{}: longer than its size says; nothing was sent", self.path.display());
-                Err(Failure::new(Exit::Data, "input_changed", message).hint("send a copy of it"))
+                Err(Failure::new(Exit::Data, "input_changed", message).hint("send a copy of the file"))
             }
             Err(error) => Err(Failure::input(&self.path, &error)),
         }

@@ -139,7 +139,7 @@ ncb.sg        liaisond 0.1.0, up 3d
 roster        version 14, signed 2 of 3, 61d left
 link ap-1     up since 10:00, 38.0 ms, heard 2s ago
 link ap-2     down since 13:40: no answer; next try in 12s
-outbox        3 without a delivery receipt, 1 not yet with a relay, 1.2 MiB, oldest 22m
+outbox        3 not delivered yet, 1 still here, 1.2 MiB, oldest 22m
 inbox         214 messages, 3 unread, 1 still arriving
 store         1.2 GiB used, 41 GiB free
 clock         -3 ms against ap-1
