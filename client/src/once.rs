@@ -75,7 +75,7 @@ fn meant(submission: &Submission, default_tlp: Option<Tlp>) -> Submission {
     let mut meant = submission.clone();
     meant.to.sort();
     meant.info.sort();
-    meant.tlp = meant.tlp.or(default_tlp.map(Into::into));
+    meant.tlp = meant.tlp.or_else(|| default_tlp.map(Into::into));
     meant.precedence.get_or_insert(Precedence::Routine);
     meant.content_type.get_or_insert(ContentType::Text);
     meant.expires_in_s.get_or_insert(limits::LIFETIME_DEFAULT.as_secs());

@@ -37,6 +37,7 @@ pub struct Inner {
 
 /// What an envelope says. From outside, all of them look the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one is decoded at a time, and nearly all are messages")]
 pub enum Content {
     /// From people or systems to others.
     Message(Message),

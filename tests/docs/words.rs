@@ -206,7 +206,7 @@ fn help(program: &str, words: &[&str]) -> Vec<String> {
     let mut texts: Vec<String> = Vec::new();
     for line in text.lines().filter(|line| !line.starts_with(&format!("  {program}"))) {
         // Names and their texts stand in two columns; a text goes on in the second.
-        let (name, said) = line.trim_start().split_once("  ").unwrap_or(("", line.trim_start()));
+        let (name, said) = line.trim_start().split_once("  ").unwrap_or_else(|| ("", line.trim_start()));
         match texts.last_mut() {
             Some(last) if line.starts_with("                ") && name.is_empty() => *last += &format!(" {said}"),
             _ => texts.push(said.trim().to_owned()),
