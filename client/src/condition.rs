@@ -3,7 +3,7 @@
 //! All of them come from [`Office::checks`], so that they agree: what fails there is an alarm in the status, a failure of
 //! the doctor, a line in the log when it begins and when it ends, and counted in the metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use liaison_core::op::Table;
@@ -159,6 +159,7 @@ impl Office {
             check_clock(node),
         ];
         checks.extend(check_links(node, self.home(home, &roster)));
+        checks.extend(self.check_flapping(now));
         checks.extend(check_refusals(node));
         checks.push(self.check_store(node));
         checks.extend(check_others(node));
@@ -178,6 +179,18 @@ impl Office {
             reasons.push(format!("{}: {}", store.id, store.text));
         }
         reasons
+    }
+
+    /// Links that come and go: the sign of a second machine with this agency's keys.
+    fn check_flapping(&self, now: Timestamp) -> Option<Finding> {
+        let flapping = self.links.lock().unwrap_or_else(PoisonError::into_inner).flapping(now);
+        let (relay, changes) = flapping.first()?;
+        let text = format!(
+            "the link to {relay} came or went {changes} times in 10 minutes: another machine may use this agency's keys, \
+             or the path is bad"
+        );
+        let fix = "stop the other machine; if there is none, have the link key replaced, or see to the path";
+        Some(finding("links", Level::Fail, text, Some(fix)))
     }
 
     /// What needs somebody, in words: the checks that fail.

@@ -45,6 +45,7 @@ mod events;
 mod evidence;
 mod inbox;
 mod kept;
+mod links;
 pub mod office;
 mod once;
 mod outbox;

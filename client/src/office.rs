@@ -25,6 +25,7 @@ use crate::attachment::unannounced::{Unannounced, UnannouncedLimits};
 use crate::attachment::upload::UploadDesk;
 use crate::clock::Clock;
 use crate::events::{EventRecord, What};
+use crate::links::Links;
 use crate::once::Turns;
 use crate::outbox::agenda::Agenda;
 use crate::outbox::keys::KeyCache;
@@ -132,6 +133,8 @@ pub struct Office {
     pub(crate) reminders: Mutex<Reminders>,
     /// When open messages are looked at next.
     pub(crate) agenda: Mutex<Agenda>,
+    /// How often links come and go.
+    pub(crate) links: Mutex<Links>,
     /// Home relays that are linked.
     pub(crate) linked: Mutex<BTreeSet<NodeId>>,
     /// Seeds jitter.
@@ -212,6 +215,7 @@ impl Office {
             feeding: tokio::sync::Mutex::default(),
             reminders: Mutex::default(),
             agenda: Mutex::default(),
+            links: Mutex::default(),
             linked: Mutex::default(),
             jitter,
             fresh: Mutex::default(),

@@ -147,7 +147,7 @@ async fn chunks_that_no_message_announces_have_a_budget_for_each_sender_and_one_
     assert_eq!(unannounced(&b), 3 * CHUNK);
     let (status, findings) = (b.operator.status().await.unwrap(), |status: &_| b.office.doctor(status, &[]).unwrap());
     let text = &findings(&status).into_iter().find(|finding| finding.id == "inbox").unwrap().text;
-    assert!(text.contains("512.0 KiB of it from ncb.sg"), "{text}");
+    assert!(text.contains("512.0 KiB from ncb.sg"), "{text}");
     assert_eq!(b.office.status(&status, &[]).unwrap().inbox.unannounced_bytes, 3 * CHUNK);
 
     // A restart forgets none of them; and what a message announces always has room.

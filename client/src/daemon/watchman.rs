@@ -1,4 +1,5 @@
-//! The log of the daemon's condition: a line when a check begins to fail, and a line when all is well again.
+//! The log of the daemon's condition: a line when a check begins to fail, and a line when all is well again. And the
+//! events of links that come and go.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(super) async fn run(office: Arc<Office>, operator: OperatorHandle, home: Vec
     loop {
         office.clock.idle(EVERY).await;
         let Ok(node) = operator.status().await else { return Ok(()) };
+        office.node.commit(office.links_untold(office.now())).await?;
         let (for_worker, home) = (Arc::clone(&office), home.clone());
         let checks = crate::blocking(move || for_worker.checks(&node, &home)).await?;
         for line in watch.news(checks) {

@@ -53,12 +53,12 @@ impl Office {
             OwnEvent::ForeignBundle(foreign) => Ok(self.met_foreign(&foreign, now)),
             OwnEvent::LinkDown { peer, reason } => {
                 self.linked.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
-                announce(EventRecord::new(What::LinkDown, now).with_node(&peer).because(reason))
+                Ok(self.link_changed(&peer, What::LinkDown, reason, now))
             }
             OwnEvent::LinkUp { peer } => {
                 self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert(peer.clone());
                 self.wake.ask.notify_one();
-                announce(EventRecord::new(What::LinkUp, now).with_node(&peer))
+                Ok(self.link_changed(&peer, What::LinkUp, String::new(), now))
             }
             OwnEvent::Refused { id, index, by, reason, detail } => {
                 let refusal = Refusal { by, detail, ..self.local(id, index, reason, now) };

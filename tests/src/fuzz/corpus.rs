@@ -165,6 +165,7 @@ fn signed() -> Vec<Seed> {
         seed("bundle", "one key", world.bundle.bundle.to_vec()),
         seed("bundle", "signed", world.bundle.encode()),
         seed("evidence", "whole", world.evidence(Some("ncb.sg"), |_| {})),
+        seed("evidence", "sealed anew", world.evidence(Some("ncb.sg"), |parts| parts.attempts = &world.attempts)),
         seed(
             "evidence",
             "header only",

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use liaison_protocol::evidence::{EvidenceParts, Exporter, assemble};
-use liaison_protocol::inner::{Content, ContentType, Message, SignedStatement, Tlp};
+use liaison_protocol::envelope::ContentKey;
+use liaison_protocol::evidence::{Attempt, EvidenceParts, Exporter, assemble};
+use liaison_protocol::inner::{Content, ContentType, Message, SignedStatement, Supersedes, Tlp};
 use liaison_protocol::prekey::{PrekeyBundle, PrekeyEntry, PrekeySecret, SignedBundle, sign_bundle};
 use liaison_protocol::receipt::{
     CustodyLeaf, DeliveryLeaf, Issuer, Proven, ReadFacts, ReceiptChain, RefusalFacts, plain_statement, statement,
@@ -37,6 +38,8 @@ pub(super) struct World {
     pub(super) keys: BTreeMap<NodeId, SigningKey>,
     pub(super) prekey: PrekeySecret,
     pub(super) sealed: Sealed,
+    /// The same message, sealed anew.
+    pub(super) attempts: [Attempt; 1],
     pub(super) bundle: SignedBundle,
     pub(super) statements: Vec<SignedStatement>,
 }
@@ -63,10 +66,13 @@ impl World {
         let anchor = TrustAnchor { federation: document.federation, roots: root_set(&roots) };
         let roster = Roster::verify_first(&signed_roster, &anchor).expect("a sound roster");
         let prekey = PrekeySecret::generate(rng);
-        let sealed = sealed(&document, &keys, &prekey, rng);
+        let sealed = sealed(&document, &keys, &prekey, None, rng);
         let bundle = bundle(&document, &keys, &prekey);
         let statements = statements(&document, &keys, sealed.envelope.id());
-        Self { roots, document, signed_roster, roster, keys, prekey, sealed, bundle, statements }
+        let first = sealed.envelope.id();
+        let chain = Supersedes { first, previous: first, sent: NOW };
+        let attempts = [attempt(&self::sealed(&document, &keys, &prekey, Some(chain), rng))];
+        Self { roots, document, signed_roster, roster, keys, prekey, sealed, attempts, bundle, statements }
     }
 
     pub(super) fn anchor(&self) -> TrustAnchor {
@@ -150,17 +156,28 @@ fn agency(id: &str, home: &str, tls_key: [u8; 32], key: &SigningKey) -> AgencyEn
     }
 }
 
+fn attempt(sealed: &Sealed) -> Attempt {
+    let envelope = sealed.envelope.envelope();
+    Attempt {
+        header: envelope.header.clone(),
+        signature: envelope.signature.clone(),
+        body: envelope.body.clone(),
+        opening: ContentKey::from_slice(sealed.content_key.as_bytes()).expect("a content key"),
+    }
+}
+
 fn sealed(
     document: &RosterDocument,
     keys: &BTreeMap<NodeId, SigningKey>,
     prekey: &PrekeySecret,
+    chain: Option<Supersedes>,
     rng: &mut Draw,
 ) -> Sealed {
     let sender: NodeId = name("ncb.sg");
     let content = Content::Message(Message {
         thread: None,
         in_reply_to: None,
-        chain: None,
+        chain,
         info: Vec::new(),
         subject: "S".into(),
         tlp: Tlp::Amber,
