@@ -167,6 +167,8 @@ impl Office {
     /// A key of an agency has come: what waits for one is sealed.
     fn keyed(&self, agency: &AgencyId, now: Timestamp) -> Result<Vec<Op>, ReadError> {
         self.keys.forget(agency);
+        // Receipts may have waited for the key.
+        self.wake.receipts.notify_one();
         if let Some(known) = bundles::get(self.shelf.store(), agency, &self.roster(), now)? {
             self.note_witness(&agency.into(), known.bundle().issued, now);
         }

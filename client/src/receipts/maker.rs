@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use liaison_core::op::{Op, Table};
+use liaison_node::bundles;
 use liaison_node::store::{Numbers, StoreError};
 use liaison_protocol::inner::{Content, SignedStatement};
 use liaison_protocol::mutant::{Mutant, planted};
@@ -35,9 +36,17 @@ pub(crate) const GATHER: Duration = Duration::from_millis(50);
 /// When a sender whose key is not known is tried again.
 const LATER: Duration = Duration::from_secs(30);
 
-/// Who cannot be written to now, and until when nobody tries.
-#[derive(Default)]
-pub(crate) struct Shelved(BTreeMap<AgencyId, Timestamp>);
+/// Agencies that cannot be written to now.
+#[derive(Clone, Default)]
+pub(crate) struct Shelved(BTreeMap<AgencyId, Wait>);
+
+#[derive(Clone, Copy)]
+struct Wait {
+    /// Then the agency is tried again.
+    until: Timestamp,
+    /// No key of the agency was known: one that comes ends the wait.
+    for_key: bool,
+}
 
 /// An envelope of receipts, and the end of what it pays.
 struct Paid {
@@ -52,9 +61,14 @@ pub(crate) async fn make_receipts(
 ) -> Result<Option<Duration>, crate::api::model::Problem> {
     loop {
         let now = office.now();
-        shelved.0.retain(|_, until| *until > now);
-        let (for_worker, not_now) = (Arc::clone(office), shelved.0.clone());
-        let by_sender = crate::blocking(move || for_worker.owed(&not_now)).await??;
+        let (for_worker, waiting) = (Arc::clone(office), shelved.clone());
+        let by_sender;
+        (*shelved, by_sender) = crate::blocking(move || {
+            let waiting = for_worker.still_waiting(waiting, now)?;
+            let by_sender = for_worker.owed(&waiting)?;
+            Ok::<_, ReadError>((waiting, by_sender))
+        })
+        .await??;
         if by_sender.is_empty() {
             return Ok((!shelved.0.is_empty()).then_some(LATER));
         }
@@ -66,11 +80,11 @@ pub(crate) async fn make_receipts(
             match paid {
                 Ok(Paid { outgoing, ops }) => match outgoing.branch([0]) {
                     Some(envelope) => office.node.submit(envelope, 1, ops).await?,
-                    None => drop(shelved.0.insert(sender, now.after(LATER))),
+                    None => drop(shelved.0.insert(sender, Wait { until: now.after(LATER), for_key: true })),
                 },
                 Err(PayError::Unpayable(reason)) => {
                     tracing::warn!(to = %sender, reason, "receipts wait");
-                    shelved.0.insert(sender, now.after(LATER));
+                    shelved.0.insert(sender, Wait { until: now.after(LATER), for_key: false });
                 }
                 Err(PayError::Read(error)) => return Err(error.into()),
             }
@@ -105,7 +119,18 @@ impl From<SealingError> for PayError {
 }
 
 impl Office {
-    fn owed(&self, not_now: &BTreeMap<AgencyId, Timestamp>) -> Result<BTreeMap<AgencyId, Vec<Due>>, ReadError> {
+    fn still_waiting(&self, mut shelved: Shelved, now: Timestamp) -> Result<Shelved, ReadError> {
+        shelved.0.retain(|_, wait| wait.until > now);
+        let mut keyed = Vec::new();
+        for agency in shelved.0.iter().filter(|(_, wait)| wait.for_key).map(|(agency, _)| agency) {
+            let known = bundles::get(self.shelf.store(), agency, &self.roster(), now)?;
+            keyed.extend(known.and_then(|known| known.select(now)).map(|_| agency.clone()));
+        }
+        shelved.0.retain(|agency, _| !keyed.contains(agency));
+        Ok(shelved)
+    }
+
+    fn owed(&self, not_now: &Shelved) -> Result<BTreeMap<AgencyId, Vec<Due>>, ReadError> {
         let mut by_sender: BTreeMap<AgencyId, Vec<Due>> = BTreeMap::new();
         let mut after = None;
         loop {
@@ -113,7 +138,7 @@ impl Office {
             let ended = page.len() < LOOKED_AT_MAX;
             after = page.last().map(|(key, _)| key.clone());
             for (_, due) in page {
-                if not_now.contains_key(&due.sender) {
+                if not_now.0.contains_key(&due.sender) {
                     continue;
                 }
                 let owed = by_sender.entry(due.sender.clone()).or_default();

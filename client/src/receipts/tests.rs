@@ -1,11 +1,12 @@
 use std::path::Path;
+use std::time::Duration;
 
 use liaison_protocol::MessageId;
 use liaison_protocol::receipt::{ChainFinding, SignedReceipt, audit};
 
 use crate::api::model::{Direction, MessageState};
 use crate::outbox::fact::Fact;
-use crate::testing::{Desk, Federation};
+use crate::testing::{Desk, Federation, until};
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -61,4 +62,20 @@ async fn a_daemon_whose_store_is_put_back_repeats_no_receipt_and_no_cursor() {
     let findings = audit(&receipts).unwrap();
     let lie = findings.iter().find(|finding| matches!(finding, ChainFinding::Equivocation(_)));
     assert!(lie.is_none(), "{lie:?}");
+}
+
+#[tokio::test]
+async fn receipts_that_waited_for_a_key_leave_as_soon_as_it_is_known() {
+    let federation = Federation::new();
+    let (a, b) = (federation.start("ncb.sg").await, federation.start("ncb.ee").await);
+    a.learn_keys_of(&b).await;
+    let id = a.send(&[&b], "to an agency that does not know our keys").await;
+    a.deliver(&b).await;
+    let shelved = || b.queued(&a.me()).is_empty() && b.office.message(id, Direction::In).is_ok();
+    until(shelved).await;
+    // The receipts are tried, and put aside: the test's clock does not go on by itself.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(shelved());
+    b.learn_keys_of(&a).await;
+    b.exchange(&a, || a.is(id, MessageState::Delivered)).await;
 }

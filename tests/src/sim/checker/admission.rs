@@ -44,6 +44,15 @@ pub(super) fn caps(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found
     }
 }
 
+/// I18: no sender gets more than half of a recipient's queue, so that others find room.
+pub(super) fn shares(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
+    let Some((node, arrival, new)) = taken(model, step) else { return };
+    for index in new.iter().filter(|index| arrival.hogged.contains(index) && model.is_relay(node)) {
+        let id = arrival.transfer.id;
+        found.add("I18", at_ms, format!("node {node} takes {id:?}/{index}, whose sender has half of the queue"));
+    }
+}
+
 /// I10, over time: what an agency hands over in ten seconds is at most its burst and what comes to it meanwhile.
 pub(super) fn rates(model: &Model<'_>, at_ms: u64, step: &Step, found: &mut Found) {
     let Some(rate) = model.plan.shape.rate.filter(|_| !model.has(|kind| matches!(kind, FaultKind::ClockJump(..))))

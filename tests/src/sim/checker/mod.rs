@@ -42,7 +42,7 @@ type AtStep = fn(&Model<'_>, u64, &Step, &mut Found);
 /// Looks at what is left.
 type AtEnd = fn(&Model<'_>, &mut Found);
 
-const AT_STEP: [AtStep; 24] = [
+const AT_STEP: [AtStep; 25] = [
     custody::sent_is_held,
     custody::once,
     custody::shown_once,
@@ -58,6 +58,7 @@ const AT_STEP: [AtStep; 24] = [
     custody::no_revoked_keys,
     admission::patience,
     admission::caps,
+    admission::shares,
     admission::rates,
     admission::rules,
     admission::rosters,

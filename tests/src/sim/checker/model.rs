@@ -81,6 +81,8 @@ pub(super) struct Arrival {
     pub(super) held: BTreeSet<u16>,
     /// Parts whose queue was full beyond its cap.
     pub(super) over: BTreeSet<u16>,
+    /// Parts, other than flash, whose sender had more than half of what their queue may hold.
+    pub(super) hogged: BTreeSet<u16>,
     pub(super) roster: u32,
 }
 
@@ -349,6 +351,7 @@ impl<'a> Model<'a> {
             had: parts(&|index| state.disk.known.contains_key(&(id, index)) || coming(known, index)),
             held: parts(&|index| in_queue(index) || coming(queued, index)),
             over: parts(&|index| self.is_over(node, (id, index))),
+            hogged: parts(&|index| self.is_hogged(node, (id, index))),
             roster: state.roster,
         }
     }
@@ -357,12 +360,27 @@ impl<'a> Model<'a> {
     fn is_over(&self, node: NodeNo, part: Part) -> bool {
         let (Some(quota), Some(recipient)) = (self.plan.shape.quota_bytes, self.recipient(part)) else { return false };
         let flash = self.submitted.get(&part.0).is_some_and(|submitted| submitted.rank == 0);
-        // A twentieth is for flash alone.
-        let limit = if flash { quota } else { quota - quota / 100 * 5 };
+        let limit = if flash { quota } else { common_room(quota) };
+        self.held_for(node, recipient).map(|entry| u64::from(entry.bytes)).sum::<u64>() > limit
+    }
+
+    /// Whether this part's sender already has more than half of its recipient's queue. Flash has a reserve beside.
+    fn is_hogged(&self, node: NodeNo, part: Part) -> bool {
+        let (Some(quota), Some(recipient)) = (self.plan.shape.quota_bytes, self.recipient(part)) else { return false };
+        let Some(submitted) = self.submitted.get(&part.0).filter(|submitted| submitted.rank != 0) else { return false };
+        let of_sender = self.held_for(node, recipient).filter(|entry| {
+            let other = self.submitted.get(&entry.part.0);
+            other.is_some_and(|other| other.node == submitted.node && other.rank != 0)
+        });
+        of_sender.map(|entry| u64::from(entry.bytes)).sum::<u64>() > common_room(quota) / 2
+    }
+
+    /// What a node holds for a recipient, and is not just letting go.
+    fn held_for(&self, node: NodeNo, recipient: NodeNo) -> impl Iterator<Item = &Queued> {
         let (state, queue) = (&self.nodes[node], self.report.names[recipient].as_str());
-        let of_queue = state.disk.queued.iter().filter(|(place, _)| &*place.queue == queue);
-        let held = of_queue.filter(|(_, e)| !state.acked.contains(&e.part) && !state.ended.contains_key(&e.part));
-        held.map(|(_, entry)| u64::from(entry.bytes)).sum::<u64>() > limit
+        let of_queue = state.disk.queued.iter().filter(move |(place, _)| &*place.queue == queue);
+        let leaves = |entry: &Queued| state.acked.contains(&entry.part) || state.ended.contains_key(&entry.part);
+        of_queue.map(|(_, entry)| entry).filter(move |entry| !leaves(entry))
     }
 
     fn is_delivered(&mut self, node: NodeNo, id: MessageId, at_ms: u64) {
@@ -485,4 +503,9 @@ impl<'a> Model<'a> {
             }
         }
     }
+}
+
+/// What of a queue's room is for all precedences: a twentieth is for flash alone.
+const fn common_room(quota: u64) -> u64 {
+    quota - quota / 100 * 5
 }

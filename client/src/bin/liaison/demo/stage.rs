@@ -49,7 +49,7 @@ impl Stage {
         Self { federation, say, sent: Vec::new() }
     }
 
-    /// Starts all, and waits until all are linked.
+    /// Starts all, and waits until all are linked and the agencies know each other's prekeys.
     pub(super) async fn set_up(&mut self) -> Result<(), Failure> {
         self.say.text(
             "liaison demo: a throw-away federation in a temporary folder (removed at the end; --keep leaves the folder)",
@@ -65,6 +65,9 @@ impl Stage {
         }
         for agency in [SENDER].iter().chain(&RECIPIENTS) {
             self.linked(agency).await?;
+        }
+        for agency in [SENDER].iter().chain(&RECIPIENTS) {
+            self.acquainted(agency).await?;
         }
         let link = self.relay_link(Timestamp::ZERO).await?;
         let roster = self.federation.client(SENDER).status().await?.roster;
@@ -98,6 +101,17 @@ impl Stage {
             // Not listening yet is not up yet.
             let Ok(status) = client.status().await else { return Ok(None) };
             Ok(status.links.iter().any(|link| link.state == LinkState::Up).then_some(()))
+        })
+        .await
+    }
+
+    /// Waits until `agency`'s daemon has prekeys of every agency.
+    async fn acquainted(&mut self, agency: &str) -> Result<(), Failure> {
+        let client = self.federation.client(agency);
+        let what = format!("{agency} does not get the others' prekeys");
+        self.wait(&what, async || {
+            let known = client.agencies().await?.agencies;
+            Ok(known.iter().all(|agency| agency.prekeys_until.is_some()).then_some(()))
         })
         .await
     }
