@@ -9,6 +9,7 @@ use liaison_protocol::roster::Roster;
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use crate::conserve::ReleasedItem;
+use crate::durable::Durable;
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
 use crate::proofs::VerifiedReceipt;
 
@@ -30,7 +31,7 @@ pub enum NodeKind {
 }
 
 /// What happens to a node. Time comes beside it, as an argument.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Event {
     /// A peer's acknowledgements on one lane.
     Acked {
@@ -261,10 +262,10 @@ pub enum Local {
 }
 
 /// What became of a commit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum CommitResult {
-    /// Every operation is durable.
-    Durable,
+    /// Every operation is durable, as the store's engine vouches.
+    Durable(Durable),
     /// The disk is full: nothing was written.
     Full,
 }

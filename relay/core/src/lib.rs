@@ -14,6 +14,7 @@ pub mod budget;
 pub mod bundle_fetch;
 pub mod clock;
 pub mod conserve;
+pub mod durable;
 pub mod event;
 pub mod forget;
 mod holds;

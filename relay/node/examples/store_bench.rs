@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Held, Op, Position, Remembered};
-use liaison_node::store::{DiskStore, Store, StoreConfig};
+use liaison_node::store::{DiskStore, Reads as _, Store, StoreConfig};
 use liaison_protocol::{AgencyId, Hash, MessageId, Timestamp};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

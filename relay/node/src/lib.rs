@@ -1,7 +1,5 @@
 //! The shell that relay and daemon share, with all their input and output.
 
-pub mod audit;
-pub mod bundles;
 pub mod clock;
 pub mod config;
 pub mod descriptors;
@@ -13,6 +11,7 @@ pub mod metric;
 pub mod operator;
 pub mod run;
 pub mod secrecy;
-pub mod status;
 pub mod store;
 pub mod text;
+
+pub use liaison_driver::{audit, bundles, status};

@@ -1,269 +1,41 @@
-//! The seam between a node's run loop and the agency whose daemon it is: plain types, one trait, one handle.
-//!
-//! ```text
-//!              receive, progress            Submit, Commit, Cancel …
-//!  run loop ────────────────────► LocalAgency ───────────────────────► NodeHandle ──► run loop
-//!      │  ◄──── ops to commit ────────┘  ▲                                               │
-//!      └──── committed / dropped ────────┘                 answered once durable ◄───────┘
-//! ```
-//!
-//! A relay has no agency, and uses the handle only for its own notices.
+//! How an agency's daemon asks the run loop of its node. The seam's types are the driver's.
 
 use std::fmt;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use liaison_core::op::Op;
 use liaison_protocol::envelope::VerifiedEnvelope;
-use liaison_protocol::frame::CustodyState;
-use liaison_protocol::prekey::BundlePosition;
-use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{AgencyId, Hash, KeyId, MessageId, NodeId, Timestamp};
+use liaison_protocol::{MessageId, NodeId};
 use tokio::sync::{mpsc, oneshot};
 
+pub use liaison_driver::agency::*;
+
 use crate::store::Store;
-
-/// What a daemon does with envelopes addressed to it, and with what becomes of its own messages.
-///
-/// Called by the run loop and its worker pool. Nothing here waits for the run loop: that would wait for itself.
-pub trait LocalAgency: Send + Sync + 'static {
-    /// Opens an envelope that is addressed to this agency as recipient `index` of its header. Costly: the run loop calls
-    /// it on a worker. Changes nothing by itself: the operations that it returns are committed together with the
-    /// dedupe ids, once, or not at all. Called again for the same envelope it gives the same answer.
-    fn receive(&self, envelope: &VerifiedEnvelope, index: u16, now: Timestamp) -> Received;
-
-    /// The operations that [`LocalAgency::receive`] returned for this envelope are durable.
-    fn committed(&self, id: MessageId);
-
-    /// They were not committed, and will not be (a duplicate, a full disk): if the envelope comes again, so does
-    /// [`LocalAgency::receive`].
-    fn dropped(&self, id: MessageId);
-
-    /// Something became known about the outside, or about this agency's own messages. Quick: it runs in the run loop.
-    /// Returns what to commit, soon, alone or with anything else.
-    fn progress(&self, event: OwnEvent, now: Timestamp) -> Vec<Op>;
-}
-
-/// What an agency makes of an envelope addressed to it.
-#[derive(Clone, Debug)]
-pub enum Received {
-    /// It is taken: inbox record, receipt due, events. Also for what turns out to be known already: `ops` may be few.
-    Deliver {
-        /// What makes it durable.
-        ops: Vec<Op>,
-        /// For a message that supersedes another: names its chain, the same for all of one sender's envelopes in it
-        /// and for no other sender's. Of two in flight at once only the first is taken.
-        chain: Option<MessageId>,
-    },
-    /// This node cannot read its own records. Stop serving.
-    Fault(String),
-    /// Not now: nothing is taken, and the peer tries again.
-    Later {
-        /// Why.
-        reason: RefusalReason,
-        /// In words.
-        detail: String,
-    },
-    /// It cannot be taken, now or later. Whoever handed it over is told, and tells its sender.
-    Refuse {
-        /// Why.
-        reason: RefusalReason,
-        /// In words, at most 256 bytes; goes to the sender.
-        detail: String,
-        /// Committed with the refusal's dedupe record.
-        ops: Vec<Op>,
-    },
-}
-
-/// What became known.
-#[derive(Clone, Debug)]
-pub enum OwnEvent {
-    /// A relay answered a [`Request::Inquire`], or passed on the answer of the holder that it had handed over to.
-    Answer {
-        /// The envelope.
-        id: MessageId,
-        /// The recipient's place in its header.
-        index: u16,
-        /// Who says so: the relay that was asked, or a holder behind it.
-        by: NodeId,
-        /// The home relay that the answer came by.
-        via: NodeId,
-        /// What it knows.
-        state: CustodyState,
-    },
-    /// The sender of a message that was delivered here asks after it, or has sent it again: it has no receipt yet.
-    AskedAfter {
-        /// The envelope.
-        id: MessageId,
-    },
-    /// A verified prekey bundle of `agency`, newer than what was known, is in the store.
-    Bundle {
-        /// Whose.
-        agency: AgencyId,
-    },
-    /// A bundle of this agency itself that it did not make: its signature is good, and it takes the place of the agency's
-    /// own, or stands in the same place.
-    ForeignBundle(ForeignBundle),
-    /// A relay has custody of one of this agency's envelopes, by its receipt. Receipt, proof and roster agree.
-    Custody(Box<Custody>),
-    /// An entry of this agency's own outbox expired before any relay took it.
-    Expired {
-        /// The envelope.
-        id: MessageId,
-        /// The recipient's place in its header.
-        index: u16,
-    },
-    /// A link is down.
-    LinkDown {
-        /// To whom.
-        peer: NodeId,
-        /// Why, in words.
-        reason: String,
-    },
-    /// A link is up.
-    LinkUp {
-        /// To whom.
-        peer: NodeId,
-    },
-    /// A newer roster has taken effect.
-    Roster,
-    /// The next hop refused one of this agency's envelopes for good; or the entry was withdrawn
-    /// ([`RefusalReason::Cancelled`], by this node).
-    Refused {
-        /// The envelope.
-        id: MessageId,
-        /// The recipient's place in its header.
-        index: u16,
-        /// Who refused it.
-        by: NodeId,
-        /// Why.
-        reason: RefusalReason,
-        /// In words.
-        detail: String,
-    },
-}
-
-/// A bundle of this agency that it did not make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ForeignBundle {
-    /// Its place among the agency's bundles.
-    pub position: BundlePosition,
-    /// When it was made, it says.
-    pub issued: Timestamp,
-    /// Which of the agency's keys signed it.
-    pub signer: KeyId,
-    /// SHA-256 of what was signed.
-    pub hash: Hash,
-}
-
-/// A verified statement of custody about one of this agency's envelopes.
-#[derive(Clone, Debug)]
-pub struct Custody {
-    /// The envelope.
-    pub id: MessageId,
-    /// For which recipients, by their place in its header, ascending.
-    pub indices: Vec<u16>,
-    /// Who has it.
-    pub holder: NodeId,
-    /// From whom.
-    pub from: NodeId,
-    /// Since when, by the holder's clock.
-    pub at: Timestamp,
-    /// The signed receipt, encoded.
-    pub receipt: Bytes,
-    /// The leaf's place in the receipt's tree, encoded.
-    pub proof: Bytes,
-}
-
-/// Why a request to the run loop was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RequestError {
-    /// Nothing was written.
-    #[error("the disk is full, or at its low-water mark")]
-    Full,
-    /// Whether anything was written is found out at the next start; the node stops.
-    #[error("the store failed")]
-    Fault,
-    /// The node's own rules refuse it: nothing was written.
-    #[error("{reason}: {detail}")]
-    Refused {
-        /// Why.
-        reason: RefusalReason,
-        /// In words.
-        detail: String,
-    },
-    /// The run loop has ended, or is ending.
-    #[error("the node is stopping")]
-    Stopping,
-}
-
-/// Answers a request, once what it asked for is durable.
-pub type Reply<T = ()> = oneshot::Sender<Result<T, RequestError>>;
-
-/// What is asked of the run loop.
-#[derive(Debug)]
-pub enum Request {
-    /// Withdraw what is queued here of an envelope: entries in flight stay, as their acknowledgement may be on the way.
-    Cancel {
-        /// The envelope.
-        id: MessageId,
-        /// For which recipient, by its place in the header; `None`: for all.
-        index: Option<u16>,
-        /// Committed with the removal, if anything was removed.
-        ops: Vec<Op>,
-        /// The recipients' places whose entries were withdrawn.
-        reply: Reply<Vec<u16>>,
-    },
-    /// Commit records, with nothing to forward.
-    Commit {
-        /// All or none.
-        ops: Vec<Op>,
-        /// Answered once durable.
-        reply: Reply,
-    },
-    /// Ask along its path where an envelope of this agency's is; each answer comes as [`OwnEvent::Answer`], or never.
-    Inquire {
-        /// The envelope.
-        id: MessageId,
-        /// The recipient's place in its header.
-        index: u16,
-    },
-    /// This agency's bundle in the store has changed: offer it to the relays.
-    PublishBundle,
-    /// Try at once what waits, and ask along their path after those that were taken: one envelope, or all.
-    Retry {
-        /// Which; `None`: all.
-        id: Option<MessageId>,
-        /// How many entries were set going.
-        reply: Reply<u64>,
-    },
-    /// Queue an envelope of this node's own for those recipients whose wraps it holds (all, where its kind has none).
-    Submit {
-        /// Signed by this node.
-        envelope: Box<VerifiedEnvelope>,
-        /// 1 for the first submission of an envelope; one more each time it is submitted again, after it was lost.
-        attempt: u8,
-        /// Home relays that have had it: the others come first now.
-        tried: Vec<NodeId>,
-        /// Committed with it.
-        ops: Vec<Op>,
-        /// Answered once durable.
-        reply: Reply,
-    },
-}
 
 /// Requests that wait for the run loop. Full: whoever asks waits.
 pub const REQUESTS_MAX: usize = 1024;
 
+/// Answers a request, once what it asked for is durable.
+pub type Reply = oneshot::Sender<Result<Answer, RequestError>>;
+
+/// A request, and who waits for its answer.
+#[derive(Debug)]
+pub struct Asked {
+    /// What is asked.
+    pub request: Request,
+    /// Answered once what it asked for is durable; `None` if nobody waits.
+    pub reply: Option<Reply>,
+}
+
 /// Asks the run loop, and reads its store. Cheap to clone.
 #[derive(Clone)]
 pub struct NodeHandle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<Asked>,
     store: Arc<dyn Store>,
 }
 
 /// The run loop's end of its [`NodeHandle`]s.
-pub type Requests = mpsc::Receiver<Request>;
+pub type Requests = mpsc::Receiver<Asked>;
 
 impl NodeHandle {
     /// A handle, and the end that the run loop reads.
@@ -298,7 +70,7 @@ impl NodeHandle {
         tried: Vec<NodeId>,
         ops: Vec<Op>,
     ) -> Result<(), RequestError> {
-        self.ask(|reply| Request::Submit { envelope: Box::new(envelope), attempt, tried, ops, reply }).await
+        self.ask(Request::Submit { envelope: Box::new(envelope), attempt, tried, ops }).await.map(drop)
     }
 
     /// Asks along its path where an envelope is. The answer, if any, comes as [`OwnEvent::Answer`].
@@ -306,7 +78,7 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError::Stopping`].
     pub async fn inquire(&self, id: MessageId, index: u16) -> Result<(), RequestError> {
-        self.requests.send(Request::Inquire { id, index }).await.map_err(|_| RequestError::Stopping)
+        self.tell(Request::Inquire { id, index }).await
     }
 
     /// Commits records. On return they are durable.
@@ -317,7 +89,7 @@ impl NodeHandle {
         if ops.is_empty() {
             return Ok(());
         }
-        self.ask(|reply| Request::Commit { ops, reply }).await
+        self.ask(Request::Commit { ops }).await.map(drop)
     }
 
     /// Withdraws what is queued here of an envelope, for one recipient or for all, and commits `ops` with it if there was
@@ -326,7 +98,10 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError`].
     pub async fn cancel(&self, id: MessageId, index: Option<u16>, ops: Vec<Op>) -> Result<Vec<u16>, RequestError> {
-        self.ask(|reply| Request::Cancel { id, index, ops, reply }).await
+        match self.ask(Request::Cancel { id, index, ops }).await? {
+            Answer::Withdrawn(places) => Ok(places),
+            Answer::Done | Answer::Going(_) => Ok(Vec::new()),
+        }
     }
 
     /// Tries at once what waits, one envelope or all. Returns how many entries were set going.
@@ -334,7 +109,10 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError`].
     pub async fn retry(&self, id: Option<MessageId>) -> Result<u64, RequestError> {
-        self.ask(|reply| Request::Retry { id, reply }).await
+        match self.ask(Request::Retry { id }).await? {
+            Answer::Going(entries) => Ok(entries),
+            Answer::Done | Answer::Withdrawn(_) => Ok(0),
+        }
     }
 
     /// Offers this agency's bundle, as it stands in the store, to the relays.
@@ -342,12 +120,16 @@ impl NodeHandle {
     /// # Errors
     /// [`RequestError::Stopping`].
     pub async fn publish_bundle(&self) -> Result<(), RequestError> {
-        self.requests.send(Request::PublishBundle).await.map_err(|_| RequestError::Stopping)
+        self.tell(Request::PublishBundle).await
     }
 
-    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, RequestError> {
+    async fn tell(&self, request: Request) -> Result<(), RequestError> {
+        self.requests.send(Asked { request, reply: None }).await.map_err(|_| RequestError::Stopping)
+    }
+
+    async fn ask(&self, request: Request) -> Result<Answer, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_| RequestError::Stopping)?;
+        self.requests.send(Asked { request, reply: Some(reply) }).await.map_err(|_| RequestError::Stopping)?;
         answer.await.unwrap_or(Err(RequestError::Stopping))
     }
 }

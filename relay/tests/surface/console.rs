@@ -9,7 +9,9 @@ use std::time::Duration;
 use liaison_node::clock;
 use liaison_node::http::{Door, SocketFile, bind};
 use liaison_node::metric::AgencyLabels;
-use liaison_node::operator::{self, DrainStatus, OperatorError, OperatorRequest, OperatorRequests};
+use liaison_node::operator::{
+    self, DrainStatus, OperatorAnswer, OperatorAsked, OperatorError, OperatorRequest, OperatorRequests,
+};
 use liaison_node::status::{NodeStatus, QueueState, QueueStatus};
 use liaison_protocol::{Hash, MessageId};
 use liaison_relay::admin::client::{Client, ClientError};
@@ -35,7 +37,7 @@ struct Console {
 
 impl Console {
     /// Serves with a run loop that answers as `answer` says.
-    fn start(answer: impl FnMut(OperatorRequest) + Send + 'static) -> Self {
+    fn start(answer: impl FnMut(OperatorRequest) -> Answered + Send + 'static) -> Self {
         let site = Site::new(1);
         let socket = site.path("relay.sock");
         let (listener, file) = bind(&socket, SocketMode::User.bits(), LISTENER).unwrap();
@@ -64,9 +66,16 @@ impl Console {
     }
 }
 
-async fn play(mut requests: OperatorRequests, mut answer: impl FnMut(OperatorRequest)) {
-    while let Some(request) = requests.recv().await {
-        answer(request);
+/// `None`: the run loop hangs.
+type Answered = Option<Result<OperatorAnswer, OperatorError>>;
+
+async fn play(mut requests: OperatorRequests, mut answer: impl FnMut(OperatorRequest) -> Answered) {
+    let mut unanswered = Vec::new();
+    while let Some(OperatorAsked { request, reply }) = requests.recv().await {
+        match answer(request) {
+            Some(answer) => drop(reply.send(answer)),
+            None => unanswered.push(reply),
+        }
     }
 }
 
@@ -97,11 +106,10 @@ fn backlog(agency: &str, entries: u64) -> QueueStatus {
 }
 
 /// A run loop that only knows its status.
-fn knows(status: Box<NodeStatus>) -> impl FnMut(OperatorRequest) {
-    move |request| {
-        if let OperatorRequest::Status { reply } = request {
-            let _ = reply.send(Ok(status.clone()));
-        }
+fn knows(status: Box<NodeStatus>) -> impl FnMut(OperatorRequest) -> Answered {
+    move |request| match request {
+        OperatorRequest::Status => Some(Ok(OperatorAnswer::Status(status.clone()))),
+        _ => None,
     }
 }
 
@@ -131,10 +139,9 @@ async fn a_backlog_is_listed_sorted_filtered_and_judged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn gauges_follow_the_status_and_fall_to_zero() {
     let mut queues = vec![backlog("ncb.jp", 7)];
-    let console = Console::start(move |request| {
-        if let OperatorRequest::Status { reply } = request {
-            let _ = reply.send(Ok(status(std::mem::take(&mut queues))));
-        }
+    let console = Console::start(move |request| match request {
+        OperatorRequest::Status => Some(Ok(OperatorAnswer::Status(status(std::mem::take(&mut queues))))),
+        _ => None,
     });
     let socket = console.socket.clone();
     let scrape = move || ask(&socket, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -158,17 +165,15 @@ fn ask(socket: &Path, request: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_node_refuses_reaches_the_operator_with_its_exit_code() {
     let console = Console::start(|request| match request {
-        OperatorRequest::Trace { reply, text, .. } => {
+        OperatorRequest::Trace { text, .. } => {
             let ids = vec![MessageId(Hash([1; 32])), MessageId(Hash([2; 32]))];
-            let _ = reply.send(Err(OperatorError::Ambiguous { prefix: text, ids }));
+            Some(Err(OperatorError::Ambiguous { prefix: text, ids }))
         }
-        OperatorRequest::Drain { reply } => {
-            let _ = reply.send(Ok(DrainStatus { draining: true, entries: 5, in_flight: 1 }));
+        OperatorRequest::Drain => {
+            Some(Ok(OperatorAnswer::Drain(DrainStatus { draining: true, entries: 5, in_flight: 1 })))
         }
-        OperatorRequest::Status { reply } => {
-            let _ = reply.send(Err(OperatorError::Store { cause: "no such device".into() }));
-        }
-        _ => {}
+        OperatorRequest::Status => Some(Err(OperatorError::Store { cause: "no such device".into() })),
+        _ => None,
     });
     let trace = console.relay(&["trace", "0"]).await;
     assert_eq!(trace.code, 65);
@@ -191,8 +196,7 @@ async fn what_the_node_refuses_reaches_the_operator_with_its_exit_code() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_loop_that_hangs_is_unhealthy_and_nobody_waits_for_ever() {
-    let mut kept = Vec::new();
-    let console = Console::start(move |request| kept.push(request));
+    let console = Console::start(|_| None);
     let error = Client::new(&console.socket).get::<NodeStatus>("/v1/status").await.unwrap_err();
     let ClientError::Problem(problem) = error else { panic!("{error}") };
     assert_eq!((problem.status, problem.code.as_str()), (503, "busy"));

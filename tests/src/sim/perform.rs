@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
+use liaison_core::durable::Durable;
 use liaison_core::event::{CommitResult, Disk as DiskLevel, Ended, Received};
 use liaison_core::op::{DedupeKey, Op};
 use liaison_core::proofs::VerifiedReceipt;
@@ -112,7 +113,7 @@ impl World<'_> {
         self.nodes[node].disk_mut().apply(ops);
         self.nodes[node].disk_mut().batch = batch;
         self.sign_claim(node);
-        self.handle(node, Event::Committed(CommitResult::Durable));
+        self.handle(node, Event::Committed(CommitResult::Durable(Durable::assertion(batch))));
         self.put_claim_away(node);
         self.look_after_agency(node);
     }

@@ -9,6 +9,7 @@ use liaison_protocol::mutant::{Mutant, planted};
 use super::Node;
 use crate::action::{Acknowledgement, Action, Outcome};
 use crate::batch::{Batch, no_room};
+use crate::durable::Durable;
 use crate::event::{CommitResult, Disk, LinkKey, Ticket};
 
 /// A full disk is tried again this much later.
@@ -26,7 +27,7 @@ impl Node {
         ops.extend(batch.shares.iter().cloned());
         let custody = batch.custody.clone();
         if planted(Mutant::AckBeforeSync) {
-            acknowledge(std::mem::take(&mut batch.acks), actions);
+            acknowledge(std::mem::take(&mut batch.acks), &Durable::assertion(0), actions);
         }
         if planted(Mutant::AnswerBeforeSync) {
             answer(std::mem::take(&mut batch.answers), actions);
@@ -38,12 +39,12 @@ impl Node {
     pub(super) fn handle_committed(&mut self, result: CommitResult, now: Timestamp, actions: &mut Vec<Action>) {
         let Some(batch) = self.flying.take() else { return };
         match result {
-            CommitResult::Durable => self.settle(batch, actions),
+            CommitResult::Durable(durable) => self.settle(batch, durable, actions),
             CommitResult::Full => self.undo(batch, now, actions),
         }
     }
 
-    fn settle(&mut self, batch: Batch, actions: &mut Vec<Action>) {
+    fn settle(&mut self, batch: Batch, durable: Durable, actions: &mut Vec<Action>) {
         self.open.leaning.clear();
         self.forget_undurable(&batch);
         for position in self.releasing_in(&batch) {
@@ -54,11 +55,11 @@ impl Node {
         for ending in batch.endings {
             self.ending.remove(&ending.position);
         }
-        acknowledge(batch.acks, actions);
+        acknowledge(batch.acks, &durable, actions);
         let attest = |(link, custody, taken)| Action::Attest { link, custody, taken };
         actions.extend(batch.attests.into_iter().map(attest));
         if planted(Mutant::AckNextCommit) {
-            acknowledge(std::mem::take(&mut self.open.acks), actions);
+            acknowledge(std::mem::take(&mut self.open.acks), &durable, actions);
         }
         answer(batch.answers, actions);
         for (position, entry) in batch.added.into_iter().filter(|_| !planted(Mutant::DurableNotQueued)) {
@@ -95,7 +96,7 @@ impl Node {
         for (_, _, acknowledgement) in batch.acks.iter_mut().filter(|_| !planted(Mutant::AckOnFullDisk)) {
             refuse_taken(acknowledgement);
         }
-        acknowledge(batch.acks, actions);
+        gather(batch.acks, actions);
         if !planted(Mutant::LeaningAcknowledged) {
             self.open.refuse_leaning();
         }
@@ -131,8 +132,13 @@ fn answer(answers: Vec<(Ticket, Vec<u16>)>, actions: &mut Vec<Action>) {
     actions.extend(answers.into_iter().map(done));
 }
 
-/// Gathers acknowledgements by lane, in their order.
-fn acknowledge(acks: Vec<(LinkKey, u8, Acknowledgement)>, actions: &mut Vec<Action>) {
+/// Acknowledges what a commit has made durable.
+fn acknowledge(acks: Vec<(LinkKey, u8, Acknowledgement)>, _proof: &Durable, actions: &mut Vec<Action>) {
+    gather(acks, actions);
+}
+
+/// Gathers answers to transfers by lane, in their order.
+fn gather(acks: Vec<(LinkKey, u8, Acknowledgement)>, actions: &mut Vec<Action>) {
     let mut by_lane: BTreeMap<(LinkKey, u8), Vec<Acknowledgement>> = BTreeMap::new();
     for (link, rank, ack) in acks {
         by_lane.entry((link, rank)).or_default().push(ack);

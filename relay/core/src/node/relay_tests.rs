@@ -24,6 +24,7 @@ use rand_core::{TryCryptoRng, TryRng};
 use super::{Config, Node, Restored};
 use crate::action::{Action, Send};
 use crate::admit::rank_of;
+use crate::durable::Durable;
 use crate::event::{CommitResult, Event, LinkKey, NodeKind, Received};
 use crate::op::{Held, Op, Remembered, Table};
 use crate::proofs::VerifiedReceipt;
@@ -129,7 +130,7 @@ impl Hub {
         while let Some(event) = events.pop() {
             let actions = self.step(event);
             let commits = actions.iter().filter(|action| matches!(action, Action::Commit { .. }));
-            events.extend(commits.map(|_| Event::Committed(CommitResult::Durable)));
+            events.extend(commits.map(|_| Event::Committed(CommitResult::Durable(Durable::assertion(1)))));
             all.extend(actions);
         }
         all

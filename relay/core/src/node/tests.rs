@@ -17,6 +17,7 @@ use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Timestamp};
 
 use super::{Config, Node, Restored, RestoredQueue};
 use crate::action::{Action, Send};
+use crate::durable::Durable;
 use crate::event::{Event, LinkKey, NodeKind};
 use crate::op::Entry;
 use crate::proofs::VerifiedReceipt;
@@ -96,7 +97,9 @@ impl Hub {
                         let end = entries.len() < limit;
                         events.push(Event::Loaded { queue, rank, entries, end });
                     }
-                    Action::Commit { .. } => events.push(Event::Committed(crate::event::CommitResult::Durable)),
+                    Action::Commit { .. } => {
+                        events.push(Event::Committed(crate::event::CommitResult::Durable(Durable::assertion(1))))
+                    }
                     _ => {}
                 }
             }

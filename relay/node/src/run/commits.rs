@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
+use liaison_core::durable::Durable;
 use liaison_core::op::Op;
 use liaison_protocol::mutant::{Mutant, planted};
 
@@ -11,7 +12,7 @@ use crate::store::{Committer, StoreError, Writer};
 
 /// What became of a batch, and how long it took.
 pub(super) struct Committed {
-    pub(super) result: Result<(), StoreError>,
+    pub(super) result: Result<Durable, StoreError>,
     pub(super) took: Duration,
     /// How many envelopes it stored.
     pub(super) envelopes: u64,
@@ -26,7 +27,7 @@ pub(super) struct Commits {
 struct Flying {
     started: Instant,
     envelopes: u64,
-    commit: Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>,
+    commit: Pin<Box<dyn Future<Output = Result<Durable, StoreError>> + Send>>,
 }
 
 impl Commits {
@@ -41,9 +42,9 @@ impl Commits {
         let committer = self.committer.clone();
         let commit = Box::pin(async move {
             if planted(Mutant::HandedOverIsDurable) {
-                return committer.submit(ops).await.map(drop);
+                return committer.submit(ops).await.map(|_| Durable::assertion(0));
             }
-            committer.commit(ops).await.map(drop)
+            committer.commit(ops).await
         });
         self.flying = Some(Flying { started: Instant::now(), envelopes, commit });
     }

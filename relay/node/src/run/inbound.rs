@@ -8,14 +8,15 @@ use std::task::{Context, Poll};
 use futures_util::stream::{FuturesOrdered, Stream};
 use liaison_core::LinkKey;
 use liaison_core::op::RANKS;
-use liaison_protocol::envelope::{EnvelopeError, VerifiedEnvelope, verify_bytes};
+use liaison_driver::input::{Checked, Outcome};
+use liaison_protocol::envelope::{VerifiedEnvelope, verify_bytes};
 use liaison_protocol::frame::Transfer;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, Timestamp};
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::link::Room;
-use crate::local::{LocalAgency, Received};
+use crate::local::LocalAgency;
 
 /// Transfers that wait for verification, or are under it, for one rank. Their bytes are bounded by [`Room`]. Far more than
 /// a few links may have here: at this bound no event is taken any more, and what is urgent waits with the rest.
@@ -31,19 +32,8 @@ pub(super) struct Arrived {
     pub(super) room: Room,
 }
 
-/// A transfer that has been checked.
-pub(super) struct Checked {
-    pub(super) arrived: Arrived,
-    pub(super) outcome: Outcome,
-}
-
-/// What the check gave.
-pub(super) enum Outcome {
-    /// Not what its sender signed.
-    Rejected(EnvelopeError),
-    /// Signed; and what the agency makes of it, where this is its recipient.
-    Verified { envelope: Box<VerifiedEnvelope>, local: Option<Received> },
-}
+/// A transfer that has been checked, and the room that it takes.
+pub(super) type WithRoom = (Checked, Room);
 
 /// See the module.
 pub(super) struct Inbound {
@@ -58,7 +48,7 @@ pub(super) struct Inbound {
 #[derive(Default)]
 struct Rank {
     waiting: VecDeque<Unchecked>,
-    jobs: FuturesOrdered<JoinHandle<Vec<Checked>>>,
+    jobs: FuturesOrdered<JoinHandle<Vec<WithRoom>>>,
     /// Of both.
     pending: usize,
 }
@@ -109,7 +99,7 @@ impl Inbound {
         &mut self,
         ranks: usize,
         context: &mut Context<'_>,
-    ) -> Poll<Result<Vec<Checked>, JoinError>> {
+    ) -> Poll<Result<Vec<WithRoom>, JoinError>> {
         for rank in self.ranks.iter_mut().take(ranks) {
             if let Poll::Ready(Some(checked)) = Pin::new(&mut rank.jobs).poll_next(context) {
                 rank.pending -= checked.as_ref().map_or(0, Vec::len);
@@ -138,10 +128,10 @@ impl Inbound {
 }
 
 impl Unchecked {
-    fn check(self, local: Option<&Local>) -> Checked {
-        let Self { arrived, roster, now } = self;
-        let outcome = check(arrived.transfer.envelope.clone(), &arrived.transfer.branch, &roster, local, now);
-        Checked { arrived, outcome }
+    fn check(self, local: Option<&Local>) -> WithRoom {
+        let Self { arrived: Arrived { link, rank, transfer, room }, roster, now } = self;
+        let outcome = check(transfer.envelope.clone(), &transfer.branch, &roster, local, now);
+        (Checked { link, rank, transfer, outcome }, room)
     }
 }
 

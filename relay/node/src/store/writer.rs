@@ -139,6 +139,7 @@ fn gone(cause: &str) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Reads as _;
     use crate::store::testing::{Failure, FaultyStore, MemoryStore};
     use bytes::Bytes;
     use liaison_core::op::Table;

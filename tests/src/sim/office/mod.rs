@@ -93,8 +93,8 @@ enum Ended {
 
 /// Who waits for the core's answer.
 enum Waiter {
-    Cancelled(Reply<Vec<u16>>),
-    Unit(Reply),
+    Cancelled(Option<Reply>),
+    Unit(Option<Reply>),
 }
 
 /// What an agency has besides its disk, in all its lives.

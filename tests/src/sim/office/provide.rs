@@ -8,8 +8,8 @@ use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey};
 use liaison_node::bundles::{self, KnownBundle};
-use liaison_node::local::{ForeignBundle, OwnEvent, Request};
-use liaison_node::store::Store;
+use liaison_node::local::{Answer, Asked, ForeignBundle, OwnEvent, Request};
+use liaison_node::store::Reads;
 use liaison_protocol::codec::Fixed;
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::frame::Bundle as FrameBundle;
@@ -117,7 +117,7 @@ impl Keys {
 
 fn stored(node: &SimNode, number: NodeNo, federation: &Federation, now: Timestamp) -> Option<KnownBundle> {
     let store = SimStore { disk: Arc::clone(&node.stored), low: Arc::default() };
-    bundles::get(&store as &dyn Store, &federation.agency(number), node.roster(), now).expect("it reads")
+    bundles::get(&store as &dyn Reads, &federation.agency(number), node.roster(), now).expect("it reads")
 }
 
 /// The office makes its keys, over a disk that does all at once.
@@ -125,13 +125,13 @@ fn make(node: &SimNode, number: NodeNo, federation: &Federation, seed: u64) {
     let mut desk = Desk::open(node, number, federation, seed ^ number as u64, 0);
     loop {
         assert!(desk.errands.turn().is_some(), "its keys are made before all else waits");
-        while let Ok(request) = desk.requests.try_recv() {
+        while let Ok(Asked { request, reply }) = desk.requests.try_recv() {
             match request {
-                Request::Commit { ops, reply } => {
+                Request::Commit { ops } => {
                     let of_keys = |op: &Op| matches!(op, Op::Put { table: Table::Meta | Table::Bundles, .. });
                     assert!(ops.iter().all(of_keys), "nothing else is to be done yet");
                     node.disk_mut().apply(ops);
-                    drop(reply.send(Ok(())));
+                    drop(reply.map(|reply| reply.send(Ok(Answer::Done))));
                 }
                 Request::PublishBundle => return,
                 _ => {}

@@ -10,7 +10,7 @@ use liaison_core::action::Outcome;
 use liaison_core::event::{Ended as EntryEnd, Local};
 use liaison_core::op::{DedupeKey, Entry, Op, Position, RANK_BULK, Table};
 use liaison_core::{CHAIN_INDEX, Event, LinkKey, Ticket};
-use liaison_node::local::{LocalAgency, OwnEvent, Received, Request, RequestError};
+use liaison_node::local::{Answer, Asked, LocalAgency, OwnEvent, Received, Request, RequestError};
 use liaison_protocol::envelope::VerifiedEnvelope;
 use liaison_protocol::frame::{Ack, Inquiry, InquiryAnswer};
 use liaison_protocol::limits::INQUIRY_HOPS_MAX;
@@ -54,7 +54,7 @@ impl World<'_> {
             let Some(desk) = self.nodes[node].desk.as_mut() else { return };
             desk.set_clock(clock, now_ms);
             let Some((errand, polled)) = desk.errands.turn() else { break };
-            let requests: Vec<Request> = std::iter::from_fn(|| desk.requests.try_recv().ok()).collect();
+            let requests: Vec<Asked> = std::iter::from_fn(|| desk.requests.try_recv().ok()).collect();
             for request in requests {
                 self.requested(node, errand, request);
             }
@@ -92,15 +92,15 @@ impl World<'_> {
         }
     }
 
-    fn requested(&mut self, node: NodeNo, errand: Errand, request: Request) {
+    fn requested(&mut self, node: NodeNo, errand: Errand, Asked { request, reply }: Asked) {
         match request {
-            Request::Cancel { id, index, ops, reply } => {
+            Request::Cancel { id, index, ops } => {
                 let mut entries = self.nodes[node].disk().entries_of(&id);
                 entries.retain(|(_, entry)| index.is_none_or(|index| entry.index == index));
                 let Some(ticket) = self.waiter(node, Waiter::Cancelled(reply)) else { return };
                 self.handle(node, Event::Cancel { ticket, entries, ops });
             }
-            Request::Commit { ops, reply } => {
+            Request::Commit { ops } => {
                 self.note_stored(node, errand, &ops);
                 let Some(ticket) = self.waiter(node, Waiter::Unit(reply)) else { return };
                 self.handle(node, Event::Records { ticket, ops });
@@ -111,12 +111,12 @@ impl World<'_> {
                 links.into_iter().for_each(|link| self.transmit(node, link, Frame::Inquiry(inquiry)));
             }
             Request::PublishBundle => self.publish_bundle(node),
-            Request::Retry { id, reply } => {
+            Request::Retry { id } => {
                 let waiting = id.map_or(0, |id| self.nodes[node].disk().entries_of(&id).len() as u64);
                 self.handle(node, Event::Retry);
-                drop(reply.send(Ok(waiting)));
+                drop(reply.map(|reply| reply.send(Ok(Answer::Going(waiting)))));
             }
-            Request::Submit { envelope, attempt, tried, ops, reply } => {
+            Request::Submit { envelope, attempt, tried, ops } => {
                 self.note_submitted(node, errand, (&envelope, attempt), &ops);
                 let whole = envelope.header().recipients.len() == envelope.envelope().wraps.len();
                 let stored = self.nodes[node].disk().envelope(&envelope.id()).ok().flatten().filter(|_| !whole);
@@ -144,8 +144,8 @@ impl World<'_> {
             Outcome::Full => Err(RequestError::Full),
         };
         match waiter {
-            Waiter::Cancelled(reply) => drop(reply.send(result)),
-            Waiter::Unit(reply) => drop(reply.send(result.map(drop))),
+            Waiter::Cancelled(reply) => drop(reply.map(|reply| reply.send(result.map(Answer::Withdrawn)))),
+            Waiter::Unit(reply) => drop(reply.map(|reply| reply.send(result.map(|_| Answer::Done)))),
         }
     }
 

@@ -9,7 +9,7 @@ use liaison_client::prekeys::slots::{SlotFile, SlotOctets};
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_node::store::testing::MemoryStore;
 use liaison_node::store::{
-    Durable, Expiring, IdPrefix, Lease, LeaseOctets, QueueTotals, Record, Store, StoreError, Usage,
+    Durable, Expiring, IdPrefix, Lease, LeaseOctets, QueueTotals, Reads, Record, Store, StoreError, Usage,
 };
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 use zeroize::Zeroizing;
@@ -37,7 +37,9 @@ impl Store for SimStore {
         self.disk.write().unwrap_or_else(PoisonError::into_inner).apply(ops.to_vec());
         MemoryStore::default().commit(&[])
     }
+}
 
+impl Reads for SimStore {
     fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
         Ok(self.disk().head(queue, rank, after_seq, limit))
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use liaison_node::store::{DiskStore, Store, StoreConfig};
+use liaison_node::store::{DiskStore, Reads as _, StoreConfig};
 use liaison_protocol::frame::{Ack, Transfer};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::TrustAnchor;

@@ -6,6 +6,7 @@ use liaison_protocol::Precedence;
 use liaison_protocol::refusal::RefusalReason;
 
 use super::{BEHIND, Hub, RELAY, SPARE, Word, acked, acks, sends};
+use crate::durable::Durable;
 use crate::event::{CommitResult, Event, NodeKind};
 use crate::op::{Held, Remembered};
 
@@ -42,7 +43,7 @@ fn what_is_just_leaving_is_not_said_to_be_held() {
     hub.seen = held(&hub);
     let copy = hub.received(SPARE, letter);
     let mut actions = hub.step(copy);
-    actions.extend(hub.handle(Event::Committed(CommitResult::Durable)));
+    actions.extend(hub.handle(Event::Committed(CommitResult::Durable(Durable::assertion(1)))));
     let [ack] = acks(actions).try_into().unwrap();
     assert!(ack.taken.is_empty() && ack.duplicate.is_empty(), "{ack:?}");
     assert_eq!(ack.refused[0].reason, RefusalReason::NoRoute.code());

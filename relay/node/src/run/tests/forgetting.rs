@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::fed::Fed;
 use super::{Disk, PATIENCE, Relay};
+use crate::store::Reads as _;
 use crate::store::Store;
 
 /// More than a relay could forget in the patience of a test while it forgot a thousand every five seconds.

@@ -15,7 +15,7 @@ use super::fed::Fed;
 use super::{Disk, PATIENCE, Relay, alone};
 use crate::link::{Endpoint, EndpointConfig, LinkEvent, LinkHandle};
 use crate::operator::OperatorHandle;
-use crate::store::Store;
+use crate::store::Reads as _;
 
 /// The sender's end of its link.
 struct Agency {

@@ -7,9 +7,9 @@ use liaison_protocol::Timestamp;
 use liaison_protocol::roster::{RootKey, RootSet, Roster, RosterDocument, TrustAnchor};
 use rand_core::UnwrapErr;
 
-use crate::run::rosters::{LoadError, load, record};
 use crate::store::Store;
 use crate::store::testing::MemoryStore;
+use liaison_driver::{LoadError, load_roster as load, roster_record as record};
 
 const ISSUED: Timestamp = Timestamp::from_millis(1_795_521_600_000);
 const EXPIRES: Timestamp = Timestamp::from_millis(1_795_521_600_000 + 30 * 86_400_000);

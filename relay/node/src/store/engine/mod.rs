@@ -34,7 +34,8 @@ use self::state::State;
 use super::brand::Brand;
 use super::directory::{self, Directory};
 use super::{
-    Durable, Expiring, Fault, IdPrefix, OpenError, QueueTotals, Record, Store, StoreConfig, StoreError, Usage, recover,
+    Durable, Expiring, Fault, IdPrefix, OpenError, QueueTotals, Reads, Record, Store, StoreConfig, StoreError, Usage,
+    recover,
 };
 
 /// A row in every keyspace after so many bytes: see [`Spaces::beat`].
@@ -189,10 +190,12 @@ impl Store for DiskStore {
             if !ops.is_empty() {
                 self.try_commit(&mut progress, ops)?;
             }
-            Ok(Durable { commit: progress.commits })
+            Ok(Durable::assertion(progress.commits))
         })
     }
+}
 
+impl Reads for DiskStore {
     fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
         let totals = lock(&self.state).totals(queue, rank);
         let Some(next) = after_seq.checked_add(1).filter(|_| totals.entries > 0 && limit > 0) else {

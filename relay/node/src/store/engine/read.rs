@@ -60,7 +60,8 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn ids_with_prefix(&self, prefix: &IdPrefix, limit: usize) -> Result<Vec<MessageId>, StoreError> {
-        let range = (Bound::Included(keys::envelope(&prefix.first)), Bound::Included(keys::envelope(&prefix.last)));
+        let (first, last) = prefix.range();
+        let range = (Bound::Included(keys::envelope(&first)), Bound::Included(keys::envelope(&last)));
         let ids = self.keys(Space::Envelopes, range).take(limit);
         ids.map(|key| key.and_then(|key| parsed(Space::Envelopes, &key, keys::parse_envelope(&key)))).collect()
     }

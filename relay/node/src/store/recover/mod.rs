@@ -36,7 +36,9 @@ pub(super) fn check_journals(data: &Path, keep: &Path, brand: Option<&Brand>) ->
     let verdict = journal::judge(journals.len(), brand, open);
     match verdict.map_err(|(index, error)| fault("reading", path(index), &error))? {
         Verdict::Sound { torn } => torn.iter().try_for_each(|place| cut(path(place.journal), place.start, keep)),
-        Verdict::Corrupt(place) => Err(Fault::Journal { journal: path(place.journal).into(), start: place.start }),
+        Verdict::Corrupt(place) => {
+            Err(Fault::Journal { journal: path(place.journal).display().to_string().into(), start: place.start })
+        }
     }
 }
 

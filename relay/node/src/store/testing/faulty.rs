@@ -7,7 +7,7 @@ use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_protocol::{AgencyId, MessageId, Timestamp};
 
-use crate::store::{Durable, Expiring, Fault, IdPrefix, QueueTotals, Record, Store, StoreError, Usage};
+use crate::store::{Durable, Expiring, Fault, IdPrefix, QueueTotals, Reads, Record, Store, StoreError, Usage};
 
 /// How a commit fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,7 +146,9 @@ impl<S: Store> Store for FaultyStore<S> {
         };
         Err(state.fail("commit", &format!("the {part} of commit {commit} failed")).into())
     }
+}
 
+impl<S: Store> Reads for FaultyStore<S> {
     fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
         self.working("head")?.head(queue, rank, after_seq, limit)
     }

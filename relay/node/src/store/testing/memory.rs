@@ -8,7 +8,7 @@ use bytes::Bytes;
 use liaison_core::op::{DedupeKey, Entry, Op, Position, Remembered, Table};
 use liaison_protocol::{AgencyId, MessageId, Timestamp, limits};
 
-use crate::store::{Durable, Expiring, IdPrefix, Misuse, QueueTotals, Record, Store, StoreError, Usage};
+use crate::store::{Durable, Expiring, IdPrefix, Misuse, QueueTotals, Reads, Record, Store, StoreError, Usage};
 
 /// Keeps everything in memory, under the rules of [`Store`]. It is a disk that never fails and never fills: what was
 /// committed lasts as long as this value.
@@ -44,9 +44,11 @@ impl Store for MemoryStore {
             return Err(misuse.into());
         }
         content.commits += u64::from(!ops.is_empty());
-        Ok(Durable { commit: content.commits })
+        Ok(Durable::assertion(content.commits))
     }
+}
 
+impl Reads for MemoryStore {
     fn head(&self, queue: &AgencyId, rank: u8, after_seq: u64, limit: usize) -> Result<Vec<(u64, Entry)>, StoreError> {
         let at = |seq| Position { queue: queue.clone(), rank, seq };
         let content = self.content();
@@ -67,8 +69,8 @@ impl Store for MemoryStore {
     }
 
     fn ids_with_prefix(&self, prefix: &IdPrefix, limit: usize) -> Result<Vec<MessageId>, StoreError> {
-        let content = self.content();
-        Ok(content.envelopes.range(prefix.first..=prefix.last).take(limit).map(|(id, _)| *id).collect())
+        let ((first, last), content) = (prefix.range(), self.content());
+        Ok(content.envelopes.range(first..=last).take(limit).map(|(id, _)| *id).collect())
     }
 
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError> {

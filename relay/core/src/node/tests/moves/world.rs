@@ -12,6 +12,7 @@ use liaison_protocol::{MessageId, NodeId, Precedence, Timestamp};
 
 use super::federation::{Federation, NOW};
 use crate::action::{Acknowledgement, Action, Send, Taken};
+use crate::durable::Durable;
 use crate::event::{CommitResult, Ended, Event, LinkKey, NodeKind, Received, Ticket};
 use crate::node::{Config, Node, Restored, RestoredQueue};
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
@@ -208,7 +209,7 @@ impl World {
         let now = self.now;
         let core = self.machines.get_mut(&to).unwrap().node.as_mut().unwrap();
         core.handle(event, now, &mut actions);
-        core.handle(Event::Committed(CommitResult::Durable), now, &mut actions);
+        core.handle(Event::Committed(CommitResult::Durable(Durable::assertion(1))), now, &mut actions);
         let acks = actions.into_iter().find_map(|action| match action {
             Action::Acknowledge { acks, .. } => Some(acks),
             _ => None,
@@ -294,7 +295,7 @@ impl World {
             Action::Commit { ops, custody } => {
                 machine.disk.commit(ops);
                 machine.custody = custody;
-                self.due.push_back((node.clone(), Event::Committed(CommitResult::Durable)));
+                self.due.push_back((node.clone(), Event::Committed(CommitResult::Durable(Durable::assertion(1)))));
             }
             Action::End { position, entry, reason, .. } => {
                 machine.ended.push((entry.id, reason));

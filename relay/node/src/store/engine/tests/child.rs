@@ -12,6 +12,7 @@ use liaison_core::op::{DedupeKey, Held, Op, Position, Remembered, Table};
 
 use super::model::{QUEUES, assert_same};
 use super::open;
+use crate::store::Reads as _;
 use crate::store::conformance::{at, dequeue, enqueue, entry, id, millis, put};
 use crate::store::testing::MemoryStore;
 use crate::store::{DiskStore, Store, StoreConfig, StoreError};

@@ -9,6 +9,7 @@ use liaison_core::op::Op;
 
 use super::child::{assert_holds, batch, last_batch, model, verify};
 use super::{OnDisk, open};
+use crate::store::Reads as _;
 use crate::store::conformance::{at, enqueue, entry};
 use crate::store::recover::batch_ends;
 use crate::store::testing::{MemoryStore, batch_of_one};

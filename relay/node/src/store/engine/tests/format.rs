@@ -10,6 +10,7 @@ use liaison_core::op::{DedupeKey, Held, Op, Remembered, Table};
 use super::damage::{copy_directory, journal, shorten};
 use super::model::assert_same;
 use super::{OnDisk, open};
+use crate::store::Reads as _;
 use crate::store::Store;
 use crate::store::conformance::{at, dequeue, enqueue, entry, id, millis, put, put_envelope};
 use crate::store::directory::FORMAT;

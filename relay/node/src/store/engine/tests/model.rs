@@ -30,10 +30,8 @@ pub(super) fn assert_same(store: &dyn Store, model: &dyn Store) {
             assert_eq!(store.head(&queue, rank, after, 2), model.head(&queue, rank, after, 2));
         }
     }
-    let everything = IdPrefix {
-        first: liaison_protocol::MessageId(liaison_protocol::Hash([0; 32])),
-        last: liaison_protocol::MessageId(liaison_protocol::Hash([0xff; 32])),
-    };
+    let id = |octet| liaison_protocol::MessageId(liaison_protocol::Hash([octet; 32]));
+    let everything = IdPrefix::between(id(0), id(0xff));
     let ids = store.ids_with_prefix(&everything, usize::MAX).unwrap();
     assert_eq!(ids, model.ids_with_prefix(&everything, usize::MAX).unwrap());
     for id in &ids {

@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use liaison_core::event::Drain;
 use liaison_core::op::{DedupeKey, Entry, Held, Position, RANKS};
 use liaison_core::roster_state::{Jump, Standing};
-use liaison_core::{Event, QueueView};
+use liaison_core::{Event, LinkKey, QueueView};
 use liaison_protocol::role::Role;
 use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
 
-use super::Turn;
-use crate::clock;
-use crate::operator::{DrainStatus, OperatorError, OperatorRequest, RosterReload};
+use crate::agency::RequestId;
+use crate::links::Link;
+use crate::operator::{DrainStatus, OperatorAnswer, OperatorError, OperatorRequest, RosterReload};
+use crate::query::IdPrefix;
 use crate::status::{
     LinkStatus, NodeStatus, QueueEntry, QueueState, QueueStatus, Rank, RosterStanding, RosterStatus, StoreStatus,
     Trace, TraceEvent, TraceStep,
 };
-use crate::store::{IdPrefix, StoreError};
+use crate::store_error::StoreError;
+use crate::{Driver, Output};
 
 /// Recipients of a message whose memory a trace looks at.
 const TRACED_RECIPIENTS: u16 = 16;
@@ -25,50 +28,54 @@ const AMBIGUOUS_MAX: usize = 5;
 
 /// What is known of a peer, up or down.
 #[derive(Clone, Debug, Default)]
-pub(super) struct PeerRecord {
-    pub(super) since: Option<Timestamp>,
-    pub(super) last_receive: Option<Timestamp>,
-    pub(super) failure_since: Option<Timestamp>,
-    pub(super) last_error: Option<String>,
+pub(crate) struct PeerRecord {
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) last_receive: Option<Timestamp>,
+    pub(crate) failure_since: Option<Timestamp>,
+    pub(crate) last_error: Option<String>,
 }
 
-impl Turn {
-    pub(super) fn operate(&mut self, request: OperatorRequest) {
-        // A receiver that is gone no longer wants to know.
-        match request {
-            OperatorRequest::Audit { since, compare, reply } => {
+impl Driver {
+    pub(crate) fn operate(&mut self, asked: RequestId, request: OperatorRequest) {
+        let answer = self.operated(request);
+        self.say(Output::Operator(asked, answer));
+    }
+
+    fn operated(&mut self, request: OperatorRequest) -> Result<OperatorAnswer, OperatorError> {
+        Ok(match request {
+            OperatorRequest::Audit { since, compare } => {
                 if compare {
-                    self.handle(Event::Compare);
+                    self.apply(Event::Compare);
                 }
-                drop(reply.send(self.audit(since).map_err(store)));
+                OperatorAnswer::Audit(self.audit(since).map_err(store)?)
             }
-            OperatorRequest::Drain { reply } => drop(reply.send(Ok(self.drain_to(Drain::On)))),
-            OperatorRequest::Undrain { reply } => drop(reply.send(Ok(self.drain_to(Drain::Off)))),
-            OperatorRequest::Queue { agency, limit, reply } => drop(reply.send(self.queue(&agency, limit))),
-            OperatorRequest::ReloadRoster { signed, reply } => {
-                let from = self.roster.version();
-                let outcome = match self.settled_by_file(&signed) {
-                    Some(settled) => settled,
-                    None => self.offer_roster(&signed, Jump::Accept),
-                };
-                drop(reply.send(match outcome {
-                    Ok(to) => Ok(RosterReload { from, to, closed: self.closed_by(to) }),
-                    Err(reason) => Err(OperatorError::Roster { reason }),
-                }));
+            OperatorRequest::Drain => OperatorAnswer::Drain(self.drain_to(Drain::On)),
+            OperatorRequest::Undrain => OperatorAnswer::Drain(self.drain_to(Drain::Off)),
+            OperatorRequest::Queue { agency, limit } => OperatorAnswer::Queue(self.queue(&agency, limit)?),
+            OperatorRequest::ReloadRoster { signed } => OperatorAnswer::Reload(self.reload(&signed)?),
+            OperatorRequest::RetryLinks { peer } => OperatorAnswer::Links(self.retry_links(peer)?),
+            OperatorRequest::RosterFork => OperatorAnswer::Fork(self.fork_report()),
+            OperatorRequest::SettleFork { follow } => {
+                let settled = self.settle_fork(follow).map_err(|reason| OperatorError::Roster { reason })?;
+                OperatorAnswer::Settled(settled)
             }
-            OperatorRequest::RetryLinks { peer, reply } => drop(reply.send(self.retry_links(peer))),
-            OperatorRequest::RosterFork { reply } => drop(reply.send(Ok(self.fork_report()))),
-            OperatorRequest::SettleFork { follow, reply } => {
-                let settled = self.settle_fork(follow).map_err(|reason| OperatorError::Roster { reason });
-                drop(reply.send(settled));
-            }
-            OperatorRequest::Status { reply } => drop(reply.send(self.status().map(Box::new).map_err(store))),
-            OperatorRequest::Trace { prefix, text, reply } => drop(reply.send(self.trace(&prefix, &text))),
-        }
+            OperatorRequest::Status => OperatorAnswer::Status(Box::new(self.status().map_err(store)?)),
+            OperatorRequest::Trace { prefix, text } => OperatorAnswer::Trace(self.trace(&prefix, &text)?),
+        })
+    }
+
+    fn reload(&mut self, signed: &Bytes) -> Result<RosterReload, OperatorError> {
+        let from = self.roster.version();
+        let outcome = match self.settled_by_file(signed) {
+            Some(settled) => settled,
+            None => self.offer_roster(signed, Jump::Accept),
+        };
+        let to = outcome.map_err(|reason| OperatorError::Roster { reason })?;
+        Ok(RosterReload { from, to, closed: self.closed_by(to) })
     }
 
     fn drain_to(&mut self, drain: Drain) -> DrainStatus {
-        self.handle(Event::Drain(drain));
+        self.apply(Event::Drain(drain));
         DrainStatus {
             draining: drain == Drain::On,
             entries: self.core.queues().iter().map(|queue| queue.entries).sum(),
@@ -86,13 +93,15 @@ impl Turn {
     fn retry_links(&mut self, peer: Option<NodeId>) -> Result<Vec<NodeId>, OperatorError> {
         let down = |peer: &NodeId| !self.links.values().any(|link| link.peer == *peer);
         let known: Vec<NodeId> = self.dialed.iter().map(|peer| peer.id.clone()).collect();
-        let wanted = match peer {
+        let wanted: Vec<NodeId> = match peer {
             Some(peer) if known.contains(&peer) => vec![peer],
             Some(peer) => return Err(OperatorError::UnknownPeer { peer }),
             None => known.into_iter().filter(down).collect(),
         };
-        self.redial.extend(wanted.iter().cloned());
-        self.handle(Event::Retry);
+        for peer in self.dialed.iter().filter(|peer| wanted.contains(&peer.id)) {
+            self.outputs.extend([Output::Undial { peer: peer.id.clone() }, peer.dial()]);
+        }
+        self.apply(Event::Retry);
         Ok(wanted)
     }
 
@@ -142,7 +151,7 @@ impl Turn {
         }
         if released > 0 {
             events.push(TraceEvent {
-                at_ms: clock::now(),
+                at_ms: self.now(),
                 what: TraceStep::Forwarded,
                 agencies: Vec::new(),
                 peer: None,
@@ -154,7 +163,7 @@ impl Turn {
         Ok(events)
     }
 
-    pub(super) fn status(&self) -> Result<NodeStatus, StoreError> {
+    pub(crate) fn status(&self) -> Result<NodeStatus, StoreError> {
         let usage = self.store.usage()?;
         let roster = self.roster_status();
         let store = StoreStatus {
@@ -169,7 +178,7 @@ impl Turn {
             role: self.role(),
             region: self.roster.relay(&self.me).map(|relay| relay.region.to_string()).unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").into(),
-            uptime_s: clock::now().since(self.started).as_secs(),
+            uptime_s: self.now().since(self.started).as_secs(),
             draining: self.core.is_draining(),
             clock_offset_ms: self.core.clocks().ahead_ms(),
             clock: self.clock_standing(),
@@ -177,12 +186,12 @@ impl Turn {
             queues: queue_statuses(&self.core.queues()),
             alarms: [
                 alarms(&roster, &store),
-                self.prekeys.alarms(&self.roster, clock::now()),
+                self.prekeys.alarms(&self.roster, self.now()),
                 self.clock_alarms(),
-                self.unproven_alarms(clock::now()),
+                self.unproven_alarms(self.now()),
                 self.freeze_alarms(),
                 self.rival_alarms(),
-                self.conservation_alarms(clock::now()),
+                self.conservation_alarms(self.now()),
             ]
             .concat(),
             roster,
@@ -198,7 +207,7 @@ impl Turn {
     }
 
     fn roster_status(&self) -> RosterStatus {
-        let standing = match self.rosters.standing(clock::now()) {
+        let standing = match self.rosters.standing(self.now()) {
             _ if self.rosters.fork().is_some() => RosterStanding::Forked,
             Standing::Current => RosterStanding::Current,
             Standing::Expired => RosterStanding::Expired,
@@ -212,7 +221,7 @@ impl Turn {
             threshold: u32::try_from(self.roster.threshold()).unwrap_or(u32::MAX),
             standing,
             own_keys_expire_ms: self.own_keys_expire(),
-            frozen_at: self.news.claims.frozen(self.roster.version(), clock::now()).map(|by| by.version).max(),
+            frozen_at: self.news.claims.frozen(self.roster.version(), self.now()).map(|by| by.version).max(),
         }
     }
 
@@ -225,13 +234,13 @@ impl Turn {
     }
 
     fn link_statuses(&self) -> Vec<LinkStatus> {
-        let mut peers: BTreeMap<NodeId, Option<&super::Link>> =
+        let mut peers: BTreeMap<NodeId, Option<(&LinkKey, &Link)>> =
             self.dialed.iter().map(|peer| (peer.id.clone(), None)).collect();
         peers.extend(self.peers.keys().map(|peer| (peer.clone(), None)));
-        peers.extend(self.links.values().map(|link| (link.peer.clone(), Some(link))));
-        let status = |(peer, link): (NodeId, Option<&super::Link>)| {
+        peers.extend(self.links.iter().map(|(key, link)| (link.peer.clone(), Some((key, link)))));
+        let status = |(peer, link): (NodeId, Option<(&LinkKey, &Link)>)| {
             let record = self.peers.get(&peer).cloned().unwrap_or_default();
-            let rtt = link.map(|link| link.handle.rtt().as_secs_f64() * 1000.0);
+            let rtt = link.and_then(|(key, _)| self.link_view.rtt(*key)).map(|rtt| rtt.as_secs_f64() * 1000.0);
             Some(LinkStatus {
                 role: self.role_of(&peer)?,
                 up: link.is_some(),

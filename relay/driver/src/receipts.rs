@@ -11,30 +11,29 @@ use liaison_protocol::roster::Roster;
 use liaison_protocol::sign::{SignError, Signer};
 use liaison_protocol::{NodeId, Timestamp, codec};
 
-use crate::clock;
-use crate::store::{Fault, Lease, Numbers, Store, StoreError};
+use crate::store_error::StoreError;
+use crate::view::Reads;
 
 const CHAIN_KEY: &[u8] = b"receipt-chain";
 /// The body of the receipt of the last start: what the next one's `prev` is the hash of.
 const MARKER_KEY: &[u8] = b"receipt-marker";
 
 /// See the module.
-pub(super) struct Receipts {
+pub(crate) struct Receipts {
     chain: ReceiptChain,
     me: NodeId,
     signer: Arc<dyn Signer>,
-    lease: Lease,
 }
 
 /// Receipt and proofs for one commit's acknowledgements.
-pub(super) struct Signed {
+pub(crate) struct Signed {
     receipt: UnsignedReceipt,
-    pub(super) bytes: Bytes,
+    pub(crate) bytes: Bytes,
 }
 
 impl Signed {
     /// The proof of the commit's `index`th custody.
-    pub(super) fn proof(&self, index: usize) -> Option<Bytes> {
+    pub(crate) fn proof(&self, index: usize) -> Option<Bytes> {
         let proof = self.receipt.proof(u32::try_from(index).ok()?)?;
         Some(proof.encode().into())
     }
@@ -42,48 +41,44 @@ impl Signed {
 
 impl Receipts {
     /// The receipts of a node that starts, and what to commit first.
-    pub(super) fn open(
+    pub(crate) fn open(
         kind: NodeKind,
-        (me, signer, lease): (NodeId, Arc<dyn Signer>, Lease),
-        store: &dyn Store,
-        roster: &Roster,
+        (me, signer): (NodeId, Arc<dyn Signer>),
+        reserved: u64,
+        (store, roster): (&dyn Reads, &Roster),
+        now: Timestamp,
     ) -> Result<(Self, Vec<Op>), StoreError> {
         match kind {
-            NodeKind::Daemon => Ok((Self::unused(me, signer, lease), Vec::new())),
-            NodeKind::Relay => Self::resume(me, signer, lease, store, roster, clock::now()),
+            // A daemon signs its receipts itself.
+            NodeKind::Daemon => Ok((Self { chain: ReceiptChain::default(), me, signer }, Vec::new())),
+            NodeKind::Relay => Self::resume((me, signer), reserved, store, roster, now),
         }
     }
 
     /// Goes on behind every number that this relay can have signed: the store may be new, or an old copy of it put back
     /// ([RCPT-8]). Gives what to commit before the first receipt leaves.
     fn resume(
-        me: NodeId,
-        signer: Arc<dyn Signer>,
-        lease: Lease,
-        store: &dyn Store,
+        (me, signer): (NodeId, Arc<dyn Signer>),
+        reserved: u64,
+        store: &dyn Reads,
         roster: &Roster,
         now: Timestamp,
     ) -> Result<(Self, Vec<Op>), StoreError> {
         let stored = store.get(Table::Meta, CHAIN_KEY)?;
         let chain = stored.and_then(|bytes| ReceiptChain::decode(&bytes).ok()).unwrap_or_default();
-        let used = lease.used(Numbers::Receipts, chain.seq);
-        let mut receipts = Self { chain, me, signer, lease };
+        let used = chain.seq.max(reserved);
+        let mut receipts = Self { chain, me, signer };
         let issuer = receipts.issuer(roster);
         let marker = receipts.chain.resume(&issuer, used, now);
-        receipts.reserve()?;
         let marker = Op::Put { table: Table::Meta, key: MARKER_KEY.into(), value: marker.body().clone() };
         let record = receipts.record();
         Ok((receipts, vec![record, marker]))
     }
 
-    /// For a daemon, which signs its receipts itself.
-    fn unused(me: NodeId, signer: Arc<dyn Signer>, lease: Lease) -> Self {
-        Self { chain: ReceiptChain::default(), me, signer, lease }
-    }
-
-    /// Before anything with the chain's last number is signed.
-    fn reserve(&self) -> Result<(), Fault> {
-        self.lease.reserve(Numbers::Receipts, self.chain.seq)
+    /// The chain's last number. It must be set aside before anything with it leaves this node: before the commit of its
+    /// record.
+    pub(crate) const fn last_number(&self) -> u64 {
+        self.chain.seq
     }
 
     fn issuer(&self, roster: &Roster) -> Issuer {
@@ -96,15 +91,7 @@ impl Receipts {
     }
 
     /// The receipt for what a commit takes into custody, and the record to commit with it.
-    ///
-    /// # Errors
-    /// The number could not be set aside.
-    pub(super) fn custody(
-        &mut self,
-        taken: &[Taken],
-        roster: &Roster,
-        now: Timestamp,
-    ) -> Result<(UnsignedReceipt, Op), Fault> {
+    pub(crate) fn custody(&mut self, taken: &[Taken], roster: &Roster, now: Timestamp) -> (UnsignedReceipt, Op) {
         let leaf = |taken: &Taken| CustodyLeaf {
             id: taken.id,
             received_from: taken.from.clone(),
@@ -114,30 +101,25 @@ impl Receipts {
         let leaves: Vec<CustodyLeaf> = taken.iter().map(leaf).collect();
         let issuer = self.issuer(roster);
         let receipt = self.chain.next_custody(&issuer, &leaves, now);
-        self.reserve()?;
-        Ok((receipt, self.record()))
+        (receipt, self.record())
     }
 
     /// Signs a receipt whose commit has ended.
-    pub(super) fn sign(&self, receipt: UnsignedReceipt) -> Result<Signed, SignError> {
+    pub(crate) fn sign(&self, receipt: UnsignedReceipt) -> Result<Signed, SignError> {
         let bytes = receipt.sign(&*self.signer)?.encode().into();
         Ok(Signed { receipt, bytes })
     }
 
     /// A refusal, for a notice that is committed together with the record. `None`: the signer fails.
-    ///
-    /// # Errors
-    /// The number could not be set aside.
-    pub(super) fn refusal(
+    pub(crate) fn refusal(
         &mut self,
         facts: RefusalFacts,
         roster: &Roster,
         now: Timestamp,
-    ) -> Result<Option<(SignedReceipt, Op)>, Fault> {
+    ) -> Option<(SignedReceipt, Op)> {
         let issuer = self.issuer(roster);
         let receipt = self.chain.next_refusal(&issuer, facts, now);
-        self.reserve()?;
-        Ok(receipt.sign(&*self.signer).ok().map(|receipt| (receipt, self.record())))
+        receipt.sign(&*self.signer).ok().map(|receipt| (receipt, self.record()))
     }
 
     fn record(&self) -> Op {

@@ -6,15 +6,14 @@ use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::Timestamp;
 use liaison_protocol::frame::{ControlFrame, Time};
 
-use super::Turn;
-use crate::clock;
+use crate::Driver;
 use crate::status::ClockStanding;
 
 /// Between two statements on a link.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What this node has said of the time, and of its clock.
-pub(super) struct ClockTalk {
+pub(crate) struct ClockTalk {
     /// When the peers were last told what time it is here.
     told: Timestamp,
     /// The log says that the clock is off.
@@ -27,27 +26,27 @@ impl Default for ClockTalk {
     }
 }
 
-impl Turn {
-    pub(super) fn tell_time(&self, link: LinkKey) {
-        self.control(link, ControlFrame::Time(Time { now: clock::now() }));
+impl Driver {
+    pub(crate) fn tell_time(&mut self, link: LinkKey) {
+        self.control(link, ControlFrame::Time(Time { now: self.now() }));
     }
 
     /// Tells every peer, if a minute has passed.
-    pub(super) fn tell_time_to_all(&mut self) {
-        let now = clock::now();
+    pub(crate) fn tell_time_to_all(&mut self) {
+        let now = self.now();
         if now.since(self.clock_talk.told) >= TELL_EVERY || now < self.clock_talk.told {
             self.clock_talk.told = now;
-            self.links.keys().for_each(|link| self.tell_time(*link));
+            self.control_all(&ControlFrame::Time(Time { now }));
         }
     }
 
-    pub(super) fn handle_time(&mut self, link: LinkKey, time: Time) {
-        self.handle(Event::ClockTold { link, theirs: time.now });
+    pub(crate) fn handle_time(&mut self, link: LinkKey, time: Time) {
+        self.apply(Event::ClockTold { link, theirs: time.now });
         self.look_at_clock();
     }
 
     /// Says when the clock is found to be off, and when it is right again.
-    pub(super) fn look_at_clock(&mut self) {
+    pub(crate) fn look_at_clock(&mut self) {
         let off_ms = self.core.clocks().off_ms();
         if off_ms.is_some() == self.clock_talk.is_off {
             return;
@@ -62,11 +61,11 @@ impl Turn {
         }
     }
 
-    pub(super) fn clock_standing(&self) -> ClockStanding {
+    pub(crate) fn clock_standing(&self) -> ClockStanding {
         if self.core.clocks().off_ms().is_some() { ClockStanding::Off } else { ClockStanding::Sane }
     }
 
-    pub(super) fn clock_alarms(&self) -> Vec<String> {
+    pub(crate) fn clock_alarms(&self) -> Vec<String> {
         let alarm = |ahead_ms: i64| {
             let (seconds, way) = (ahead_ms.unsigned_abs() / 1_000, if ahead_ms < 0 { "behind" } else { "ahead of" });
             let then = if self.kind == NodeKind::Relay { ": no new custody" } else { "" };

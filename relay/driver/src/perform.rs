@@ -5,37 +5,39 @@ use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
 use liaison_core::event::{self, Ended};
 use liaison_core::op::{DedupeKey, Entry, Op, Position};
 use liaison_core::{Action, CHAIN_INDEX, Event, LinkKey, NodeKind};
+use liaison_protocol::MessageId;
 use liaison_protocol::envelope::{Envelope, VerifiedEnvelope, verify_bytes};
 use liaison_protocol::frame::{ACKS_MAX, Ack, Acks, CloseCode, ControlFrame, Reach, Transfer};
 use liaison_protocol::refusal::RefusalReason;
-use liaison_protocol::{MessageId, Timestamp};
-use tokio::task::JoinError;
 
-use super::inbound::{Arrived, Checked, Outcome};
-use super::notices::Notice;
-use super::{RunError, Turn};
-use crate::local::{OwnEvent, Received};
-use crate::metric;
-use crate::store::StoreError;
+use crate::agency::{OwnEvent, Received};
+use crate::input::{Checked, Outcome};
+use crate::links::Link;
+use crate::notices::Notice;
+use crate::output::Metric;
+use crate::receipts::Signed;
+use crate::store_error::StoreError;
+use crate::{Driver, Fault, Output};
 
 /// What is wrong when an entry's envelope is not in the store.
 const MISSING: &str = "an entry's envelope is not in the store";
 
-impl Turn {
-    pub(super) fn perform(&mut self, action: Action, now: Timestamp) {
+impl Driver {
+    /// `signed`: the receipt of the commit that has just ended, if one has.
+    pub(crate) fn perform(&mut self, action: Action, signed: Option<&Signed>) {
         match action {
-            Action::Acknowledge { link, rank, acks } => self.acknowledge(link, rank, acks),
+            Action::Acknowledge { link, rank, acks } => self.acknowledge(link, rank, acks, signed),
             Action::Ask { link, inquiry } => self.control(link, ControlFrame::Inquiry(inquiry)),
             Action::AskedAfter { id } => self.progress(OwnEvent::AskedAfter { id }),
-            Action::Attest { link, custody, taken } => self.attest(link, custody, &taken),
+            Action::Attest { link, custody, taken } => self.attest(link, custody, &taken, signed),
             Action::Tell { link, answer } => self.control(link, ControlFrame::InquiryAnswer(answer)),
             Action::Answer { ticket, outcome } => self.answer(ticket, outcome),
             Action::Close { link, why } => self.close(link, why),
-            Action::Commit { ops, custody } => self.commit(ops, &custody, now),
+            Action::Commit { ops, custody } => self.commit(ops, &custody),
             Action::Compare { link, frame } => self.control(link, ControlFrame::Comparison(frame)),
             Action::Compared { peer, hour, finding } => self.compared(peer, hour, finding.map(|finding| *finding)),
             Action::LoadReleased { link, peer, hours, after } => self.load_released(link, peer, hours, after),
-            Action::End { position, entry, reason, detail } => self.end(position, &entry, reason, &detail, now),
+            Action::End { position, entry, reason, detail } => self.end(position, &entry, reason, &detail),
             Action::Load { queue, rank, after, limit } => match self.store.head(&queue, rank, after, limit) {
                 Ok(entries) => {
                     let end = entries.len() < limit;
@@ -47,18 +49,17 @@ impl Turn {
                 Ok(due) => self.events.push_back(Event::Expiring { entries: due.entries, next: due.next }),
                 Err(error) => self.fail(error),
             },
-            Action::Measure(measure) => metric::measure(&measure),
+            Action::Measure(measure) => self.measure(Metric::Custody(measure)),
             Action::Passed(passed) => self.pass_back(passed),
             Action::Presence { link, presence } => self.control(link, ControlFrame::Presence(presence)),
             Action::Reach { link, relays } => self.control(link, ControlFrame::Reach(Reach { relays })),
             Action::Send(send) => self.send(send),
-            Action::Unproven { peer } => self.unproven(peer, now),
+            Action::Unproven { peer } => self.unproven(peer),
         }
     }
 
     /// Verified transfers enter the core together with what the store remembers of them, in one turn.
-    pub(super) fn handle_checked(&mut self, checked: Result<Vec<Checked>, JoinError>) {
-        let Ok(checked) = checked else { return self.fail(RunError::Thread("a worker".into())) };
+    pub(crate) fn handle_checked(&mut self, checked: Vec<Checked>) {
         let mut events = Vec::with_capacity(checked.len());
         for checked in checked {
             match self.arrived(checked) {
@@ -66,12 +67,12 @@ impl Turn {
                 Err(error) => return self.fail(error),
             }
         }
-        self.handle_together(events);
+        self.apply_together(events, None);
     }
 
     /// `None`: its link is gone, and with it whoever would be answered.
-    fn arrived(&mut self, checked: Checked) -> Result<Option<Event>, RunError> {
-        let Checked { arrived: Arrived { link, rank, transfer, room: _room }, outcome } = checked;
+    fn arrived(&mut self, checked: Checked) -> Result<Option<Event>, Fault> {
+        let Checked { link, rank, transfer, outcome } = checked;
         let (envelope, local) = match outcome {
             Outcome::Verified { envelope, local } => (*envelope, local),
             Outcome::Rejected(error) => {
@@ -100,7 +101,7 @@ impl Turn {
         transfer: Transfer,
         envelope: VerifiedEnvelope,
         local: Option<Received>,
-    ) -> Result<event::Received, RunError> {
+    ) -> Result<event::Received, Fault> {
         let id = envelope.id();
         let seen = transfer.branch.iter().map(|index| self.store.remembered(&DedupeKey { id, index: *index }));
         let seen = seen.collect::<Result<_, StoreError>>()?;
@@ -110,7 +111,7 @@ impl Turn {
         Ok(event::Received { link, rank, seq, attempt, accepted, branch, path, envelope, seen, stored, local })
     }
 
-    fn local(&self, received: Received) -> Result<event::Local, RunError> {
+    fn local(&self, received: Received) -> Result<event::Local, Fault> {
         Ok(match received {
             Received::Deliver { ops, chain } => {
                 let seen = |first: MessageId| {
@@ -119,14 +120,14 @@ impl Turn {
                 };
                 event::Local::Deliver { ops, chain: chain.map(seen).transpose()? }
             }
-            Received::Fault(detail) => return Err(RunError::Local(detail)),
+            Received::Fault(detail) => return Err(Fault::Agency(detail)),
             Received::Later { reason, detail } => event::Local::Later { reason, detail },
             Received::Refuse { reason, detail, ops } => event::Local::Refuse { reason, detail, ops },
         })
     }
 
     /// Another branch of this message may be stored here, with other wraps.
-    pub(super) fn stored_branches(&self, envelope: &VerifiedEnvelope) -> Result<Option<VerifiedEnvelope>, StoreError> {
+    pub(crate) fn stored_branches(&self, envelope: &VerifiedEnvelope) -> Result<Option<VerifiedEnvelope>, StoreError> {
         if envelope.header().recipients.len() == envelope.envelope().wraps.len() {
             return Ok(None);
         }
@@ -134,35 +135,29 @@ impl Turn {
         Ok(verify_bytes(bytes, &self.roster.federation(), &*self.roster).ok())
     }
 
-    fn commit(&mut self, mut ops: Vec<Op>, custody: &[Taken], now: Timestamp) {
+    fn commit(&mut self, mut ops: Vec<Op>, custody: &[Taken]) {
         if self.kind == NodeKind::Relay && !custody.is_empty() {
-            match self.receipts.custody(custody, &self.roster, now) {
-                Ok((receipt, record)) => {
-                    self.unsigned = Some(receipt);
-                    self.records.push(record);
-                }
-                Err(fault) => return self.fail(StoreError::from(fault)),
-            }
+            let (receipt, record) = self.receipts.custody(custody, &self.roster, self.now());
+            self.unsigned = Some(receipt);
+            self.records.push(record);
         }
         ops.append(&mut self.records);
         self.forgetting.note_written(ops.iter().filter(|op| matches!(op, Op::Remember { .. })).count());
         self.recent.note(&ops);
-        self.commits.start(ops);
+        self.say(Output::Commit { ops, receipts: self.receipts.last_number() });
     }
 
-    fn acknowledge(&mut self, link: LinkKey, rank: u8, acks: Vec<Acknowledgement>) {
-        let id = link;
+    fn acknowledge(&mut self, link: LinkKey, rank: u8, acks: Vec<Acknowledgement>, signed: Option<&Signed>) {
         let mut frames: Vec<Ack> = Vec::with_capacity(acks.len());
         for Acknowledgement { mut ack, custody } in acks {
-            self.settle_offer(id, rank, &ack);
-            ack.proof = custody.and_then(|index| self.signed.as_ref()?.proof(index));
+            self.settle_offer(link, rank, &ack);
+            ack.proof = custody.and_then(|index| signed?.proof(index));
             frames.push(ack);
         }
-        let Some(link) = self.links.get(&id) else { return };
         for acks in frames.chunks(ACKS_MAX) {
             let proven = acks.iter().any(|ack| ack.proof.is_some());
-            let receipt = self.signed.as_ref().filter(|_| proven).map(|signed| signed.bytes.clone());
-            drop(link.handle.acks(rank, Acks { acks: acks.to_vec(), receipt }));
+            let receipt = signed.filter(|_| proven).map(|signed| signed.bytes.clone());
+            self.say(Output::Acks { link, rank, acks: Acks { acks: acks.to_vec(), receipt } });
         }
     }
 
@@ -179,34 +174,33 @@ impl Turn {
         }
     }
 
-    fn close(&self, link: LinkKey, why: CloseReason) {
-        let Some(link) = self.links.get(&link) else { return };
-        tracing::warn!(peer = %link.peer, ?why, "closing a link");
-        link.handle.close(match why {
+    fn close(&mut self, link: LinkKey, why: CloseReason) {
+        let Some(Link { peer, .. }) = self.links.get(&link) else { return };
+        tracing::warn!(%peer, ?why, "closing a link");
+        let code = match why {
             CloseReason::Protocol => CloseCode::ProtocolViolation,
             CloseReason::Timeout => CloseCode::Timeout,
-        });
+        };
+        self.say(Output::Close { link, code });
     }
 
     fn send(&mut self, send: Send) {
-        let Some(link) = self.links.get(&send.link) else { return };
+        if !self.links.contains_key(&send.link) {
+            return;
+        }
         let encoded =
             match self.recent.get(&send.id).map_or_else(|| self.store.envelope(&send.id), |bytes| Ok(Some(bytes))) {
                 Ok(Some(encoded)) => encoded,
-                Ok(None) => return self.fail(RunError::Local(format!("{MISSING}: {}", send.id.short()))),
+                Ok(None) => return self.fail(Fault::Agency(format!("{MISSING}: {}", send.id.short()))),
                 Err(error) => return self.fail(error),
             };
         let envelope = pruned(encoded, &send.branch);
-        let Send { rank, seq, attempt, branch, path, accepted, .. } = send;
+        let Send { link, rank, seq, attempt, branch, path, accepted, .. } = send;
         let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
-        if let Err(error) = link.handle.transfer(rank, transfer) {
-            // What is in flight comes back to its queues when the link is down.
-            tracing::warn!(peer = %link.peer, %error, "a transfer was not queued");
-            link.handle.close(CloseCode::Overload);
-        }
+        self.say(Output::Transfer { link, rank, transfer });
     }
 
-    fn end(&mut self, position: Position, entry: &Entry, reason: RefusalReason, detail: &str, now: Timestamp) {
+    fn end(&mut self, position: Position, entry: &Entry, reason: RefusalReason, detail: &str) {
         let outcome = if let Some(agency) = self.agency.clone() {
             let (id, index, detail) = (entry.id, entry.index, detail.to_owned());
             let event = match reason {
@@ -215,9 +209,9 @@ impl Turn {
                 RefusalReason::Expired => OwnEvent::Refused { id, index, by: self.me.clone(), reason, detail },
                 reason => OwnEvent::Refused { id, index, by: self.next_holder(&position), reason, detail },
             };
-            Ok(Ended::Records(agency.progress(event, now)))
+            Ok(Ended::Records(agency.progress(event, self.now())))
         } else {
-            self.notice(&position, entry, reason, detail, now)
+            self.notice(&position, entry, reason, detail)
         };
         match outcome {
             Ok(outcome) => self.events.push_back(Event::Ended { position, outcome }),
@@ -236,11 +230,9 @@ impl Turn {
         entry: &Entry,
         reason: RefusalReason,
         detail: &str,
-        now: Timestamp,
     ) -> Result<Ended, StoreError> {
-        let notice = Notice { me: &self.me, position, entry, reason, detail, now };
-        let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
-        let made = notice.make(&mut self.receipts, &self.roster, &*self.store, &*self.signer, &mut rng);
+        let notice = Notice { me: &self.me, position, entry, reason, detail, now: self.now() };
+        let made = notice.make(&mut self.receipts, &self.roster, &*self.store, &*self.signer, &mut *self.random);
         let (outcome, record) = made?;
         self.records.extend(record);
         tracing::info!(message = %entry.id.short(), %reason, "not delivered");

@@ -9,7 +9,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 /// A record's key and value.
 pub type Record = (Vec<u8>, Bytes);
 
-/// The answer to [`super::Store::expiring`].
+/// The answer to [`crate::view::Reads::expiring`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expiring {
     /// Expired entries, the soonest first.
@@ -45,10 +45,22 @@ pub struct Usage {
 /// The beginning of a message id, as people type it: 1 to 52 characters of lower-case Crockford base32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdPrefix {
-    /// The lowest id that begins so.
-    pub(in crate::store) first: MessageId,
-    /// The highest.
-    pub(in crate::store) last: MessageId,
+    first: MessageId,
+    last: MessageId,
+}
+
+impl IdPrefix {
+    /// All ids from `first` to `last`.
+    #[must_use]
+    pub const fn between(first: MessageId, last: MessageId) -> Self {
+        Self { first, last }
+    }
+
+    /// The lowest and the highest id that begin so.
+    #[must_use]
+    pub const fn range(&self) -> (MessageId, MessageId) {
+        (self.first, self.last)
+    }
 }
 
 /// Not the beginning of a message id.

@@ -11,7 +11,7 @@ const KEPT_MAX: usize = 64;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct SignedReceipts {
+pub(crate) struct SignedReceipts {
     /// Under which roster they were verified: a key may leave with the next.
     under: Option<RosterVersion>,
     kept: VecDeque<VerifiedReceipt>,
@@ -22,7 +22,7 @@ impl SignedReceipts {
     ///
     /// # Errors
     /// Why it does not hold.
-    pub(super) fn verify(&mut self, receipt: &Bytes, roster: &Roster) -> Result<VerifiedReceipt, String> {
+    pub(crate) fn verify(&mut self, receipt: &Bytes, roster: &Roster) -> Result<VerifiedReceipt, String> {
         if self.under != Some(roster.version()) {
             *self = Self { under: Some(roster.version()), kept: VecDeque::new() };
         }

@@ -1,4 +1,4 @@
-//! Prekey bundles in a node: checked, kept, and dropped with their signer. [`super::bundle_exchange`] has their way to it.
+//! Prekey bundles in a node: checked, kept, and dropped with their signer. [`crate::bundle_exchange`] has their way to it.
 //!
 //! Everything that leaves the store here has been asked of the roster in force ([`bundles::KnownBundle`]).
 
@@ -16,12 +16,14 @@ use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, Hash, KeyId, Timestamp, codec, limits};
 use serde::{Deserialize, Serialize};
 
-use super::Turn;
-use super::requests::Waiter;
+use crate::Driver;
+use crate::agency::{ForeignBundle, OwnEvent};
+use crate::bundles;
 use crate::bundles::{AdmitError, KnownBundle};
-use crate::local::{ForeignBundle, OwnEvent};
-use crate::store::{Store, StoreError};
-use crate::{bundles, clock, metric};
+use crate::output::Metric;
+use crate::requests::Waiter;
+use crate::store_error::StoreError;
+use crate::view::Reads;
 
 const PROOF_PREFIX: &[u8] = b"prekey-proof/";
 /// Proofs kept: one for each agency and signing key, and no more than these. Past them there is the alarm alone.
@@ -31,7 +33,7 @@ const ALARM: Duration = Duration::from_secs(7 * 86_400);
 
 /// What a node knows of bundles beside its store.
 #[derive(Default)]
-pub(super) struct Prekeys {
+pub(crate) struct Prekeys {
     /// Bundles whose commit is under way: the store does not show them yet.
     writing: BTreeMap<AgencyId, BundlePosition>,
     /// Agencies of the roster whose bundle has a signer that this roster does not know: the next one may.
@@ -59,7 +61,7 @@ struct Proof {
 
 impl Prekeys {
     /// Reads the proofs that are kept.
-    pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
+    pub(crate) fn restore(store: &dyn Reads) -> Result<Self, StoreError> {
         let mut prekeys = Self::default();
         for (_, record) in store.scan(Table::Meta, PROOF_PREFIX, None, PROOFS_MAX)? {
             prekeys.proofs += 1;
@@ -71,7 +73,7 @@ impl Prekeys {
     }
 
     /// What an operator is to know, for as long as the signer is one.
-    pub(super) fn alarms(&self, roster: &Roster, now: Timestamp) -> Vec<String> {
+    pub(crate) fn alarms(&self, roster: &Roster, now: Timestamp) -> Vec<String> {
         let stands = |(agency, found): &(&AgencyId, &Equivocation)| {
             now.since(found.at) < ALARM && signer_of(agency, found.signer, found.issued, roster, now).is_some()
         };
@@ -95,17 +97,17 @@ fn read_proof(record: &[u8]) -> Option<(AgencyId, Equivocation)> {
     Some((bundle.agency, Equivocation { at: proof.at, position, signer: signed.key, issued }))
 }
 
-impl Turn {
-    pub(super) fn known_bundle(&self, agency: &AgencyId) -> Result<Option<KnownBundle>, StoreError> {
-        bundles::get(&*self.store, agency, &self.roster, clock::now())
+impl Driver {
+    pub(crate) fn known_bundle(&self, agency: &AgencyId) -> Result<Option<KnownBundle>, StoreError> {
+        bundles::get(&*self.store, agency, &self.roster, self.now())
     }
 
-    pub(super) fn is_own(&self, agency: &AgencyId) -> bool {
+    pub(crate) fn is_own(&self, agency: &AgencyId) -> bool {
         self.kind == NodeKind::Daemon && *agency == self.me.to_agency()
     }
 
     /// A bundle of a peer after its check on a worker. Whether it is on its way into the store.
-    pub(super) fn handle_bundle_checked(
+    pub(crate) fn handle_bundle_checked(
         &mut self,
         link: LinkKey,
         frame: &Bundle,
@@ -129,7 +131,7 @@ impl Turn {
                 self.prekeys.writing.insert(agency.clone(), position);
                 let ops = vec![bundles::put(&agency, frame)];
                 let ticket = self.ticket(Waiter::Bundle { agency, position, link });
-                self.handle(Event::Records { ticket, ops });
+                self.apply(Event::Records { ticket, ops });
                 return true;
             }
             Err(AdmitError::NotNewer { .. }) => {}
@@ -153,7 +155,7 @@ impl Turn {
 
     /// Since a worker looked, the roster may have changed, and another bundle may have come.
     fn still_newer(&self, known: KnownBundle) -> Result<Result<KnownBundle, AdmitError>, StoreError> {
-        let (now, bundle) = (clock::now(), known.bundle());
+        let (now, bundle) = (self.now(), known.bundle());
         let agency = bundle.agency.clone();
         if !known.counts(&self.roster, now) {
             let error = BundleError::UnknownSigner { agency, key: known.signer() };
@@ -175,7 +177,7 @@ impl Turn {
 
     /// [PREKEY-2] Keeps both, and stays on the first.
     fn note_equivocation(&mut self, second: &VerifiedBundle) {
-        let (agency, now) = (&second.bundle().agency, clock::now());
+        let (agency, now) = (&second.bundle().agency, self.now());
         let (position, signer, issued) = (second.bundle().position(), second.signed().key, second.bundle().issued);
         let BundlePosition { epoch, seq } = position;
         let key = [PROOF_PREFIX, agency.as_str().as_bytes(), b"/", &signer.0].concat();
@@ -187,7 +189,7 @@ impl Turn {
         self.prekeys.equivocations.insert(agency.clone(), Equivocation { at: now, position, signer, issued });
         if !seen {
             tracing::error!(%agency, epoch, seq, key = %signer, "two prekey bundles of one number: its daemon runs twice, or its key is stolen");
-            metric::prekey_equivocation();
+            self.measure(Metric::PrekeyEquivocation);
         }
         if let (None, Some(first), true) = (kept, first, self.prekeys.proofs < PROOFS_MAX) {
             self.prekeys.proofs += 1;
@@ -197,7 +199,7 @@ impl Turn {
     }
 
     /// It is durable; or the disk was full.
-    pub(super) fn bundle_written(&mut self, agency: AgencyId, position: BundlePosition, link: LinkKey, done: bool) {
+    pub(crate) fn bundle_written(&mut self, agency: AgencyId, position: BundlePosition, link: LinkKey, done: bool) {
         if self.prekeys.writing.get(&agency) == Some(&position) {
             self.prekeys.writing.remove(&agency);
         }
@@ -208,7 +210,7 @@ impl Turn {
     }
 
     /// A roster has taken effect: bundles whose signer it has ended go, and peers are asked for what may stand now.
-    pub(super) fn follow_signers(&mut self) {
+    pub(crate) fn follow_signers(&mut self) {
         let ended = match bundles::ended(&*self.store, &self.roster) {
             Ok(ended) => ended,
             Err(error) => return self.fail(error),
@@ -229,8 +231,12 @@ impl Turn {
     }
 }
 
-pub(super) fn check(frame: &Bundle, store: &dyn Store, roster: &Roster) -> Result<KnownBundle, AdmitError> {
-    let now = clock::now();
+pub(crate) fn check(
+    frame: &Bundle,
+    store: &dyn Reads,
+    roster: &Roster,
+    now: Timestamp,
+) -> Result<KnownBundle, AdmitError> {
     let signed = SignedBundle::decode(&frame.bundle)?;
     let claimed = recall_bundle(signed, &roster.federation(), roster, now)?;
     // What cannot be read from the store is compared with nothing, and then fails where it is written.

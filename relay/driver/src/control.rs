@@ -5,11 +5,11 @@ use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::{ControlFrame, Inquiry, InquiryAnswer, Reach, RosterOffer};
 use liaison_protocol::roster::RosterVersion;
 
-use super::Turn;
-use crate::local::OwnEvent;
+use crate::agency::OwnEvent;
+use crate::{Driver, Output};
 
-impl Turn {
-    pub(super) fn handle_control(&mut self, link: LinkKey, frame: ControlFrame) {
+impl Driver {
+    pub(crate) fn handle_control(&mut self, link: LinkKey, frame: ControlFrame) {
         match frame {
             ControlFrame::Bundle(bundle) => self.check_bundle(link, bundle),
             ControlFrame::BundleOffer(offer) => self.handle_offer(link, &offer),
@@ -18,7 +18,7 @@ impl Turn {
             ControlFrame::Custody(custody) => self.handle_custody(custody),
             ControlFrame::Inquiry(inquiry) => self.handle_inquiry(link, inquiry),
             ControlFrame::InquiryAnswer(answer) => self.handle_answer(link, answer),
-            ControlFrame::Presence(presence) => self.handle(Event::Presence { link, presence }),
+            ControlFrame::Presence(presence) => self.apply(Event::Presence { link, presence }),
             ControlFrame::Reach(reach) => self.handle_reach(link, reach),
             ControlFrame::Roster(roster) => self.handle_roster(link, roster),
             ControlFrame::RosterOffer(RosterOffer { version, hash }) => {
@@ -29,10 +29,16 @@ impl Turn {
         }
     }
 
-    pub(super) fn control(&self, link: LinkKey, frame: ControlFrame) {
-        if let Some(link) = self.links.get(&link) {
-            drop(link.handle.control(&frame));
+    pub(crate) fn control(&mut self, link: LinkKey, frame: ControlFrame) {
+        if self.links.contains_key(&link) {
+            self.say(Output::Control { link, frame });
         }
+    }
+
+    /// The same frame to every peer.
+    pub(crate) fn control_all(&mut self, frame: &ControlFrame) {
+        let links: Vec<LinkKey> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.control(link, frame.clone()));
     }
 
     /// Of relays that the roster does not name, nothing is kept.
@@ -40,12 +46,12 @@ impl Turn {
     fn handle_reach(&mut self, link: LinkKey, reach: Reach) {
         let mut relays = reach.relays;
         relays.retain(|entry| self.roster.relay(&entry.relay).is_some());
-        self.handle(Event::Reach { link, relays });
+        self.apply(Event::Reach { link, relays });
     }
 
     fn handle_inquiry(&mut self, link: LinkKey, inquiry: Inquiry) {
         match self.store.remembered(&DedupeKey { id: inquiry.id, index: inquiry.index }) {
-            Ok(seen) => self.handle(Event::Inquired { link, inquiry, seen }),
+            Ok(seen) => self.apply(Event::Inquired { link, inquiry, seen }),
             Err(error) => self.fail(error),
         }
     }
@@ -53,7 +59,7 @@ impl Turn {
     /// A relay passes it on to whoever asked; at a daemon it is about a message of its agency's.
     fn handle_answer(&mut self, link: LinkKey, answer: InquiryAnswer) {
         if self.kind == NodeKind::Relay {
-            return self.handle(Event::InquiryAnswered { link, answer });
+            return self.apply(Event::InquiryAnswered { link, answer });
         }
         let Some(via) = self.links.get(&link).map(|link| link.peer.clone()) else { return };
         let InquiryAnswer { id, index, by, state } = answer;

@@ -411,11 +411,11 @@ pub(crate) mod as_text {
 mod role_word {
     use super::*;
 
-    pub(super) fn serialize<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(role: &Role, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(role.as_str())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Role, D::Error> {
         match String::deserialize(from)?.as_str() {
             "agency" => Ok(Role::Agency),
             "relay" => Ok(Role::Relay),

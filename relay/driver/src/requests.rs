@@ -11,11 +11,11 @@ use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, MessageId};
 
-use super::Turn;
-use crate::local::{Reply, Request, RequestError};
+use crate::agency::{Answer, Request, RequestError, RequestId};
+use crate::{Driver, Output};
 
 /// Who waits for a commit.
-pub(super) enum Waiter {
+pub(crate) enum Waiter {
     /// A new bundle is in the store: its agency's peers are to hear of it.
     Bundle {
         /// Whose.
@@ -26,7 +26,7 @@ pub(super) enum Waiter {
         link: LinkKey,
     },
     /// A cancellation.
-    Cancelled(Reply<Vec<u16>>),
+    Cancelled(RequestId),
     /// A step of forgetting old ids.
     Forgotten,
     /// The proof of a fork.
@@ -38,47 +38,46 @@ pub(super) enum Waiter {
     /// An operator's decision about a fork.
     Settled(Arc<Roster>, Settled),
     /// A submission or records.
-    Unit(Reply),
+    Unit(RequestId),
 }
 
-impl Turn {
-    pub(super) fn handle_request(&mut self, request: Request) {
+impl Driver {
+    pub(crate) fn handle_request(&mut self, asked: RequestId, request: Request) {
         match request {
-            Request::Cancel { id, index, ops, reply } => match self.store.positions_of(&id) {
+            Request::Cancel { id, index, ops } => match self.store.positions_of(&id) {
                 Ok(mut entries) => {
                     entries.retain(|(_, entry)| index.is_none_or(|index| entry.index == index));
-                    let ticket = self.ticket(Waiter::Cancelled(reply));
-                    self.handle(Event::Cancel { ticket, entries, ops });
+                    let ticket = self.ticket(Waiter::Cancelled(asked));
+                    self.apply(Event::Cancel { ticket, entries, ops });
                 }
                 Err(error) => self.fail(error),
             },
-            Request::Commit { ops, reply } => {
-                let ticket = self.ticket(Waiter::Unit(reply));
-                self.handle(Event::Records { ticket, ops });
+            Request::Commit { ops } => {
+                let ticket = self.ticket(Waiter::Unit(asked));
+                self.apply(Event::Records { ticket, ops });
             }
             Request::Inquire { id, index } => self.inquire(id, index),
             Request::PublishBundle => self.publish_bundle(&self.me.to_agency()),
-            Request::Retry { id, reply } => self.retry(id, reply),
-            Request::Submit { envelope, attempt, tried, ops, reply } => {
+            Request::Retry { id } => self.retry(asked, id),
+            Request::Submit { envelope, attempt, tried, ops } => {
                 let stored = match self.stored_branches(&envelope) {
                     Ok(stored) => stored.map(Box::new),
                     Err(error) => return self.fail(error),
                 };
-                let ticket = self.ticket(Waiter::Unit(reply));
-                self.handle(Event::Submitted { ticket, envelope: *envelope, attempt, tried, stored, ops });
+                let ticket = self.ticket(Waiter::Unit(asked));
+                self.apply(Event::Submitted { ticket, envelope: *envelope, attempt, tried, stored, ops });
             }
         }
     }
 
-    fn retry(&mut self, id: Option<MessageId>, reply: Reply<u64>) {
+    fn retry(&mut self, asked: RequestId, id: Option<MessageId>) {
         let waiting = match id {
             Some(id) => self.store.positions_of(&id).map(|entries| entries.len() as u64),
             None => Ok(self.core.queues().iter().map(|queue| queue.entries).sum()),
         };
-        self.handle(Event::Retry);
+        self.apply(Event::Retry);
         match waiting {
-            // A receiver that is gone no longer wants to know.
-            Ok(waiting) => drop(reply.send(Ok(waiting))),
+            Ok(waiting) => self.say(Output::Answer(asked, Ok(Answer::Going(waiting)))),
             Err(error) => self.fail(error),
         }
     }
@@ -86,13 +85,12 @@ impl Turn {
     /// Asks every linked relay: each answers for itself and for whom it handed over to.
     fn inquire(&mut self, id: MessageId, index: u16) {
         let inquiry = Inquiry { id, index, hops: INQUIRY_HOPS_MAX };
-        let links = self.links.values().filter(|link| link.kind == NodeKind::Relay);
-        for link in links {
-            drop(link.handle.control(&ControlFrame::Inquiry(inquiry)));
-        }
+        let relays = self.links.iter().filter(|(_, link)| link.kind == NodeKind::Relay);
+        let links: Vec<LinkKey> = relays.map(|(key, _)| *key).collect();
+        links.into_iter().for_each(|link| self.control(link, ControlFrame::Inquiry(inquiry)));
     }
 
-    pub(super) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
+    pub(crate) fn answer(&mut self, ticket: Ticket, outcome: Outcome) {
         let Some(waiter) = self.waiters.remove(&ticket) else { return };
         let result = match outcome {
             Outcome::Done { withdrawn } => Ok(withdrawn),
@@ -100,7 +98,7 @@ impl Turn {
         };
         match waiter {
             Waiter::Bundle { agency, position, link } => self.bundle_written(agency, position, link, result.is_ok()),
-            Waiter::Cancelled(reply) => drop(reply.send(result)),
+            Waiter::Cancelled(asked) => self.say(Output::Answer(asked, result.map(Answer::Withdrawn))),
             Waiter::Fork(proof) => {
                 if result.is_ok() {
                     self.rosters.forked(*proof);
@@ -119,7 +117,7 @@ impl Turn {
                 }
                 self.go_on_with_rosters();
             }
-            Waiter::Unit(reply) => drop(reply.send(result.map(drop))),
+            Waiter::Unit(asked) => self.say(Output::Answer(asked, result.map(|_| Answer::Done))),
         }
     }
 }

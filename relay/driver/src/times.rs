@@ -8,10 +8,10 @@ const KEPT: usize = 256;
 
 /// The latest commits' durations.
 #[derive(Default)]
-pub(super) struct CommitTimes(VecDeque<Duration>);
+pub(crate) struct CommitTimes(VecDeque<Duration>);
 
 impl CommitTimes {
-    pub(super) fn note(&mut self, took: Duration) {
+    pub(crate) fn note(&mut self, took: Duration) {
         self.0.push_back(took);
         if self.0.len() > KEPT {
             self.0.pop_front();
@@ -19,7 +19,7 @@ impl CommitTimes {
     }
 
     /// In milliseconds; `None` before the first.
-    pub(super) fn median_ms(&self) -> Option<f64> {
+    pub(crate) fn median_ms(&self) -> Option<f64> {
         let mut sorted: Vec<Duration> = self.0.iter().copied().collect();
         sorted.sort_unstable();
         sorted.get(sorted.len() / 2).map(|median| median.as_secs_f64() * 1000.0)

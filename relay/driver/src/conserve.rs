@@ -1,7 +1,6 @@
 //! The shell of comparisons with other relays: reading the dedupe memory, alarms, and what an operator sees.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::conserve::{Finding, Record, ReleasedItem};
@@ -10,12 +9,13 @@ use liaison_core::op::{DedupeKey, Op, Remembered, Table};
 use liaison_core::{Event, LinkKey};
 use liaison_protocol::frame::{Comparison, ROLL_ITEMS_MAX};
 use liaison_protocol::{Hour, NodeId, Timestamp, limits};
-use tokio::task::{JoinError, JoinSet};
 
-use super::{RunError, Turn};
 use crate::audit::{AuditHour, AuditReport, AuditState, MissingEntry};
-use crate::store::{Store, StoreError};
-use crate::{clock, metric};
+use crate::output::Metric;
+use crate::store_error::StoreError;
+use crate::view::Reads;
+use crate::work::{Kind, Work};
+use crate::{Driver, Output};
 
 /// A finding is an alarm for so long.
 const ALARM_FOR: Duration = Duration::from_secs(86_400);
@@ -28,12 +28,34 @@ const ROWS: usize = 2_000;
 /// What expires within this may be forgotten by a peer whose clock is ahead.
 const CLOCKS: Duration = Duration::from_secs(3_600);
 
-/// Findings of the last month, and the read that is under way.
-pub(super) struct Conservation {
+/// Findings of the last month.
+pub(crate) struct Conservation {
     findings: BTreeMap<(NodeId, Hour), Finding>,
-    reads: JoinSet<(LinkKey, Result<Page, StoreError>)>,
 }
 
+/// A read of the dedupe memory, for a worker.
+#[derive(Debug)]
+pub(crate) struct ReleasedRead {
+    link: LinkKey,
+    peer: NodeId,
+    hours: Vec<Hour>,
+    after: Option<DedupeKey>,
+}
+
+impl ReleasedRead {
+    pub(crate) fn run(self, store: &dyn Reads, now: Timestamp) -> ReleasedRows {
+        ReleasedRows { link: self.link, page: page(store, &self.peer, &self.hours, self.after, now) }
+    }
+}
+
+/// What such a read has found.
+#[derive(Debug)]
+pub(crate) struct ReleasedRows {
+    link: LinkKey,
+    page: Result<Page, StoreError>,
+}
+
+#[derive(Debug)]
 struct Page {
     items: Vec<ReleasedItem>,
     next: Option<DedupeKey>,
@@ -41,7 +63,7 @@ struct Page {
 
 impl Conservation {
     /// From the records of the store's ledger; and what of them to forget.
-    pub(super) fn restore(records: &[Record], now: Timestamp) -> (Self, Vec<Op>) {
+    pub(crate) fn restore(records: &[Record], now: Timestamp) -> (Self, Vec<Op>) {
         let (mut findings, mut old) = (BTreeMap::new(), Vec::new());
         for (key, value) in records {
             let Some((peer, hour, finding)) = Finding::parse(key, value) else { continue };
@@ -51,24 +73,13 @@ impl Conservation {
                 findings.insert((peer, hour), finding);
             }
         }
-        (Self { findings, reads: JoinSet::new() }, old)
-    }
-
-    /// Waits for the read under way; for ever, if there is none.
-    pub(super) async fn read(&mut self) -> Result<ReadDone, JoinError> {
-        match self.reads.join_next().await {
-            Some(done) => done.map(ReadDone),
-            None => std::future::pending().await,
-        }
+        (Self { findings }, old)
     }
 }
 
-/// A read that has ended.
-pub(super) struct ReadDone((LinkKey, Result<Page, StoreError>));
-
-impl Turn {
+impl Driver {
     /// A frame of a comparison enters the core with what the store knows of its items.
-    pub(super) fn handle_comparison(&mut self, link: LinkKey, frame: Comparison) {
+    pub(crate) fn handle_comparison(&mut self, link: LinkKey, frame: Comparison) {
         let known = match &frame {
             Comparison::Roll(roll) => {
                 let known = |id, index| Ok(self.store.remembered(&DedupeKey { id, index })?.is_some());
@@ -77,27 +88,26 @@ impl Turn {
             _ => Ok(Vec::new()),
         };
         match known {
-            Ok(known) => self.handle(Event::Compared { link, frame, known }),
+            Ok(known) => self.apply(Event::Compared { link, frame, known }),
             Err(error) => self.fail(error),
         }
     }
 
-    /// On a thread of its own: the memory may be long.
-    pub(super) fn load_released(&mut self, link: LinkKey, peer: NodeId, hours: Vec<Hour>, after: Option<DedupeKey>) {
-        let (store, now) = (Arc::clone(&self.store), clock::now());
-        self.conservation.reads.spawn_blocking(move || (link, page(&*store, &peer, &hours, after, now)));
+    /// On a worker: the memory may be long.
+    pub(crate) fn load_released(&mut self, link: LinkKey, peer: NodeId, hours: Vec<Hour>, after: Option<DedupeKey>) {
+        self.say(Output::Work(Work(Kind::Released(ReleasedRead { link, peer, hours, after }))));
     }
 
-    pub(super) fn handle_released(&mut self, done: Result<ReadDone, JoinError>) {
-        match done {
-            Ok(ReadDone((link, Ok(Page { items, next })))) => self.handle(Event::ReleasedPage { link, items, next }),
-            Ok(ReadDone((_, Err(error)))) => self.fail(error),
-            Err(_) => self.fail(RunError::Thread("a worker".into())),
+    pub(crate) fn handle_released(&mut self, ReleasedRows { link, page }: ReleasedRows) {
+        match page {
+            Ok(Page { items, next }) => self.apply(Event::ReleasedPage { link, items, next }),
+            Err(error) => self.fail(error),
         }
     }
 
-    pub(super) fn compared(&mut self, peer: NodeId, hour: Hour, finding: Option<Finding>) {
-        metric::hour_compared(&peer, finding.as_ref().map_or(0, |finding| finding.missing));
+    pub(crate) fn compared(&mut self, peer: NodeId, hour: Hour, finding: Option<Finding>) {
+        let missing = finding.as_ref().map_or(0, |finding| finding.missing);
+        self.measure(Metric::HourCompared { peer: peer.clone(), missing });
         let Some(finding) = finding else { return };
         let first: Vec<String> = finding.named.iter().take(5).map(|(id, _, _)| id.short()).collect();
         tracing::error!(
@@ -111,7 +121,7 @@ impl Turn {
         self.conservation.findings.insert((peer, hour), finding);
     }
 
-    pub(super) fn conservation_alarms(&self, now: Timestamp) -> Vec<String> {
+    pub(crate) fn conservation_alarms(&self, now: Timestamp) -> Vec<String> {
         let mut by_peer: BTreeMap<&NodeId, u64> = BTreeMap::new();
         let fresh = self.conservation.findings.iter().filter(|(_, finding)| now.since(finding.found) < ALARM_FOR);
         for ((peer, _), finding) in fresh {
@@ -124,7 +134,7 @@ impl Turn {
     }
 
     /// What went to and came from each relay, hour by hour, since `since`.
-    pub(super) fn audit(&self, since: Timestamp) -> Result<AuditReport, StoreError> {
+    pub(crate) fn audit(&self, since: Timestamp) -> Result<AuditReport, StoreError> {
         let since = Hour::of(since);
         let mut hours: BTreeMap<(NodeId, Hour), AuditHour> = BTreeMap::new();
         for (peer, way, hour, tally) in self.core.tallies().filter(|(_, _, hour, _)| *hour >= since) {
@@ -157,7 +167,7 @@ impl Turn {
 
 /// Entries released to `peer` in these hours, until there are as many as a roll holds.
 fn page(
-    store: &dyn Store,
+    store: &dyn Reads,
     peer: &NodeId,
     hours: &[Hour],
     after: Option<DedupeKey>,

@@ -1,6 +1,7 @@
 //! How prekey bundles come from peers and go to them: offers, questions, and checks on one worker.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use liaison_core::budget::Bucket;
@@ -10,14 +11,13 @@ use liaison_protocol::frame::{Bundle, BundleOffer, BundleRequest, BundleVersion,
 use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, NodeId, Timestamp, limits};
-use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
 
-use super::links::Link;
-use super::{RunError, Turn, prekeys};
 use crate::bundles::{self, AdmitError, Claim, KnownBundle};
-use crate::clock;
-use crate::store::{Store, StoreError};
+use crate::links::Link;
+use crate::store_error::StoreError;
+use crate::view::Reads;
+use crate::work::{Kind, Work};
+use crate::{Driver, Output, prekeys};
 
 /// Bundles that are checked in one go.
 const TOGETHER: usize = 16;
@@ -25,23 +25,24 @@ const TOGETHER: usize = 16;
 const OFFERS_EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
-pub(super) struct BundleExchange {
+pub(crate) struct BundleExchange {
     fetch: BundleFetch,
     /// What is in the store: an offer of thousands is answered without reading it.
     stored: BTreeMap<AgencyId, Claim>,
     /// Came, and wait for their check: as many as may be asked for at a time.
     arrived: VecDeque<Arrived>,
-    /// One job at a time.
-    checks: JoinSet<Vec<BundleChecked>>,
+    /// A worker checks some: one job at a time.
+    checking: bool,
     /// How many bundles each peer has pushed that nobody had asked for.
     pushed: BTreeMap<NodeId, Bucket>,
     /// New here, and not yet offered on; with the link that they came by.
     fresh: BTreeMap<AgencyId, Option<LinkKey>>,
-    /// When new bundles may be offered on next.
-    offer_at: Instant,
+    /// When new bundles may be offered on next, since the start.
+    offer_at: Duration,
 }
 
 /// A peer's bundle.
+#[derive(Debug)]
 struct Arrived {
     link: LinkKey,
     agency: AgencyId,
@@ -50,44 +51,55 @@ struct Arrived {
     frame: Bundle,
 }
 
+/// Bundles for a worker to check.
+#[derive(Debug)]
+pub(crate) struct BundleChecks {
+    batch: Vec<Arrived>,
+    roster: Arc<Roster>,
+}
+
+impl BundleChecks {
+    pub(crate) fn run(self, store: &dyn Reads, now: Timestamp) -> Vec<BundleChecked> {
+        let Self { batch, roster } = self;
+        let check = |arrived: Arrived| {
+            let outcome = prekeys::check(&arrived.frame, store, &roster, now);
+            BundleChecked { arrived, outcome }
+        };
+        batch.into_iter().map(check).collect()
+    }
+}
+
 /// The same, after its check on a worker.
-pub(super) struct BundleChecked {
+#[derive(Debug)]
+pub(crate) struct BundleChecked {
     arrived: Arrived,
     outcome: Result<KnownBundle, AdmitError>,
 }
 
 impl BundleExchange {
     /// With what the store holds.
-    pub(super) fn restore(store: &dyn Store) -> Result<Self, StoreError> {
-        let (fetch, arrived, checks, pushed, fresh) = Default::default();
+    pub(crate) fn restore(store: &dyn Reads) -> Result<Self, StoreError> {
+        let (fetch, arrived, pushed, fresh) = Default::default();
         let stored = bundles::claims(store)?.into_iter().map(|claim| (claim.agency.clone(), claim)).collect();
-        Ok(Self { fetch, stored, arrived, checks, pushed, fresh, offer_at: Instant::now() })
+        Ok(Self { fetch, stored, arrived, checking: false, pushed, fresh, offer_at: Duration::ZERO })
     }
 
     /// How many are in the store.
-    pub(super) fn known(&self) -> u64 {
+    pub(crate) fn known(&self) -> u64 {
         self.stored.len() as u64
     }
 
-    /// Waits for the check under way; for ever, if there is none.
-    pub(super) async fn checked(&mut self) -> Result<Vec<BundleChecked>, JoinError> {
-        match self.checks.join_next().await {
-            Some(done) => done,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// When [`Turn::offer_fresh`] is next of use.
-    pub(super) fn next(&self) -> Option<Instant> {
+    /// When [`Driver::offer_fresh`] is next of use, since the start.
+    pub(crate) fn next(&self) -> Option<Duration> {
         (!self.fresh.is_empty()).then_some(self.offer_at)
     }
 
-    pub(super) fn handle_down(&mut self, link: LinkKey) {
+    pub(crate) fn handle_down(&mut self, link: LinkKey) {
         self.fetch.handle_down(link);
     }
 
     /// Another roster is in force.
-    pub(super) fn retain(&mut self, roster: &Roster) {
+    pub(crate) fn retain(&mut self, roster: &Roster) {
         self.fetch.retain(|agency| roster.agency(agency).is_some());
     }
 
@@ -99,16 +111,16 @@ impl BundleExchange {
     }
 }
 
-impl Turn {
+impl Driver {
     /// The place of the bundle in the store, if that bundle counts.
-    pub(super) fn bundle_place(&self, agency: &AgencyId) -> Option<BundlePosition> {
+    pub(crate) fn bundle_place(&self, agency: &AgencyId) -> Option<BundlePosition> {
         let stored = self.bundles.stored.get(agency)?;
-        stored.counts(&self.roster, clock::now()).then_some(stored.position)
+        stored.counts(&self.roster, self.now()).then_some(stored.position)
     }
 
     /// What a peer hears first: which bundles are here.
-    pub(super) fn greet(&self, link: LinkKey) {
-        let now = clock::now();
+    pub(crate) fn greet(&mut self, link: LinkKey) {
+        let now = self.now();
         let known = self.bundles.stored.values().filter(|claim| claim.counts(&self.roster, now));
         let bundles = known.take(limits::AGENCIES_MAX).map(|claim| version(&claim.agency, claim.position)).collect();
         self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles }));
@@ -116,7 +128,7 @@ impl Turn {
 
     /// What is newer than what is here, of agencies in the roster, is wanted. A daemon also wants what stands where its
     /// own bundle does: another daemon with its identity may have published it.
-    pub(super) fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
+    pub(crate) fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
         for BundleVersion { agency, epoch, seq } in &offer.bundles {
             let offered = BundlePosition { epoch: *epoch, seq: *seq };
             let own = self.is_own(agency);
@@ -130,7 +142,7 @@ impl Turn {
 
     /// What counted does not any more, or could not be verified before: whoever has another one is asked, the agency
     /// itself first.
-    pub(super) fn want_bundles(&mut self, agencies: &BTreeSet<AgencyId>) {
+    pub(crate) fn want_bundles(&mut self, agencies: &BTreeSet<AgencyId>) {
         for agency in agencies {
             let node = NodeId::from(agency);
             for (link, Link { peer, kind, .. }) in &self.links {
@@ -144,20 +156,22 @@ impl Turn {
     }
 
     // [FRAME-7] [FRAME-8]
-    pub(super) fn ask_for_bundles(&mut self) {
-        for (link, agencies) in self.bundles.fetch.ask(clock::now()) {
+    pub(crate) fn ask_for_bundles(&mut self) {
+        let now = self.now();
+        for (link, agencies) in self.bundles.fetch.ask(now) {
             self.control(link, ControlFrame::BundleRequest(BundleRequest { agencies }));
         }
     }
 
     /// Asks others for what did not come.
-    pub(super) fn look_after_bundles(&mut self) {
-        self.bundles.fetch.give_up_late(clock::now());
+    pub(crate) fn look_after_bundles(&mut self) {
+        let now = self.now();
+        self.bundles.fetch.give_up_late(now);
         self.ask_for_bundles();
     }
 
     /// This agency has a new bundle in the store.
-    pub(super) fn publish_bundle(&mut self, agency: &AgencyId) {
+    pub(crate) fn publish_bundle(&mut self, agency: &AgencyId) {
         match self.known_bundle(agency) {
             Ok(Some(known)) => {
                 self.bundles.stored.extend(Claim::of(known.frame()).map(|claim| (agency.clone(), claim)));
@@ -170,25 +184,27 @@ impl Turn {
     }
 
     /// Tells every peer which bundles here are new, but for those that it has brought.
-    pub(super) fn offer_fresh(&mut self) {
+    pub(crate) fn offer_fresh(&mut self) {
         let fresh = std::mem::take(&mut self.bundles.fresh);
-        self.bundles.offer_at = Instant::now() + OFFERS_EVERY;
+        self.bundles.offer_at = self.time.elapsed + OFFERS_EVERY;
         let places = fresh.into_iter().filter_map(|(agency, from)| Some((self.bundle_place(&agency)?, agency, from)));
         let places: Vec<_> = places.collect();
-        for (key, link) in &self.links {
+        let mut offers = Vec::new();
+        for key in self.links.keys() {
             let news = places.iter().filter(|(_, _, from)| from.as_ref() != Some(key));
             let bundles: Vec<_> = news.map(|(place, agency, _)| version(agency, *place)).collect();
             if !bundles.is_empty() {
-                drop(link.handle.control(&ControlFrame::BundleOffer(BundleOffer { bundles })));
+                offers.push((*key, ControlFrame::BundleOffer(BundleOffer { bundles })));
             }
         }
+        offers.into_iter().for_each(|(link, offer)| self.control(link, offer));
     }
 
     /// What was asked for is looked at; of the rest no more than a few.
     // [FRAME-7]
-    pub(super) fn check_bundle(&mut self, link: LinkKey, frame: Bundle) {
+    pub(crate) fn check_bundle(&mut self, link: LinkKey, frame: Bundle) {
         let (Some(Claim { agency, .. }), Some(peer)) = (Claim::of(&frame), self.links.get(&link)) else { return };
-        let (peer, now) = (peer.peer.clone(), clock::now());
+        let (peer, now) = (peer.peer.clone(), self.now());
         let asked = self.bundles.fetch.arrived(&agency, link);
         let has_room = self.bundles.arrived.len() < ASKED_MAX && self.bundles.fetch.has_turn(&agency, now);
         if asked || (has_room && self.bundles.may_push(&peer, now)) {
@@ -201,22 +217,17 @@ impl Turn {
 
     fn check_next_bundles(&mut self) {
         let together = self.bundles.arrived.len().min(TOGETHER);
-        if together == 0 || !self.bundles.checks.is_empty() {
+        if together == 0 || self.bundles.checking {
             return;
         }
         let batch: Vec<_> = self.bundles.arrived.drain(..together).collect();
-        let (roster, store) = (self.roster.clone(), self.store.clone());
-        self.bundles.checks.spawn_blocking(move || {
-            let check = |arrived: Arrived| {
-                let outcome = prekeys::check(&arrived.frame, &*store, &roster);
-                BundleChecked { arrived, outcome }
-            };
-            batch.into_iter().map(check).collect()
-        });
+        self.bundles.checking = true;
+        let checks = BundleChecks { batch, roster: Arc::clone(&self.roster) };
+        self.say(Output::Work(Work(Kind::Bundles(checks))));
     }
 
-    pub(super) fn handle_bundles_checked(&mut self, checked: Result<Vec<BundleChecked>, JoinError>) {
-        let Ok(checked) = checked else { return self.fail(RunError::Thread("a worker".into())) };
+    pub(crate) fn handle_bundles_checked(&mut self, checked: Vec<BundleChecked>) {
+        self.bundles.checking = false;
         for BundleChecked { arrived, outcome } in checked {
             let Arrived { link, agency, asked, frame } = arrived;
             // What is written is finished once it is durable.
@@ -229,14 +240,15 @@ impl Turn {
     }
 
     /// A peer's bundle is in the store; or the disk was full.
-    pub(super) fn bundle_stored(&mut self, agency: &AgencyId, place: BundlePosition, link: LinkKey, is_stored: bool) {
+    pub(crate) fn bundle_stored(&mut self, agency: &AgencyId, place: BundlePosition, link: LinkKey, is_stored: bool) {
         self.bundles.fetch.finished(agency);
         if is_stored {
             match self.store_claim(agency) {
                 Ok(()) => {}
                 Err(error) => return self.fail(error),
             }
-            self.bundles.fetch.taken(agency, place, clock::now());
+            let now = self.now();
+            self.bundles.fetch.taken(agency, place, now);
             self.bundles.fresh.insert(agency.clone(), Some(link));
         }
         self.ask_for_bundles();
@@ -249,7 +261,7 @@ impl Turn {
     }
 
     /// These were deleted from the store.
-    pub(super) fn forget_bundles(&mut self, agencies: &[AgencyId]) {
+    pub(crate) fn forget_bundles(&mut self, agencies: &[AgencyId]) {
         for agency in agencies {
             self.bundles.stored.remove(agency);
             self.bundles.fresh.remove(agency);

@@ -9,25 +9,27 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use liaison_core::LinkKey;
 use liaison_core::roster_claims::RosterClaims;
-use liaison_core::roster_state::{Announcement, Decision, Jump};
+use liaison_core::roster_state::{Announcement, Decision, Jump, RosterState};
 use liaison_protocol::frame::{CloseCode, ControlFrame, RosterFrame, RosterOffer, RosterRequest};
 use liaison_protocol::roster::{Roster, RosterVersion};
 use liaison_protocol::{Hash, NodeId};
-use tokio::task::{JoinError, JoinSet};
 
-use super::{RunError, Turn};
-use crate::clock;
+use crate::answers::OwedAnswer;
+use crate::links::Link;
+use crate::work::{Kind, Work};
+use crate::{Driver, Fault, Output};
 
 /// Rosters that were refused, by the hash of all their bytes: the same ones are not checked again.
 const REFUSED_MAX: usize = 64;
 
 /// See the module.
 #[derive(Default)]
-pub(super) struct RosterExchange {
-    pub(super) claims: RosterClaims,
+pub(crate) struct RosterExchange {
+    pub(crate) claims: RosterClaims,
     /// Answers that wait for their check: two at most, as no more questions are open.
     received: VecDeque<(NodeId, Bytes)>,
-    checks: JoinSet<RosterChecked>,
+    /// A worker judges one.
+    checking: bool,
     refused: VecDeque<Hash>,
     /// The frame with the roster that is followed: all links share its bytes.
     frame: Option<(Hash, Bytes)>,
@@ -35,8 +37,27 @@ pub(super) struct RosterExchange {
     frozen: bool,
 }
 
+/// A roster for a worker to judge.
+#[derive(Debug)]
+pub(crate) struct RosterCheck {
+    peer: NodeId,
+    bytes: Bytes,
+    state: RosterState,
+    refused: VecDeque<Hash>,
+}
+
+impl RosterCheck {
+    pub(crate) fn run(self) -> RosterChecked {
+        let Self { peer, bytes, state, refused } = self;
+        let hash = Hash::of(&[&bytes]);
+        let decision = (!refused.contains(&hash)).then(|| state.judge(&bytes, Jump::Limit));
+        RosterChecked { peer, hash, decision, against: state.trusted().hash(), bytes }
+    }
+}
+
 /// What a check gave.
-pub(super) struct RosterChecked {
+#[derive(Debug)]
+pub(crate) struct RosterChecked {
     peer: NodeId,
     bytes: Bytes,
     hash: Hash,
@@ -47,26 +68,19 @@ pub(super) struct RosterChecked {
 }
 
 impl RosterExchange {
-    /// Waits for the check under way; for ever, if there is none.
-    pub(super) async fn checked(&mut self) -> Result<RosterChecked, JoinError> {
-        match self.checks.join_next().await {
-            Some(done) => done,
-            None => std::future::pending().await,
-        }
-    }
-
     fn is_idle(&self) -> bool {
-        self.received.is_empty() && self.checks.is_empty()
+        self.received.is_empty() && !self.checking
     }
 }
 
-impl Turn {
+impl Driver {
     /// A peer says in its hello, or later, which roster it follows. Whoever is behind asks.
-    pub(super) fn hear_of_roster(&mut self, link: LinkKey, version: RosterVersion, hash: Hash) {
+    pub(crate) fn hear_of_roster(&mut self, link: LinkKey, version: RosterVersion, hash: Hash) {
         let Some((peer, kind)) = self.links.get(&link).map(|link| (link.peer.clone(), link.kind)) else { return };
         match self.rosters.compare(version, hash) {
             Announcement::Newer | Announcement::Other => {
-                self.news.claims.said((peer, kind, link), version, hash, clock::now());
+                let now = self.now();
+                self.news.claims.said((peer, kind, link), version, hash, now);
             }
             Announcement::Older | Announcement::Same => self.news.claims.retracted(&peer),
         }
@@ -75,22 +89,24 @@ impl Turn {
 
     /// Asks those who say that they follow a newer roster, unless an answer is being judged.
     // [FRAME-6]
-    pub(super) fn ask_for_rosters(&mut self) {
+    pub(crate) fn ask_for_rosters(&mut self) {
         if !self.news.is_idle() || self.adopting.is_some() {
             return;
         }
-        for (link, after) in self.news.claims.ask(self.roster.version(), clock::now()) {
+        let now = self.now();
+        for (link, after) in self.news.claims.ask(self.roster.version(), now) {
             self.control(link, ControlFrame::RosterRequest(RosterRequest { after: after.0 }));
         }
     }
 
     /// A roster that was asked for over this link.
-    pub(super) fn handle_roster(&mut self, link: LinkKey, frame: RosterFrame) {
+    pub(crate) fn handle_roster(&mut self, link: LinkKey, frame: RosterFrame) {
         // Too late otherwise: another peer was asked.
         let Some(peer) = self.news.claims.answered(link) else { return };
         if frame.bytes.is_empty() {
             tracing::warn!(%peer, "a peer says that it follows another roster, and has none to show");
-            self.news.claims.disproved(&peer, clock::now());
+            let now = self.now();
+            self.news.claims.disproved(&peer, now);
         } else {
             self.news.received.push_back((peer, frame.bytes));
             self.check_next_roster();
@@ -100,29 +116,26 @@ impl Turn {
 
     /// On a worker: a long roster takes a second, and its signatures are costly.
     fn check_next_roster(&mut self) {
-        if !self.news.checks.is_empty() {
+        if self.news.checking {
             return;
         }
         let Some((peer, bytes)) = self.news.received.pop_front() else { return };
         let (state, refused) = (self.rosters.clone(), self.news.refused.clone());
-        self.news.checks.spawn_blocking(move || {
-            let hash = Hash::of(&[&bytes]);
-            let decision = (!refused.contains(&hash)).then(|| state.judge(&bytes, Jump::Limit));
-            RosterChecked { peer, hash, decision, against: state.trusted().hash(), bytes }
-        });
+        self.news.checking = true;
+        self.say(Output::Work(Work(Kind::Roster(Box::new(RosterCheck { peer, bytes, state, refused })))));
     }
 
-    pub(super) fn handle_roster_checked(&mut self, checked: Result<RosterChecked, JoinError>) {
-        let Ok(RosterChecked { peer, bytes, hash, decision, against }) = checked else {
-            return self.fail(RunError::Thread("a worker".into()));
-        };
+    pub(crate) fn handle_roster_checked(&mut self, checked: RosterChecked) {
+        self.news.checking = false;
+        let RosterChecked { peer, bytes, hash, decision, against } = checked;
+        let now = self.now();
         match decision {
             // Another roster is followed since: judged anew.
             Some(_) if against != self.rosters.trusted().hash() || self.adopting.is_some() => {
                 self.news.received.push_front((peer, bytes));
             }
             Some(decision) => self.decide(&peer, hash, decision),
-            None => self.news.claims.failed(&peer, clock::now()),
+            None => self.news.claims.failed(&peer, now),
         }
         if self.adopting.is_none() {
             self.check_next_roster();
@@ -142,38 +155,38 @@ impl Turn {
             tracing::warn!(%peer, error, "a peer's roster was not taken");
         }
         if !adopted {
-            self.news.claims.failed(peer, clock::now());
+            let now = self.now();
+            self.news.claims.failed(peer, now);
         }
     }
 
     /// A roster's commit has ended: what waited for it goes on.
-    pub(super) fn go_on_with_rosters(&mut self) {
+    pub(crate) fn go_on_with_rosters(&mut self) {
         self.adopting = None;
         self.check_next_roster();
         self.ask_for_rosters();
     }
 
     /// Tells every peer which roster is followed now.
-    pub(super) fn offer_followed_roster(&mut self) {
+    pub(crate) fn offer_followed_roster(&mut self) {
         let (version, hash) = (self.roster.version(), self.roster.hash());
         let roster = self.roster.clone();
         self.news.claims.follow(version, hash, |node| roster.role(node).is_some());
         self.news.refused.clear();
         self.news.frame = None;
         let offer = ControlFrame::RosterOffer(RosterOffer { version: version.0, hash });
-        for link in self.links.values() {
-            drop(link.handle.control(&offer));
-        }
+        self.control_all(&offer);
     }
 
-    /// The frame that answers a [`RosterRequest`], and whether all links share it.
-    pub(super) fn roster_answer(&mut self, after: u32) -> Result<(Bytes, bool), RunError> {
-        let stored = super::rosters::first_after(&*self.store, RosterVersion(after))?;
-        match stored {
-            Some((version, _)) if version == self.roster.version() => Ok((self.followed_frame(), true)),
-            Some((_, bytes)) => Ok((encoded(bytes), false)),
-            None => Ok((encoded(Bytes::new()), false)),
-        }
+    /// The frame that answers a [`RosterRequest`].
+    pub(crate) fn roster_answer(&mut self, after: u32) -> Result<OwedAnswer, Fault> {
+        let stored = crate::rosters::first_after(&*self.store, RosterVersion(after))?;
+        let (frame, shared) = match stored {
+            Some((version, _)) if version == self.roster.version() => (self.followed_frame(), true),
+            Some((_, bytes)) => (encoded(bytes), false),
+            None => (encoded(Bytes::new()), false),
+        };
+        Ok(OwedAnswer { frame, shared })
     }
 
     fn followed_frame(&mut self) -> Bytes {
@@ -190,15 +203,16 @@ impl Turn {
 
     /// Closes links on which a roster was asked for and does not come, asks anew, and says once that a newer roster does
     /// not come.
-    pub(super) fn look_after_rosters(&mut self) {
-        for link in self.news.claims.overdue(clock::now()) {
-            if let Some(link) = self.links.get(&link) {
-                tracing::warn!(peer = %link.peer, "a roster that was asked for does not come");
-                link.handle.close(CloseCode::Timeout);
+    pub(crate) fn look_after_rosters(&mut self) {
+        let now = self.now();
+        for link in self.news.claims.overdue(now) {
+            if let Some(Link { peer, .. }) = self.links.get(&link) {
+                tracing::warn!(%peer, "a roster that was asked for does not come");
+                self.say(Output::Close { link, code: CloseCode::Timeout });
             }
         }
         self.ask_for_rosters();
-        let frozen = self.news.claims.frozen(self.roster.version(), clock::now()).next();
+        let frozen = self.news.claims.frozen(self.roster.version(), self.now()).next();
         if let Some(by) = frozen.as_ref().filter(|_| !self.news.frozen) {
             tracing::error!(
                 peer = %by.peer,
@@ -210,7 +224,7 @@ impl Turn {
         self.news.frozen = frozen.is_some();
     }
 
-    pub(super) fn freeze_alarms(&self) -> Vec<String> {
+    pub(crate) fn freeze_alarms(&self) -> Vec<String> {
         let followed = self.roster.version();
         let alarm = |by: liaison_core::roster_claims::Frozen| {
             let (peer, version) = (by.peer, by.version);
@@ -219,7 +233,7 @@ impl Turn {
                  taken from it: compare with the publisher's"
             )
         };
-        self.news.claims.frozen(followed, clock::now()).map(alarm).collect()
+        self.news.claims.frozen(followed, self.now()).map(alarm).collect()
     }
 }
 

@@ -11,9 +11,10 @@ use liaison_protocol::frame::{Acks, CUSTODY_PROOFS_MAX, ControlFrame, Custody as
 use liaison_protocol::receipt::{CustodyLeaf, Proof, ReceiptBody, SignedReceipt, check_custody};
 use liaison_protocol::{MessageId, NodeId, Timestamp};
 
-use super::Turn;
-use crate::local::{Custody, OwnEvent};
-use crate::metric;
+use crate::Driver;
+use crate::agency::{Custody, OwnEvent};
+use crate::output::Metric;
+use crate::receipts::Signed;
 
 /// Messages of which a relay still knows who handed them over, after they have left.
 const ORIGINS_MAX: usize = 65_536;
@@ -29,7 +30,7 @@ const UNPROVEN_LOG: Duration = Duration::from_secs(60);
 /// Who handed over what has left, so that later holders' proofs find their way. Volatile: after a restart the dedupe
 /// memory says the same, and a proof that is lost costs no message, and is asked for again.
 #[derive(Default)]
-pub(super) struct Origins {
+pub(crate) struct Origins {
     from: BTreeMap<MessageId, NodeId>,
     order: VecDeque<MessageId>,
     /// Gathered in this turn, by where they go.
@@ -41,7 +42,7 @@ pub(super) struct Origins {
 
 /// A relay's acknowledgements without a receipt that holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Unproven {
+pub(crate) struct Unproven {
     count: u64,
     last: Timestamp,
     logged: Timestamp,
@@ -66,9 +67,9 @@ impl Origins {
     }
 }
 
-impl Turn {
+impl Driver {
     /// Acknowledgements enter the core with the receipt that covers them, verified: one signature for a commit of theirs.
-    pub(super) fn handle_acks(&mut self, link: LinkKey, rank: u8, acks: Acks) {
+    pub(crate) fn handle_acks(&mut self, link: LinkKey, rank: u8, acks: Acks) {
         let Acks { acks, receipt } = acks;
         let receipt = receipt.filter(|_| self.links.get(&link).is_some_and(|link| link.kind == NodeKind::Relay));
         let receipt = receipt.and_then(|receipt| match self.signed_receipts.verify(&receipt, &self.roster) {
@@ -78,12 +79,13 @@ impl Turn {
                 None
             }
         });
-        self.handle(Event::Acked { link, rank, acks, receipt });
+        self.apply(Event::Acked { link, rank, acks, receipt });
     }
 
     /// A relay lets nobody show that it has taken over.
-    pub(super) fn unproven(&mut self, peer: NodeId, now: Timestamp) {
-        metric::unproven(&peer);
+    pub(crate) fn unproven(&mut self, peer: NodeId) {
+        let now = self.now();
+        self.measure(Metric::Unproven { peer: peer.clone() });
         let known = self.unproven.entry(peer.clone()).or_default();
         if now.since(known.logged) >= UNPROVEN_LOG || known.count == 0 {
             known.logged = now;
@@ -92,7 +94,7 @@ impl Turn {
         (known.count, known.last) = (known.count.saturating_add(1), now);
     }
 
-    pub(super) fn unproven_alarms(&self, now: Timestamp) -> Vec<String> {
+    pub(crate) fn unproven_alarms(&self, now: Timestamp) -> Vec<String> {
         let fresh = self.unproven.iter().filter(|(_, unproven)| now.since(unproven.last) < UNPROVEN_ALARM);
         let alarm = |(peer, unproven): (&NodeId, &Unproven)| {
             let count = unproven.count;
@@ -105,7 +107,7 @@ impl Turn {
     }
 
     /// The next relay has signed for it: the proof goes back one hop, or is ours.
-    pub(super) fn pass_back(&mut self, passed: Passed) {
+    pub(crate) fn pass_back(&mut self, passed: Passed) {
         let Passed { from, proof } = passed;
         if from == self.me {
             return self.handle_own_proof(&proof);
@@ -115,8 +117,8 @@ impl Turn {
     }
 
     /// A receipt anew, for whoever asked.
-    pub(super) fn attest(&mut self, link: LinkKey, custody: usize, taken: &Taken) {
-        let Some(signed) = &self.signed else { return };
+    pub(crate) fn attest(&mut self, link: LinkKey, custody: usize, taken: &Taken, signed: Option<&Signed>) {
+        let Some(signed) = signed else { return };
         let (Some(proof), Some(time)) = (signed.proof(custody), receipt_time(&signed.bytes)) else { return };
         let (receipt, indices) = (signed.bytes.clone(), taken.indices.clone());
         let leaf = CustodyLeaf { id: taken.id, received_from: taken.from.clone(), time, indices: indices.clone() };
@@ -124,7 +126,7 @@ impl Turn {
         self.control(link, ControlFrame::Custody(CustodyFrame { proofs: vec![proof] }));
     }
 
-    pub(super) fn handle_custody(&mut self, frame: CustodyFrame) {
+    pub(crate) fn handle_custody(&mut self, frame: CustodyFrame) {
         for proof in frame.proofs {
             if self.kind == NodeKind::Daemon {
                 self.handle_own_proof(&proof);
@@ -152,7 +154,7 @@ impl Turn {
     }
 
     /// A peer is here that proofs may be kept for.
-    pub(super) fn send_kept_proofs(&mut self, peer: &NodeId) {
+    pub(crate) fn send_kept_proofs(&mut self, peer: &NodeId) {
         if let Some(proofs) = self.origins.kept.remove(peer) {
             self.origins.outgoing.entry(peer.clone()).or_default().extend(proofs);
             self.flush_proofs();
@@ -160,15 +162,15 @@ impl Turn {
     }
 
     /// Sends on what was gathered, and keeps some of it for a peer that is away.
-    pub(super) fn flush_proofs(&mut self) {
+    pub(crate) fn flush_proofs(&mut self) {
         for (to, proofs) in std::mem::take(&mut self.origins.outgoing) {
-            let Some(link) = self.links.values().find(|link| link.peer == to) else {
+            let Some(link) = self.link_to(&to) else {
                 let room = KEPT_MAX.saturating_sub(self.origins.kept.values().map(Vec::len).sum());
                 self.origins.kept.entry(to).or_default().extend(proofs.into_iter().take(room));
                 continue;
             };
             for proofs in proofs.chunks(CUSTODY_PROOFS_MAX) {
-                drop(link.handle.control(&ControlFrame::Custody(CustodyFrame { proofs: proofs.to_vec() })));
+                self.control(link, ControlFrame::Custody(CustodyFrame { proofs: proofs.to_vec() }));
             }
         }
     }

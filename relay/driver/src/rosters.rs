@@ -11,11 +11,12 @@ use liaison_protocol::frame::ROSTER_FRAME_BYTES_MAX;
 use liaison_protocol::roster::{Roster, RosterError, RosterVersion, TrustAnchor};
 use liaison_protocol::{Hash, codec};
 
-use super::Turn;
-use super::requests::Waiter;
-use crate::local::OwnEvent;
+use crate::agency::OwnEvent;
+use crate::requests::Waiter;
 use crate::status::{ForkReport, ForkSide};
-use crate::store::{Store, StoreError};
+use crate::store_error::StoreError;
+use crate::view::Reads;
+use crate::{Driver, Output};
 
 const PREFIX: &[u8] = b"roster/";
 const FORK_KEY: &[u8] = b"roster-fork";
@@ -47,7 +48,7 @@ pub enum LoadError {
 ///
 /// # Errors
 /// [`LoadError`].
-pub fn load(store: &dyn Store, anchor: &TrustAnchor, file: &[u8]) -> Result<Arc<Roster>, LoadError> {
+pub fn load(store: &dyn Reads, anchor: &TrustAnchor, file: &[u8]) -> Result<Arc<Roster>, LoadError> {
     let kept = store.scan(Table::Meta, PREFIX, None, usize::MAX)?;
     let mut known: Vec<Roster> = Vec::new();
     for (_, bytes) in &kept {
@@ -80,12 +81,14 @@ fn record_key(version: RosterVersion) -> Vec<u8> {
     [PREFIX, &version.0.to_be_bytes()].concat()
 }
 
-pub(super) fn record(roster: &Roster) -> Op {
+/// The store's record of a roster that was followed.
+#[must_use]
+pub fn record(roster: &Roster) -> Op {
     Op::Put { table: Table::Meta, key: record_key(roster.version()), value: roster.signed().clone() }
 }
 
 /// Where a node left off: an unsettled fork, and what operators have decided.
-pub(super) fn restore(store: &dyn Store, trusted: Arc<Roster>) -> Result<RosterState, StoreError> {
+pub(crate) fn restore(store: &dyn Reads, trusted: Arc<Roster>) -> Result<RosterState, StoreError> {
     let fork = store.get(Table::Meta, FORK_KEY)?;
     let fork = fork.and_then(|bytes| codec::decode::<ForkProof>("fork proof", &bytes, PROOF_BYTES_MAX).ok());
     if let Some(fork) = &fork {
@@ -97,8 +100,8 @@ pub(super) fn restore(store: &dyn Store, trusted: Arc<Roster>) -> Result<RosterS
 }
 
 /// The first roster in the store after this version.
-pub(super) fn first_after(
-    store: &dyn Store,
+pub(crate) fn first_after(
+    store: &dyn Reads,
     after: RosterVersion,
 ) -> Result<Option<(RosterVersion, Bytes)>, StoreError> {
     let mut records = store.scan(Table::Meta, PREFIX, Some(&record_key(after)), 1)?;
@@ -106,21 +109,21 @@ pub(super) fn first_after(
     Ok(records.pop().and_then(|(key, bytes)| Some((version(&key)?, bytes))))
 }
 
-impl Turn {
+impl Driver {
     /// Judges a roster from an operator: at once, as nobody else waits for it.
-    pub(super) fn offer_roster(&mut self, bytes: &Bytes, jump: Jump) -> Result<RosterVersion, String> {
+    pub(crate) fn offer_roster(&mut self, bytes: &Bytes, jump: Jump) -> Result<RosterVersion, String> {
         self.apply_decision(self.rosters.judge(bytes, jump))
     }
 
     /// What is adopted takes effect once it is durable. Gives the version that is, or will then be, in force.
-    pub(super) fn apply_decision(&mut self, decision: Decision) -> Result<RosterVersion, String> {
+    pub(crate) fn apply_decision(&mut self, decision: Decision) -> Result<RosterVersion, String> {
         match decision {
             Decision::Adopt(roster) => {
                 let version = roster.version();
                 self.adopting = Some(Arc::clone(&roster));
                 let ops = vec![record(&roster)];
                 let ticket = self.ticket(Waiter::Roster(roster));
-                self.handle(Event::Records { ticket, ops });
+                self.apply(Event::Records { ticket, ops });
                 Ok(version)
             }
             Decision::Fork(proof) => {
@@ -130,7 +133,7 @@ impl Turn {
                     let ops =
                         vec![Op::Put { table: Table::Meta, key: FORK_KEY.into(), value: codec::encode(&proof).into() }];
                     let ticket = self.ticket(Waiter::Fork(Box::new(proof)));
-                    self.handle(Event::Records { ticket, ops });
+                    self.apply(Event::Records { ticket, ops });
                 }
                 Err("another roster of this version is in force: the roots tell two stories".into())
             }
@@ -144,7 +147,7 @@ impl Turn {
     }
 
     /// Both sides of the fork that is not settled.
-    pub(super) fn fork_report(&self) -> Option<ForkReport> {
+    pub(crate) fn fork_report(&self) -> Option<ForkReport> {
         let fork = self.rosters.fork()?;
         let second = Roster::verify_offered(&fork.second, &self.roster).ok()?;
         let side = |roster: &Roster| ForkSide {
@@ -156,7 +159,7 @@ impl Turn {
     }
 
     /// An operator has decided which of two rosters is right. Gives the version that is followed.
-    pub(super) fn settle_fork(&mut self, follow: Hash) -> Result<RosterVersion, String> {
+    pub(crate) fn settle_fork(&mut self, follow: Hash) -> Result<RosterVersion, String> {
         let Some(fork) = self.rosters.fork() else { return Err("there is no fork to settle".into()) };
         let Some((roster, decision)) = self.rosters.settle(follow) else {
             return Err(format!("neither roster of version {} has this hash", fork.version));
@@ -172,19 +175,19 @@ impl Turn {
             record(&roster),
         ];
         let ticket = self.ticket(Waiter::Settled(roster, decision));
-        self.handle(Event::Records { ticket, ops });
+        self.apply(Event::Records { ticket, ops });
         Ok(version)
     }
 
     /// A daemon has no operator's commands: reading its roster file anew, with one of the two rosters in it, decides.
-    pub(super) fn settled_by_file(&mut self, signed: &Bytes) -> Option<Result<RosterVersion, String>> {
+    pub(crate) fn settled_by_file(&mut self, signed: &Bytes) -> Option<Result<RosterVersion, String>> {
         let fork = self.rosters.fork().filter(|_| self.kind == NodeKind::Daemon)?;
         let offered = Roster::verify_offered(signed, &self.roster).ok()?;
         (offered.version() == fork.version).then(|| self.settle_fork(offered.hash()))
     }
 
     /// The decision is durable.
-    pub(super) fn settled(&mut self, roster: Arc<Roster>, decision: Settled) {
+    pub(crate) fn settled(&mut self, roster: Arc<Roster>, decision: Settled) {
         tracing::warn!(version = %roster.version(), hash = %roster.hash(), "a fork of the roster is settled");
         let changed = roster.hash() != self.roster.hash();
         self.rosters.settled(Arc::clone(&roster), decision);
@@ -195,7 +198,7 @@ impl Turn {
     }
 
     /// It is durable: from here on it decides ([ROSTER-10]).
-    pub(super) fn adopt(&mut self, roster: Arc<Roster>) {
+    pub(crate) fn adopt(&mut self, roster: Arc<Roster>) {
         if roster.version() <= self.roster.version() {
             return;
         }
@@ -206,11 +209,11 @@ impl Turn {
     fn follow(&mut self, roster: Arc<Roster>) {
         tracing::info!(version = %roster.version(), "roster in force");
         self.roster = Arc::clone(&roster);
-        self.roster_in_force.send_replace(Arc::clone(&roster));
+        self.say(Output::Roster(Arc::clone(&roster)));
         self.follow_relays(&roster);
         self.offer_followed_roster();
         self.bundles.retain(&roster);
-        self.handle(Event::Roster(roster));
+        self.apply(Event::Roster(roster));
         self.follow_signers();
         self.progress(OwnEvent::Roster);
     }

@@ -11,31 +11,32 @@ use liaison_protocol::sign::Signer;
 use liaison_protocol::{NodeId, Precedence, Timestamp, limits};
 use rand_core::CryptoRng;
 
-use super::receipts::Receipts;
 use crate::bundles;
-use crate::store::{Store, StoreError};
+use crate::receipts::Receipts;
+use crate::store_error::StoreError;
+use crate::view::Reads;
 
 /// Everything that a notice is made of.
-pub(super) struct Notice<'a> {
-    pub(super) me: &'a NodeId,
-    pub(super) position: &'a Position,
-    pub(super) entry: &'a Entry,
-    pub(super) reason: RefusalReason,
-    pub(super) detail: &'a str,
-    pub(super) now: Timestamp,
+pub(crate) struct Notice<'a> {
+    pub(crate) me: &'a NodeId,
+    pub(crate) position: &'a Position,
+    pub(crate) entry: &'a Entry,
+    pub(crate) reason: RefusalReason,
+    pub(crate) detail: &'a str,
+    pub(crate) now: Timestamp,
 }
 
 impl Notice<'_> {
     /// What ends the entry, and the receipt chain's record. Nobody is told of a notice that is not delivered (it would
     /// never end), nor a sender that has left the roster.
     // [CUST-9] [RCPT-5]
-    pub(super) fn make(
+    pub(crate) fn make(
         &self,
         receipts: &mut Receipts,
         roster: &Roster,
-        store: &dyn Store,
+        store: &dyn Reads,
         signer: &dyn Signer,
-        rng: &mut impl CryptoRng,
+        mut random: &mut dyn CryptoRng,
     ) -> Result<(Ended, Option<Op>), StoreError> {
         if roster.role(&self.entry.sender) != Some(Role::Agency) {
             return Ok((Ended::Records(Vec::new()), None));
@@ -52,7 +53,7 @@ impl Notice<'_> {
             detail: self.detail.into(),
             retry_after_ms: 0,
         };
-        let Some((receipt, record)) = receipts.refusal(facts, roster, self.now)? else {
+        let Some((receipt, record)) = receipts.refusal(facts, roster, self.now) else {
             return Ok((Ended::Later, None));
         };
         let statement = SignedStatement { receipt: receipt.encode().into(), proofs: Vec::new() };
@@ -65,7 +66,7 @@ impl Notice<'_> {
             precedence: Precedence::from_rank(self.position.rank).unwrap_or_default(),
             content: &Content::Notice(statement),
         };
-        match seal(&request, signer, rng) {
+        match seal(&request, signer, &mut random) {
             Ok(sealed) => Ok((Ended::Notice(Box::new(sealed.envelope)), Some(record))),
             Err(error) => {
                 tracing::error!(message = %self.entry.id.short(), %error, "a notice could not be sealed");

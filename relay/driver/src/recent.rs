@@ -11,7 +11,7 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// A bounded memory; the oldest go first. What is not here is in the store.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(crate) struct Recent {
     envelopes: BTreeMap<MessageId, Bytes>,
     order: VecDeque<(MessageId, usize)>,
     bytes: usize,
@@ -21,7 +21,7 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Keeps aside what a commit stores.
-    pub(super) fn note(&mut self, ops: &[Op]) {
+    pub(crate) fn note(&mut self, ops: &[Op]) {
         let stored = ops.iter().filter_map(|op| match op {
             Op::PutEnvelope { id, bytes } => Some((*id, bytes.clone())),
             _ => None,
@@ -30,7 +30,7 @@ impl Recent {
     }
 
     /// The commit is durable.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for (id, bytes) in std::mem::take(&mut self.flying) {
             self.bytes += bytes.len();
             self.order.push_back((id, bytes.len()));
@@ -46,7 +46,7 @@ impl Recent {
         }
     }
 
-    pub(super) fn get(&self, id: &MessageId) -> Option<Bytes> {
+    pub(crate) fn get(&self, id: &MessageId) -> Option<Bytes> {
         self.envelopes.get(id).cloned()
     }
 }

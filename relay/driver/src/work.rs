@@ -1,0 +1,42 @@
+//! What costs too much for a turn, and changes nothing: a worker does it beside the turns.
+
+use liaison_protocol::Timestamp;
+
+use crate::bundle_exchange::{BundleChecked, BundleChecks};
+use crate::conserve::{ReleasedRead, ReleasedRows};
+use crate::roster_exchange::{RosterCheck, RosterChecked};
+use crate::view::Reads;
+
+/// Work for a worker.
+#[derive(Debug)]
+pub struct Work(pub(crate) Kind);
+
+#[derive(Debug)]
+pub(crate) enum Kind {
+    Bundles(BundleChecks),
+    Released(ReleasedRead),
+    Roster(Box<RosterCheck>),
+}
+
+/// What the work gave. Only [`Work::run`] makes one.
+#[derive(Debug)]
+pub struct WorkDone(pub(crate) Done);
+
+#[derive(Debug)]
+pub(crate) enum Done {
+    Bundles(Vec<BundleChecked>),
+    Released(ReleasedRows),
+    Roster(Box<RosterChecked>),
+}
+
+impl Work {
+    /// Does it. May take a second, and wait for the disk.
+    #[must_use]
+    pub fn run(self, store: &dyn Reads, now: Timestamp) -> WorkDone {
+        WorkDone(match self.0 {
+            Kind::Bundles(checks) => Done::Bundles(checks.run(store, now)),
+            Kind::Released(read) => Done::Released(read.run(store, now)),
+            Kind::Roster(check) => Done::Roster(Box::new(check.run())),
+        })
+    }
+}
