@@ -34,7 +34,7 @@ pub enum UnitsError {
 }
 
 /// Crates that have bugs planted, with their unit tests.
-const CRATES: [&str; 4] = ["liaison-protocol", "liaison-core", "liaison-node", "liaison-client"];
+const CRATES: [&str; 5] = ["liaison-protocol", "liaison-core", "liaison-driver", "liaison-node", "liaison-client"];
 
 impl UnitTests {
     /// Builds them, with bugs that can be planted.
