@@ -12,12 +12,13 @@ use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, NodeId, Timestamp, limits};
 
-use crate::bundles::{self, AdmitError, Claim, KnownBundle};
+use crate::bundles::{self, Claim};
 use crate::links::Link;
 use crate::store_error::StoreError;
 use crate::view::Reads;
+use crate::work::bundles::{Arrived, BundleChecked, BundleChecks};
 use crate::work::{Kind, Work};
-use crate::{Driver, Output, prekeys};
+use crate::{Driver, Output};
 
 /// Bundles that are checked in one go.
 const TOGETHER: usize = 16;
@@ -39,41 +40,6 @@ pub(crate) struct BundleExchange {
     fresh: BTreeMap<AgencyId, Option<LinkKey>>,
     /// When new bundles may be offered on next, since the start.
     offer_at: Duration,
-}
-
-/// A peer's bundle.
-#[derive(Debug)]
-struct Arrived {
-    link: LinkKey,
-    agency: AgencyId,
-    /// Nobody else is asked for it meanwhile.
-    asked: bool,
-    frame: Bundle,
-}
-
-/// Bundles for a worker to check.
-#[derive(Debug)]
-pub(crate) struct BundleChecks {
-    batch: Vec<Arrived>,
-    roster: Arc<Roster>,
-}
-
-impl BundleChecks {
-    pub(crate) fn run(self, store: &dyn Reads, now: Timestamp) -> Vec<BundleChecked> {
-        let Self { batch, roster } = self;
-        let check = |arrived: Arrived| {
-            let outcome = prekeys::check(&arrived.frame, store, &roster, now);
-            BundleChecked { arrived, outcome }
-        };
-        batch.into_iter().map(check).collect()
-    }
-}
-
-/// The same, after its check on a worker.
-#[derive(Debug)]
-pub(crate) struct BundleChecked {
-    arrived: Arrived,
-    outcome: Result<KnownBundle, AdmitError>,
 }
 
 impl BundleExchange {

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use liaison_core::conserve::{Finding, Record, ReleasedItem};
+use liaison_core::conserve::{Finding, Record};
 use liaison_core::ledger::Way;
-use liaison_core::op::{DedupeKey, Op, Remembered, Table};
+use liaison_core::op::{DedupeKey, Op, Table};
 use liaison_core::{Event, LinkKey};
-use liaison_protocol::frame::{Comparison, ROLL_ITEMS_MAX};
+use liaison_protocol::frame::Comparison;
 use liaison_protocol::{Hour, NodeId, Timestamp, limits};
 
 use crate::audit::{AuditHour, AuditReport, AuditState, MissingEntry};
 use crate::output::Metric;
 use crate::store_error::StoreError;
-use crate::view::Reads;
+use crate::work::released::{Page, ReleasedRead, ReleasedRows};
 use crate::work::{Kind, Work};
 use crate::{Driver, Output};
 
@@ -21,44 +21,10 @@ use crate::{Driver, Output};
 const ALARM_FOR: Duration = Duration::from_secs(86_400);
 /// Findings older than this are forgotten at the next start: nothing of them can be on its way any more.
 const KEEP: Duration = Duration::from_secs(limits::LIFETIME_MAX.as_secs() + 2 * 86_400);
-/// Rows of the dedupe memory that one page looks at.
-const ROWS_MAX: usize = 100_000;
-/// Rows read at a time.
-const ROWS: usize = 2_000;
-/// What expires within this may be forgotten by a peer whose clock is ahead.
-const CLOCKS: Duration = Duration::from_secs(3_600);
 
 /// Findings of the last month.
 pub(crate) struct Conservation {
     findings: BTreeMap<(NodeId, Hour), Finding>,
-}
-
-/// A read of the dedupe memory, for a worker.
-#[derive(Debug)]
-pub(crate) struct ReleasedRead {
-    link: LinkKey,
-    peer: NodeId,
-    hours: Vec<Hour>,
-    after: Option<DedupeKey>,
-}
-
-impl ReleasedRead {
-    pub(crate) fn run(self, store: &dyn Reads, now: Timestamp) -> ReleasedRows {
-        ReleasedRows { link: self.link, page: page(store, &self.peer, &self.hours, self.after, now) }
-    }
-}
-
-/// What such a read has found.
-#[derive(Debug)]
-pub(crate) struct ReleasedRows {
-    link: LinkKey,
-    page: Result<Page, StoreError>,
-}
-
-#[derive(Debug)]
-struct Page {
-    items: Vec<ReleasedItem>,
-    next: Option<DedupeKey>,
 }
 
 impl Conservation {
@@ -163,37 +129,4 @@ impl Driver {
         let again = seen.map(|seen| seen.attempt).filter(|latest| *latest > attempt);
         Ok(MissingEntry { id, index, attempt, sent_again: again })
     }
-}
-
-/// Entries released to `peer` in these hours, until there are as many as a roll holds.
-fn page(
-    store: &dyn Reads,
-    peer: &NodeId,
-    hours: &[Hour],
-    after: Option<DedupeKey>,
-    now: Timestamp,
-) -> Result<Page, StoreError> {
-    let mut items = Vec::new();
-    let mut next = after;
-    for _ in 0..ROWS_MAX / ROWS {
-        let rows = store.remembered_after(next.as_ref(), ROWS)?;
-        let ended = rows.len() < ROWS;
-        for (key, record) in rows {
-            next = Some(key);
-            if is_released_to(&record, peer, hours, now) {
-                items.push(ReleasedItem { key, attempt: record.attempt, hour: record.hour, from: record.from });
-            }
-            if items.len() == ROLL_ITEMS_MAX {
-                return Ok(Page { items, next });
-            }
-        }
-        if ended {
-            return Ok(Page { items, next: None });
-        }
-    }
-    Ok(Page { items, next })
-}
-
-fn is_released_to(record: &Remembered, peer: &NodeId, hours: &[Hour], now: Timestamp) -> bool {
-    record.to.as_ref() == Some(peer) && hours.contains(&record.hour) && record.until > now.after(CLOCKS)
 }

@@ -9,7 +9,6 @@ use liaison_protocol::{Hash, NodeId, Timestamp};
 use crate::Driver;
 use crate::agency::OwnEvent;
 use crate::input::LinkInput;
-use crate::operate::PeerRecord;
 
 /// Two programs with one link key are an alarm for so long after they were last seen to meet.
 const RIVALS_ALARM_FOR: Duration = Duration::from_secs(3_600);
@@ -18,6 +17,15 @@ const RIVALS_ALARM_FOR: Duration = Duration::from_secs(3_600);
 pub(crate) struct Link {
     pub(crate) peer: NodeId,
     pub(crate) kind: NodeKind,
+}
+
+/// What is known of a peer, up or down.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerRecord {
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) last_receive: Option<Timestamp>,
+    pub(crate) failure_since: Option<Timestamp>,
+    pub(crate) last_error: Option<String>,
 }
 
 /// Two programs that use one link key, and when they were last seen to meet.

@@ -26,15 +26,6 @@ const TRACED_RECIPIENTS: u16 = 16;
 /// Ids named when a prefix fits several.
 const AMBIGUOUS_MAX: usize = 5;
 
-/// What is known of a peer, up or down.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct PeerRecord {
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) last_receive: Option<Timestamp>,
-    pub(crate) failure_since: Option<Timestamp>,
-    pub(crate) last_error: Option<String>,
-}
-
 impl Driver {
     pub(crate) fn operate(&mut self, asked: RequestId, request: OperatorRequest) {
         let answer = self.operated(request);

@@ -9,9 +9,7 @@ use bytes::Bytes;
 use liaison_core::op::{Op, Table};
 use liaison_core::{Event, LinkKey, NodeKind};
 use liaison_protocol::frame::Bundle;
-use liaison_protocol::prekey::{
-    BundleError, BundlePosition, PrekeyBundle, SignedBundle, VerifiedBundle, recall_bundle, signer_of,
-};
+use liaison_protocol::prekey::{BundleError, BundlePosition, PrekeyBundle, SignedBundle, VerifiedBundle, signer_of};
 use liaison_protocol::roster::Roster;
 use liaison_protocol::{AgencyId, Hash, KeyId, Timestamp, codec, limits};
 use serde::{Deserialize, Serialize};
@@ -229,17 +227,4 @@ impl Driver {
         wanted.retain(|agency| self.roster.agency(agency).is_some());
         self.want_bundles(&wanted);
     }
-}
-
-pub(crate) fn check(
-    frame: &Bundle,
-    store: &dyn Reads,
-    roster: &Roster,
-    now: Timestamp,
-) -> Result<KnownBundle, AdmitError> {
-    let signed = SignedBundle::decode(&frame.bundle)?;
-    let claimed = recall_bundle(signed, &roster.federation(), roster, now)?;
-    // What cannot be read from the store is compared with nothing, and then fails where it is written.
-    let known = bundles::get(store, &claimed.bundle().agency, roster, now).ok().flatten();
-    bundles::admit(frame, known.as_ref(), roster, now)
 }

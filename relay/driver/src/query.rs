@@ -9,7 +9,7 @@ use liaison_protocol::{AgencyId, MessageId, Timestamp};
 /// A record's key and value.
 pub type Record = (Vec<u8>, Bytes);
 
-/// The answer to [`crate::view::Reads::expiring`].
+/// The answer to `Reads::expiring`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expiring {
     /// Expired entries, the soonest first.

@@ -9,13 +9,14 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use liaison_core::LinkKey;
 use liaison_core::roster_claims::RosterClaims;
-use liaison_core::roster_state::{Announcement, Decision, Jump, RosterState};
+use liaison_core::roster_state::{Announcement, Decision};
 use liaison_protocol::frame::{CloseCode, ControlFrame, RosterFrame, RosterOffer, RosterRequest};
 use liaison_protocol::roster::{Roster, RosterVersion};
 use liaison_protocol::{Hash, NodeId};
 
 use crate::answers::OwedAnswer;
 use crate::links::Link;
+use crate::work::roster::{RosterCheck, RosterChecked};
 use crate::work::{Kind, Work};
 use crate::{Driver, Fault, Output};
 
@@ -35,36 +36,6 @@ pub(crate) struct RosterExchange {
     frame: Option<(Hash, Bytes)>,
     /// Whether it was said that a newer roster does not come.
     frozen: bool,
-}
-
-/// A roster for a worker to judge.
-#[derive(Debug)]
-pub(crate) struct RosterCheck {
-    peer: NodeId,
-    bytes: Bytes,
-    state: RosterState,
-    refused: VecDeque<Hash>,
-}
-
-impl RosterCheck {
-    pub(crate) fn run(self) -> RosterChecked {
-        let Self { peer, bytes, state, refused } = self;
-        let hash = Hash::of(&[&bytes]);
-        let decision = (!refused.contains(&hash)).then(|| state.judge(&bytes, Jump::Limit));
-        RosterChecked { peer, hash, decision, against: state.trusted().hash(), bytes }
-    }
-}
-
-/// What a check gave.
-#[derive(Debug)]
-pub(crate) struct RosterChecked {
-    peer: NodeId,
-    bytes: Bytes,
-    hash: Hash,
-    /// `None`: the same bytes were refused before.
-    decision: Option<Decision>,
-    /// The roster that was followed meanwhile.
-    against: Hash,
 }
 
 impl RosterExchange {

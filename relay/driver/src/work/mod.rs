@@ -1,10 +1,14 @@
 //! What costs too much for a turn, and changes nothing: a worker does it beside the turns.
 
+pub(crate) mod bundles;
+pub(crate) mod released;
+pub(crate) mod roster;
+
 use liaison_protocol::Timestamp;
 
-use crate::bundle_exchange::{BundleChecked, BundleChecks};
-use crate::conserve::{ReleasedRead, ReleasedRows};
-use crate::roster_exchange::{RosterCheck, RosterChecked};
+use self::bundles::{BundleChecked, BundleChecks};
+use self::released::{ReleasedRead, ReleasedRows};
+use self::roster::{RosterCheck, RosterChecked};
 use crate::view::Reads;
 
 /// Work for a worker.
