@@ -146,7 +146,7 @@ fn a_second_daemon_with_a_copy_of_the_identity_is_an_alarm_and_the_first_publish
     assert!(fed.liaison(OWNER, &["status"]).stdout.contains("ALARM"));
     let events = fed.get(OWNER, "/v1/events?after=0&limit=1000").unwrap();
     let foreign = |event: &serde_json::Value| event["kind"] == "prekeys.foreign";
-    assert!(events["events"].as_array().unwrap().iter().any(foreign), "{events}");
+    assert!(events["items"].as_array().unwrap().iter().any(foreign), "{events}");
     let id = fed.send(SENDER, OWNER, &["-s", "To the first", "--body", "x"]);
     fed.await_delivered(SENDER, &id);
 }

@@ -107,7 +107,7 @@ impl Application {
     /// does not answer.
     fn go_on(&mut self, site: &Site) -> Option<()> {
         let page = site.fed.get(RECIPIENT, &format!("/v1/events?after={}", self.cursor)).ok()?;
-        for event in page["events"].as_array().unwrap() {
+        for event in page["items"].as_array().unwrap() {
             if event["kind"] == "message.received" {
                 let id = event["id"].as_str().unwrap();
                 let message = site.fed.get(RECIPIENT, &format!("/v1/messages/{id}")).ok()?;
@@ -165,7 +165,7 @@ fn all_events(site: &Site, agency: &str) -> Vec<Value> {
     loop {
         let after = events.last().map_or(0, |event| event["cursor"].as_u64().unwrap());
         let page = site.fed.get(agency, &format!("/v1/events?after={after}&limit=1000")).unwrap();
-        match page["events"].as_array().unwrap().as_slice() {
+        match page["items"].as_array().unwrap().as_slice() {
             [] => return events,
             more => events.extend(more.iter().cloned()),
         }

@@ -173,7 +173,7 @@ async fn what_the_node_refuses_reaches_the_operator_with_its_exit_code() {
             Some(Ok(OperatorAnswer::Drain(DrainStatus { draining: true, entries: 5, in_flight: 1 })))
         }
         OperatorRequest::Status => Some(Err(OperatorError::Store { cause: "no such device".into() })),
-        _ => None,
+        _ => Some(Err(OperatorError::Stopping)),
     });
     let trace = console.relay(&["trace", "0"]).await;
     assert_eq!(trace.code, 65);

@@ -32,7 +32,7 @@ const INCOMPLETE: &str = " incomplete";
 pub(super) struct Directory {
     path: PathBuf,
     /// Holds the lock.
-    _lock: File,
+    _lock: LockFile,
     /// Whether the engine's files are still to be made.
     fresh: bool,
 }
@@ -145,12 +145,24 @@ fn is_foreign(path: &Path) -> Result<bool, Fault> {
     Ok(false)
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
+/// The locked file. A child process that is being started holds the file for a moment as well: closing it would leave the
+/// lock until then, so the lock is given back by itself.
+#[derive(Debug)]
+struct LockFile(File);
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // A lock that cannot be given back ends with the file.
+        let _ = self.0.unlock();
+    }
+}
+
+fn lock(path: &Path) -> Result<LockFile, OpenError> {
     let file = path.join(LOCK);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file);
     let lock = lock.map_err(|error| fault("opening", &file, &error))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
+        Ok(()) => Ok(LockFile(lock)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { directory: path.into() }),
         Err(TryLockError::Error(error)) => Err(fault("locking", &file, &error).into()),
     }
