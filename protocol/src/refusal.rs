@@ -68,6 +68,8 @@ reasons! {
     UnknownSender = 19, "unknown-sender";
     /// Its sender withdrew it.
     Cancelled = 20, "cancelled";
+    /// The agency hands over more in a second than it may.
+    Rate = 21, "rate";
 }
 
 impl RefusalReason {
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn codes_are_the_numbers_of_the_specification_and_round_trip() {
         let codes: Vec<u16> = RefusalReason::ALL.iter().map(|reason| reason.code()).collect();
-        assert_eq!(codes, (1..=20).filter(|code| *code != 15).collect::<Vec<u16>>());
+        assert_eq!(codes, (1..=21).filter(|code| *code != 15).collect::<Vec<u16>>());
         for reason in RefusalReason::ALL {
             assert_eq!(RefusalReason::try_from(reason.code()), Ok(*reason));
         }

@@ -54,11 +54,17 @@ fn a_message_waits_at_the_relay_for_a_daemon_that_is_off() {
         let trace = fed.trace("ncb.sg", &id);
         (trace["recipients"][0]["holder"] == "eu-1").then_some(())
     });
+    let queued = fed.relay("eu-1", &["queue", "show", "ncb.ee"]).success().stdout;
+    assert!(queued.contains(&id[..10]), "{queued}");
+    let held = fed.relay("eu-1", &["trace", &id[..10]]).success().stdout;
+    assert!(held.contains("accepted  for ncb.ee  with ap-1") && held.contains("in custody here:"), "{held}");
     // The sender may leave in the meantime.
     assert_eq!(fed.stop("ncb.sg"), Some(0));
     fed.start_node("ncb.ee");
     eventually("the message", || (!fed.inbox("ncb.ee").is_empty()).then_some(()));
     assert_eq!(ids(&fed.inbox("ncb.ee")), [id.as_str()]);
+    let left = fed.relay("eu-1", &["trace", &id]).success().stdout;
+    assert!(left.contains("forwarded  with ncb.ee") && left.contains("not in custody here"), "{left}");
     fed.start_node("ncb.sg");
     fed.await_delivered("ncb.sg", &id);
 }

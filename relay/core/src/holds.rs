@@ -50,7 +50,7 @@ impl Scope {
             // A roster that has expired; an agreement that is missing is a final refusal.
             (RefusalReason::DiskLow | RefusalReason::Draining | RefusalReason::NoAgreement, _)
             | (RefusalReason::Clock, NodeKind::Daemon) => Self::Peer,
-            (RefusalReason::Quota, _) => Self::Mail,
+            (RefusalReason::Quota | RefusalReason::Rate, _) => Self::Mail,
             _ => Self::Entry,
         }
     }

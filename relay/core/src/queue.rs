@@ -205,6 +205,11 @@ impl Window {
         self.set(seq, State::Parked);
     }
 
+    /// Entries that are set aside until routes change.
+    pub(crate) fn parked(&self) -> usize {
+        self.loaded.values().filter(|slot| slot.state == State::Parked).count()
+    }
+
     pub(crate) fn stall(&mut self, seq: u64) {
         self.set(seq, State::Stalled);
     }

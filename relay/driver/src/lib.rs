@@ -13,6 +13,7 @@
 //! The host that ships (`liaison-node`) and the simulator run the same driver.
 
 pub mod agency;
+mod alarms;
 pub mod answers;
 pub mod audit;
 mod bundle_exchange;
@@ -33,6 +34,7 @@ mod prekeys;
 pub mod query;
 mod receipts;
 mod recent;
+mod refusals;
 mod requests;
 mod roster_exchange;
 mod rosters;
@@ -73,6 +75,7 @@ use peers::{Dialing, Peer};
 use prekeys::Prekeys;
 use receipts::{Receipts, Signed};
 use recent::Recent;
+use refusals::Refusals;
 use requests::Waiter;
 use roster_exchange::RosterExchange;
 pub use rosters::{LoadError, load as load_roster, record as roster_record};
@@ -140,6 +143,8 @@ pub struct Driver {
     waiters: BTreeMap<Ticket, Waiter>,
     last_ticket: u64,
     recent: Recent,
+    /// What the log has said of refused mail.
+    refusals: Refusals,
     conservation: Conservation,
     origins: Origins,
     signed_receipts: SignedReceipts,
@@ -166,6 +171,8 @@ pub struct Driver {
     clock_talk: clocks::ClockTalk,
     started: Timestamp,
     low_water_bytes: u64,
+    /// As the log has said last.
+    disk_is_low: bool,
     fault: Option<Fault>,
 }
 
@@ -215,6 +222,7 @@ impl Driver {
             waiters: BTreeMap::new(),
             last_ticket: 0,
             recent: Recent::default(),
+            refusals: Refusals::default(),
             conservation,
             origins: Origins::default(),
             signed_receipts: SignedReceipts::default(),
@@ -233,6 +241,7 @@ impl Driver {
             clock_talk: clocks::ClockTalk::default(),
             started: time.now,
             low_water_bytes: options.low_water_bytes,
+            disk_is_low: false,
             fault: None,
         };
         driver.commit_records([opening, old].concat());
@@ -337,7 +346,7 @@ impl Driver {
                 self.apply_together(vec![Event::Committed(CommitResult::Durable(durable))], signed.as_ref());
             }
             Err(StoreError::Full { .. }) => {
-                self.measure(Metric::StoreError { operation: "commit" });
+                self.measure(Metric::DiskFull);
                 tracing::error!("the disk is full: no new custody until there is room");
                 self.apply(Event::Committed(CommitResult::Full));
             }
@@ -368,6 +377,15 @@ impl Driver {
             Err(error) => return self.fail(error),
         };
         let low = usage.free_bytes < self.low_water_bytes;
+        if low != self.disk_is_low {
+            self.disk_is_low = low;
+            let (free_bytes, low_water_bytes) = (usage.free_bytes, self.low_water_bytes);
+            if low {
+                tracing::error!(free_bytes, low_water_bytes, "the disk is below its low-water mark: no new custody");
+            } else {
+                tracing::info!(free_bytes, low_water_bytes, "the disk has room again: custody is taken");
+            }
+        }
         self.apply(Event::Disk(if low { Disk::Low } else { Disk::Ok }));
         self.look_after_rosters();
         self.look_after_bundles();

@@ -8,7 +8,7 @@ use liaison_core::op::{DedupeKey, Entry, Held, Position, RANKS};
 use liaison_core::roster_state::{Jump, Standing};
 use liaison_core::{Event, LinkKey, QueueView};
 use liaison_protocol::role::Role;
-use liaison_protocol::{AgencyId, MessageId, NodeId, Timestamp};
+use liaison_protocol::{AgencyId, Hour, MessageId, NodeId, Timestamp};
 
 use crate::agency::RequestId;
 use crate::links::Link;
@@ -135,21 +135,16 @@ impl Driver {
 
     fn remembered_events(&self, id: &MessageId, entries: &[QueueEntry]) -> Result<Vec<TraceEvent>, StoreError> {
         let mut events: Vec<TraceEvent> = entries.iter().map(accepted).collect();
-        let mut released = 0;
+        let mut released: BTreeMap<(Option<NodeId>, Option<NodeId>, Hour), u16> = BTreeMap::new();
         for index in 0..TRACED_RECIPIENTS {
             let seen = self.store.remembered(&DedupeKey { id: *id, index })?;
-            released += usize::from(seen.is_some_and(|seen| seen.held == Held::Released));
+            if let Some(seen) = seen.filter(|seen| seen.held == Held::Released) {
+                *released.entry((seen.from, seen.to, seen.hour)).or_default() += 1;
+            }
         }
-        if released > 0 {
-            events.push(TraceEvent {
-                at_ms: self.now(),
-                what: TraceStep::Forwarded,
-                agencies: Vec::new(),
-                peer: None,
-                detail: format!(
-                    "left this node's custody for {released} recipients; ids are remembered to tell copies"
-                ),
-            });
+        for ((from, to, hour), recipients) in released {
+            events.push(taken_then(hour, from, recipients));
+            events.push(left(to, recipients));
         }
         Ok(events)
     }
@@ -175,16 +170,7 @@ impl Driver {
             clock: self.clock_standing(),
             links: self.link_statuses(),
             queues: queue_statuses(&self.core.queues()),
-            alarms: [
-                alarms(&roster, &store),
-                self.prekeys.alarms(&self.roster, self.now()),
-                self.clock_alarms(),
-                self.unproven_alarms(self.now()),
-                self.freeze_alarms(),
-                self.rival_alarms(),
-                self.conservation_alarms(self.now()),
-            ]
-            .concat(),
+            alarms: self.alarms(&roster, &store),
             roster,
             store,
         })
@@ -310,7 +296,7 @@ fn queue_entry(position: Position, entry: Entry) -> QueueEntry {
 
 fn accepted(entry: &QueueEntry) -> TraceEvent {
     TraceEvent {
-        at_ms: entry.accepted_ms,
+        at_ms: Some(entry.accepted_ms),
         what: TraceStep::Accepted,
         agencies: vec![entry.queue.clone()],
         peer: Some(entry.from.clone()),
@@ -318,25 +304,26 @@ fn accepted(entry: &QueueEntry) -> TraceEvent {
     }
 }
 
-fn alarms(roster: &RosterStatus, store: &StoreStatus) -> Vec<String> {
-    let mut alarms = Vec::new();
-    match roster.standing {
-        RosterStanding::Current => {}
-        RosterStanding::Expired => {
-            alarms.push(format!("roster version {} has expired: no new custody", roster.version))
-        }
-        RosterStanding::Forked => alarms.push(format!(
-            "two rosters of version {} are in circulation: no update until liaison-relay roster settle",
-            roster.version
-        )),
-        RosterStanding::Grace => {
-            alarms.push(format!("roster version {} has ended; its days of grace run", roster.version))
-        }
+/// Of what has left, only the hour of its coming is remembered.
+fn taken_then(hour: Hour, from: Option<NodeId>, recipients: u16) -> TraceEvent {
+    TraceEvent {
+        at_ms: Some(hour.start()),
+        what: TraceStep::Accepted,
+        agencies: Vec::new(),
+        peer: from,
+        detail: format!("for {recipients} recipients, in the hour from then on"),
     }
-    if !store.writable {
-        alarms.push("the disk is below its low-water mark: no new custody".into());
-    }
-    alarms
+}
+
+fn left(to: Option<NodeId>, recipients: u16) -> TraceEvent {
+    let (what, detail) = match to {
+        Some(_) => (TraceStep::Forwarded, format!("for {recipients} recipients; when is not remembered")),
+        None => (
+            TraceStep::Ended,
+            format!("for {recipients} recipients: expired, refused or withdrawn; their sender was told"),
+        ),
+    };
+    TraceEvent { at_ms: None, what, agencies: Vec::new(), peer: to, detail }
 }
 
 fn store(error: StoreError) -> OperatorError {

@@ -91,6 +91,8 @@ pub enum Metric {
     },
     /// Custody, as the core measures it.
     Custody(Measure),
+    /// A commit found the disk full, and wrote nothing.
+    DiskFull,
     /// An hour's releases were compared with what a peer accepted.
     HourCompared {
         /// The peer.

@@ -151,6 +151,7 @@ impl Driver {
         let mut frames: Vec<Ack> = Vec::with_capacity(acks.len());
         for Acknowledgement { mut ack, custody } in acks {
             self.settle_offer(link, rank, &ack);
+            self.note_refusals(link, &ack);
             ack.proof = custody.and_then(|index| signed?.proof(index));
             frames.push(ack);
         }

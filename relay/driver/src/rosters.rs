@@ -213,6 +213,7 @@ impl Driver {
         self.follow_relays(&roster);
         self.offer_followed_roster();
         self.bundles.retain(&roster);
+        self.forget_refusals();
         self.apply(Event::Roster(roster));
         self.follow_signers();
         self.progress(OwnEvent::Roster);

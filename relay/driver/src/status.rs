@@ -288,9 +288,9 @@ pub struct Trace {
 /// Something that happened to a message at this node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TraceEvent {
-    /// When.
-    pub at_ms: Timestamp,
-    /// What.
+    /// The time, where it is remembered.
+    pub at_ms: Option<Timestamp>,
+    /// The step.
     pub what: TraceStep,
     /// For which recipients; empty where all are meant.
     pub agencies: Vec<AgencyId>,
@@ -308,6 +308,8 @@ pub enum TraceStep {
     Accepted,
     /// It came again, and was not taken again.
     Duplicate,
+    /// Custody ended here.
+    Ended,
     /// Custody ended by expiry.
     Expired,
     /// A next holder took custody, by its acknowledgement.
@@ -329,6 +331,7 @@ impl TraceStep {
         match self {
             Self::Accepted => "accepted",
             Self::Duplicate => "duplicate",
+            Self::Ended => "ended",
             Self::Expired => "expired",
             Self::Forwarded => "forwarded",
             Self::Notice => "notice",

@@ -36,6 +36,7 @@ pub(super) fn router(surface: Arc<Surface>) -> Router {
         .route("/v1/trace/{prefix}", get(trace))
         .route("/v1/audit", get(audit_report))
         .route("/v1/audit/compare", post(compare))
+        .route("/v1/roster", get(roster))
         .route("/v1/roster/fork", get(fork))
         .route("/v1/roster/settle", post(settle))
         .route("/v1/reload", post(reload))
@@ -112,6 +113,18 @@ async fn retry_links(
     let retried = answer(surface.operator.retry_links(peer)).await;
     audit("retry-links", caller, retried.as_ref().err());
     Ok(Json(Retried { peers: retried? }))
+}
+
+/// The answer to `GET /v1/roster`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The signed roster that the relay follows, as its file would have it.
+    pub signed: String,
+}
+
+async fn roster(State(surface): State<Arc<Surface>>) -> Json<InForce> {
+    let signed = surface.roster.borrow().signed().clone();
+    Json(InForce { signed: String::from_utf8_lossy(&signed).into_owned() })
 }
 
 async fn fork(State(surface): State<Arc<Surface>>) -> Answer<Option<ForkReport>> {

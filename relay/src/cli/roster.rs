@@ -7,7 +7,7 @@ use liaison_node::clock;
 use liaison_node::exit::Exit;
 use liaison_node::status::{ForkReport, ForkSide, hash_from_hex};
 use liaison_protocol::Timestamp;
-use liaison_protocol::roster::{AgencyStatus, Roster};
+use liaison_protocol::roster::{AgencyStatus, Roster, TrustAnchor};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use super::out::{BAD, GOOD, WARN, paint};
 use super::table::{Side, Table};
 use super::words::{moment, safe, until};
 use super::{Failure, Global, Out, load};
-use crate::admin::api::Settled;
-use crate::admin::client::Client;
+use crate::admin::api::{InForce, Settled};
+use crate::admin::client::{Client, ClientError};
 use crate::finding::Finding;
 use crate::keys::{check_roster, read_anchor};
 
@@ -24,9 +24,9 @@ use crate::keys::{check_roster, read_anchor};
 #[command(before_help = "Examples:\n  liaison-relay roster show\n  liaison-relay roster diff new-roster.json\n  \
                          liaison-relay roster settle --follow 5f2c…")]
 pub(crate) enum Command {
-    /// What the configured roster file says
+    /// The roster that the relay follows; if no relay runs, the configured file
     Show,
-    /// What another roster would change; verifies its signatures
+    /// What another roster would change of it; verifies the other one's signatures
     Diff {
         /// The other roster
         file: PathBuf,
@@ -45,7 +45,13 @@ pub(super) async fn run(global: &Global, out: &Out, command: &Command) -> Result
     }
     let config = load(global)?;
     let anchor = read_anchor(&config.roots).map_err(refused)?;
-    let roster = check_roster(&config.roster, &anchor).map_err(refused)?;
+    let (roster, followed) = match in_force(&super::client(global)?, &config.roster, &anchor).await? {
+        Some(roster) => (roster, true),
+        None => (check_roster(&config.roster, &anchor).map_err(refused)?, false),
+    };
+    if !followed {
+        out.note(&format!("no relay runs here: this is the file {}", config.roster.display()));
+    }
     match command {
         Command::Show if out.json => out.object(roster.document())?,
         Command::Show => out.data(&render(&roster, clock::now()))?,
@@ -63,6 +69,23 @@ pub(super) async fn run(global: &Global, out: &Out, command: &Command) -> Result
         }
     }
     Ok(Exit::Done)
+}
+
+/// What the running relay follows, verified with the roots file, or with a roster file that leads on from it. `None`: no
+/// relay runs.
+async fn in_force(client: &Client, file: &Path, anchor: &TrustAnchor) -> Result<Option<Roster>, Failure> {
+    let InForce { signed } = match client.get("/v1/roster").await {
+        Ok(in_force) => in_force,
+        Err(ClientError::Unreachable { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let by_anchor = Roster::verify_first(signed.as_bytes(), anchor);
+    let by_file = |_| Roster::verify_offered(signed.as_bytes(), &check_roster(file, anchor).ok()?).ok();
+    let verified = by_anchor.map_or_else(by_file, Some);
+    verified.map(Some).ok_or_else(|| {
+        let text = "the relay follows a roster that neither the roots file nor the roster file leads to";
+        Failure::new(Exit::Data, "roster_refused", text)
+    })
 }
 
 /// The running relay's fork: shown, or decided.

@@ -44,7 +44,8 @@ pub(super) fn render(trace: &Trace, now: Timestamp) -> String {
 
 fn line(event: &TraceEvent) -> String {
     let agencies: Vec<_> = event.agencies.iter().map(AgencyId::as_str).collect();
-    let mut parts = vec![format!("  {}  {}", moment(event.at_ms), event.what.as_str())];
+    let when = event.at_ms.map_or_else(|| "-".into(), moment);
+    let mut parts = vec![format!("  {when:<23}  {}", event.what.as_str())];
     if !agencies.is_empty() {
         parts.push(format!("for {}", agencies.join(", ")));
     }

@@ -33,6 +33,7 @@ pub(super) fn count(number: u64) -> String {
 pub(super) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (large, small) = match seconds {
+        0 if duration.is_zero() => return "0 s".into(),
         0 => return format!("{} ms", duration.as_millis()),
         1..60 => return format!("{seconds} s"),
         60..3_600 => ((seconds / 60, "m"), (seconds % 60, "s")),

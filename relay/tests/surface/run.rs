@@ -208,9 +208,32 @@ fn a_roster_is_shown_and_compared() {
     let diff = site.relay(&["roster", "diff", file.to_str().unwrap()]);
     assert_eq!(diff.code, 0, "{diff:?}");
     assert!(diff.stdout.contains(&format!("- agency {agency}\n")), "{diff:?}");
-    assert!(diff.stderr.starts_with("version 1 to 2: "), "{diff:?}");
-    let missing = site.relay(&["roster", "diff", "/nonexistent"]);
-    assert_eq!((missing.code, missing.stderr.as_str()), (66, "liaison-relay: /nonexistent: no such file\n"));
+    assert!(diff.stderr.starts_with("no relay runs here: this is the file "), "{diff:?}");
+    assert!(diff.stderr.contains("\nversion 1 to 2: "), "{diff:?}");
+    let missing = site.beside("missing.json");
+    let missing = (missing.to_str().unwrap(), site.relay(&["roster", "diff", missing.to_str().unwrap()]));
+    assert_eq!((missing.1.code, missing.1.stderr.ends_with(&format!("{}: no such file\n", missing.0))), (66, true));
+}
+
+#[test]
+fn a_running_relay_shows_the_roster_that_it_follows_whatever_its_file_says() {
+    let site = Site::new(1);
+    let current = site.federation.roster().unwrap();
+    let running = site.start();
+    let agency = site.federation.agencies[1].id.clone();
+    let next = site.federation.sign_next(&current, |roster| remove_agency(roster, &agency)).unwrap();
+    let file = site.federation.roster_path();
+    fs::write(&file, next).unwrap();
+    let shown = |version: u32| {
+        let shown = site.relay(&["roster", "show"]);
+        assert_eq!((shown.code, shown.stderr.as_str()), (0, ""), "{shown:?}");
+        assert!(shown.stdout.contains(&format!("version {version} ")), "{shown:?}");
+    };
+    shown(1);
+    assert_eq!(site.relay(&["reload"]).code, 0);
+    eventually("the new roster", || site.relay(&["roster", "show"]).stdout.contains("version 2 ").then_some(()));
+    shown(2);
+    assert_eq!(running.stop().code, 0);
 }
 
 #[test]

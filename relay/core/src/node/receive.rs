@@ -151,7 +151,7 @@ impl Node {
         let rate = self.rates.entry(peer.clone()).or_insert_with(|| Rate::new(per_second, now));
         rate.take(now).map_err(|wait| {
             let wait_ms = u32::try_from(wait.as_millis()).unwrap_or(u32::MAX);
-            Refusal::later(RefusalReason::Quota, format!("{peer} may submit {per_second} envelopes a second"), wait_ms)
+            Refusal::later(RefusalReason::Rate, format!("{peer} may submit {per_second} envelopes a second"), wait_ms)
         })
     }
 

@@ -26,6 +26,8 @@ pub struct QueueView {
     pub next_try: Option<Timestamp>,
     /// What a peer said last, with the peer's name.
     pub last_error: Option<String>,
+    /// Entries that have passed every peer which leads on: they wait for other routes.
+    pub parked: usize,
 }
 
 impl Node {
@@ -42,6 +44,7 @@ impl Node {
             next_hop: self.next_hop_of(queue),
             next_try: self.stalled.get(&(queue.clone(), *rank)).copied(),
             last_error: window.last_error().map(Into::into),
+            parked: window.parked(),
         };
         held.map(view).collect()
     }

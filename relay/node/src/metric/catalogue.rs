@@ -134,6 +134,7 @@ pub const RELAY: &[Family] = &[
     histogram("liaison_store_commit_messages", COMMIT_MESSAGES, "Envelopes taken by one commit, by engine."),
     gauge("liaison_store_free_bytes", "Bytes free on the store's file system."),
     gauge("liaison_store_used_bytes", "Bytes of the store's files."),
+    counter("liaison_store_full_total", "Commits that found the disk full: nothing was written, and nothing is lost."),
     counter("liaison_store_errors_total", "Failures of the store, by operation. Any is an alarm."),
     counter("liaison_admin_actions_total", "What operators did, by action and result."),
     counter("liaison_config_reload_total", "Reloads, by result."),

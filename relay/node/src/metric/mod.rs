@@ -46,6 +46,7 @@ pub fn born() {
         }
     }
     counter!("liaison_prekey_equivocations_total").absolute(0);
+    counter!("liaison_store_full_total").absolute(0);
     for operation in STORE_OPERATIONS {
         counter!("liaison_store_errors_total", "op" => *operation).absolute(0);
     }
@@ -113,6 +114,11 @@ pub fn notice(precedence: Precedence) {
 pub fn hour_compared(peer: &NodeId, missing: u64) {
     counter!("liaison_conservation_compared_total", "peer" => peer.to_string()).increment(1);
     counter!("liaison_conservation_missing_total", "peer" => peer.to_string()).increment(missing);
+}
+
+/// A commit found the disk full, and wrote nothing.
+pub fn disk_full() {
+    counter!("liaison_store_full_total").increment(1);
 }
 
 /// An agency has signed two prekey bundles of one number.

@@ -177,6 +177,7 @@ fn measure(metric: &Metric) {
     match metric {
         Metric::Commit { took, envelopes } => metric::commit(*took, *envelopes),
         Metric::Custody(measure) => metric::measure(measure),
+        Metric::DiskFull => metric::disk_full(),
         Metric::HourCompared { peer, missing } => metric::hour_compared(peer, *missing),
         Metric::PrekeyEquivocation => metric::prekey_equivocation(),
         Metric::StoreError { operation } => metric::store_error(operation),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use liaison_protocol::roster::{RelayEntry, RosterDocument};
 use liaison_protocol::sign::SigningKey;
@@ -125,5 +126,40 @@ async fn an_agency_that_the_roster_removes_is_no_link_and_no_relay() {
         tokio::task::yield_now().await;
     }
     endpoint.undial(&fed.relay);
+    relay.end().await;
+}
+
+#[tokio::test]
+async fn what_ends_soon_or_has_left_the_roster_is_an_alarm() {
+    let fed = Fed::new();
+    let disk = Disk::new(&fed);
+    let relay = Watched::start(&fed, &disk);
+    let alarms = async || relay.operator.status().await.unwrap().alarms;
+    assert_eq!(alarms().await, Vec::<String>::new());
+    let in_days = |days: u64| crate::clock::now().after(Duration::from_secs(days * 86_400 + 3_600));
+    let changes: [(&str, &dyn Fn(&mut RosterDocument)); 4] = [
+        ("roster version 2 ends in 4 days: get the next one", &|document| document.expires = in_days(4)),
+        ("this node's signing key ends in 5 days", &|document| {
+            document.expires = in_days(60);
+            document.relays[0].not_after = in_days(5);
+        }),
+        ("roster version 4 does not give this node the key that it signs with", &|document| {
+            document.relays[0].not_after = Timestamp::MAX;
+            document.relays[0].sign_key = relay_at("127.0.0.1:1".parse().unwrap()).sign_key;
+        }),
+        ("roster version 5 does not name", &|document| {
+            let other: NodeId = "zz-2".parse().unwrap();
+            document.agencies.iter_mut().for_each(|agency| agency.home = vec![other.clone()]);
+            document.relays[0].id = other;
+        }),
+    ];
+    for (alarm, change) in changes {
+        relay.operator.reload_roster(fed.publish(change)).await.unwrap();
+        // The roster is in force once it is durable.
+        while !alarms().await.iter().any(|said| said.starts_with(alarm)) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(alarms().await.len(), 1, "{alarm}");
+    }
     relay.end().await;
 }
