@@ -36,7 +36,6 @@ pub struct Inner {
 }
 
 /// What an envelope says. From outside, all of them look the same.
-#[expect(clippy::large_enum_variant, reason = "a few are alive at a time, and most are messages")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::large_enum_variant, reason = "one is decoded at a time, and nearly all are messages")]
 pub enum Content {

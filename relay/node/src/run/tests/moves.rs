@@ -129,6 +129,8 @@ async fn an_agency_that_the_roster_removes_is_no_link_and_no_relay() {
     relay.end().await;
 }
 
+type Change<'a> = &'a dyn Fn(&mut RosterDocument);
+
 #[tokio::test]
 async fn what_ends_soon_or_has_left_the_roster_is_an_alarm() {
     let fed = Fed::new();
@@ -137,7 +139,7 @@ async fn what_ends_soon_or_has_left_the_roster_is_an_alarm() {
     let alarms = async || relay.operator.status().await.unwrap().alarms;
     assert_eq!(alarms().await, Vec::<String>::new());
     let in_days = |days: u64| crate::clock::now().after(Duration::from_secs(days * 86_400 + 3_600));
-    let changes: [(&str, &dyn Fn(&mut RosterDocument)); 4] = [
+    let changes: [(&str, Change<'_>); 4] = [
         ("roster version 2 ends in 4 days: get the next one", &|document| document.expires = in_days(4)),
         ("this node's signing key ends in 5 days", &|document| {
             document.expires = in_days(60);
