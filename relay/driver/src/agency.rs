@@ -17,7 +17,7 @@ use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hash, KeyId, MessageId, NodeId, Timestamp};
 
-/// What a daemon does with envelopes addressed to it, and with what becomes of its own messages.
+/// A daemon's own part: envelopes addressed to the daemon, and the fate of its messages.
 ///
 /// Called by the run loop and its worker pool. Nothing here waits for the run loop: that would wait for itself.
 pub trait LocalAgency: Send + Sync + 'static {
@@ -38,12 +38,12 @@ pub trait LocalAgency: Send + Sync + 'static {
     fn progress(&self, event: OwnEvent, now: Timestamp) -> Vec<Op>;
 }
 
-/// What an agency makes of an envelope addressed to it.
+/// An agency's decision about an envelope addressed to the agency.
 #[derive(Clone, Debug)]
 pub enum Received {
     /// It is taken: inbox record, receipt due, events. Also for what turns out to be known already: `ops` may be few.
     Deliver {
-        /// What makes it durable.
+        /// Operations that make the delivery durable.
         ops: Vec<Op>,
         /// For a message that supersedes another: names its chain, the same for all of one sender's envelopes in it
         /// and for no other sender's. Of two in flight at once only the first is taken.
@@ -53,14 +53,14 @@ pub enum Received {
     Fault(String),
     /// Not now: nothing is taken, and the peer tries again.
     Later {
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
         /// In words.
         detail: String,
     },
     /// It cannot be taken, now or later. Whoever handed it over is told, and tells its sender.
     Refuse {
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
         /// In words, at most 256 bytes; goes to the sender.
         detail: String,
@@ -69,7 +69,7 @@ pub enum Received {
     },
 }
 
-/// What became known.
+/// News about the outside, or about the agency's own messages.
 #[derive(Clone, Debug)]
 pub enum OwnEvent {
     /// A relay answered a [`Request::Inquire`], or passed on the answer of the holder that it had handed over to.
@@ -78,11 +78,11 @@ pub enum OwnEvent {
         id: MessageId,
         /// The recipient's place in its header.
         index: u16,
-        /// Who says so: the relay that was asked, or a holder behind it.
+        /// The speaker: the relay that was asked, or a holder behind it.
         by: NodeId,
         /// The home relay that the answer came by.
         via: NodeId,
-        /// What it knows.
+        /// The holder's state.
         state: CustodyState,
     },
     /// The sender of a message that was delivered here asks after it, or has sent it again: it has no receipt yet.
@@ -92,7 +92,7 @@ pub enum OwnEvent {
     },
     /// A verified prekey bundle of `agency`, newer than what was known, is in the store.
     Bundle {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
     },
     /// A bundle of this agency itself that it did not make: its signature is good, and it takes the place of the agency's
@@ -111,7 +111,7 @@ pub enum OwnEvent {
     LinkDown {
         /// To whom.
         peer: NodeId,
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
     /// A link is up.
@@ -128,9 +128,9 @@ pub enum OwnEvent {
         id: MessageId,
         /// The recipient's place in its header.
         index: u16,
-        /// Who refused it.
+        /// The node that refused it.
         by: NodeId,
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
         /// In words.
         detail: String,
@@ -142,9 +142,9 @@ pub enum OwnEvent {
 pub struct ForeignBundle {
     /// Its place among the agency's bundles.
     pub position: BundlePosition,
-    /// When it was made, it says.
+    /// The time when it was made, it says.
     pub issued: Timestamp,
-    /// Which of the agency's keys signed it.
+    /// The agency's key that signed it.
     pub signer: KeyId,
     /// SHA-256 of what was signed.
     pub hash: Hash,
@@ -157,7 +157,7 @@ pub struct Custody {
     pub id: MessageId,
     /// For which recipients, by their place in its header, ascending.
     pub indices: Vec<u16>,
-    /// Who has it.
+    /// The holder.
     pub holder: NodeId,
     /// From whom.
     pub from: NodeId,
@@ -169,19 +169,19 @@ pub struct Custody {
     pub proof: Bytes,
 }
 
-/// Why a request to the run loop was not carried out.
+/// The reason why a request to the run loop was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
     /// Nothing was written.
     #[error("the disk is full, or at its low-water mark")]
     Full,
-    /// Whether anything was written is found out at the next start; the node stops.
+    /// True if anything was written is found out at the next start; the node stops.
     #[error("the store failed")]
     Fault,
     /// The node's own rules refuse it: nothing was written.
     #[error("{reason}: {detail}")]
     Refused {
-        /// Why.
+        /// The reason.
         reason: RefusalReason,
         /// In words.
         detail: String,
@@ -195,7 +195,7 @@ pub enum RequestError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
 
-/// How a request was carried out.
+/// The result of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It is done, and durable where it writes.
@@ -206,7 +206,7 @@ pub enum Answer {
     Withdrawn(Vec<u16>),
 }
 
-/// What an agency asks of its node's driver. Each is answered with an [`Answer`], or a [`RequestError`].
+/// Requests of an agency to its node's driver. Each is answered with an [`Answer`], or a [`RequestError`].
 #[derive(Debug)]
 pub enum Request {
     /// Withdraw what is queued here of an envelope: entries in flight stay, as their acknowledgement may be on the way.
@@ -234,7 +234,7 @@ pub enum Request {
     PublishBundle,
     /// Try at once what waits, and ask along their path after those that were taken: one envelope, or all.
     Retry {
-        /// Which; `None`: all.
+        /// The envelope; `None`: all.
         id: Option<MessageId>,
     },
     /// Queue an envelope of this node's own for those recipients whose wraps it holds (all, where its kind has none).

@@ -18,11 +18,11 @@ const ROSTERS_MAX: usize = 64;
 /// Bundles that one peer is sent at once and a minute, at least: twice all there are, and all there are in ten minutes.
 const BUNDLES_MIN: u64 = 128;
 
-/// See the module.
+/// Answers that peers are owed, by link.
 #[derive(Default)]
 pub(crate) struct Answers {
     owed: BTreeMap<LinkKey, Owed>,
-    /// How many bundles each peer was sent.
+    /// The number of bundles each peer was sent.
     served: BTreeMap<NodeId, Bucket>,
 }
 
@@ -53,7 +53,7 @@ impl Answers {
         self.owed.remove(&link);
     }
 
-    /// Whether the peer may be sent one more bundle now.
+    /// True if the peer may be sent one more bundle now.
     fn may_have_bundle(&mut self, peer: &NodeId, known: u64, time: Time) -> bool {
         let pace = Pace { at_once: (2 * known).max(BUNDLES_MIN), per_minute: (known / 10).max(BUNDLES_MIN) };
         self.served.entry(peer.clone()).or_default().try_take(pace, time.elapsed)

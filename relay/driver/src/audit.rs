@@ -8,7 +8,7 @@ use crate::status::{as_text, hash_hex};
 /// All hours since some time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditReport {
-    /// Whether a comparison is under way: what follows may change in a moment.
+    /// True if a comparison is under way: what follows may change in a moment.
     pub comparing: bool,
     /// By peer and hour.
     pub hours: Vec<AuditHour>,
@@ -28,17 +28,17 @@ pub struct AuditHour {
     pub released_sum: Hash,
     /// Entries accepted from the peer.
     pub accepted: u64,
-    /// What came of comparing what was released.
+    /// The result of comparing releases.
     pub state: AuditState,
-    /// When entries were found to be missing.
+    /// The time at which entries were found to be missing.
     pub found_ms: Option<Timestamp>,
-    /// How many.
+    /// The number of missing entries.
     pub missing: u64,
     /// The first thousand of them.
     pub named: Vec<MissingEntry>,
 }
 
-/// How far the comparison of an hour is.
+/// The progress of an hour's comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditState {

@@ -25,20 +25,20 @@ const TOGETHER: usize = 16;
 /// New bundles are offered on together, at most this often.
 const OFFERS_EVERY: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// Prekey bundles on their way from and to peers.
 pub(crate) struct BundleExchange {
     fetch: BundleFetch,
-    /// What is in the store: an offer of thousands is answered without reading it.
+    /// Claims of stored bundles: an offer of thousands is answered without reading the store.
     stored: BTreeMap<AgencyId, Claim>,
     /// Came, and wait for their check: as many as may be asked for at a time.
     arrived: VecDeque<Arrived>,
     /// A worker checks some: one job at a time.
     checking: bool,
-    /// How many bundles each peer has pushed that nobody had asked for.
+    /// The number of bundles each peer has pushed that nobody had asked for.
     pushed: BTreeMap<NodeId, Bucket>,
     /// New here, and not yet offered on; with the link that they came by.
     fresh: BTreeMap<AgencyId, Option<LinkKey>>,
-    /// When new bundles may be offered on next, since the start.
+    /// The earliest time for the next offer of new bundles, since the start.
     offer_at: Duration,
 }
 
@@ -50,12 +50,12 @@ impl BundleExchange {
         Ok(Self { fetch, stored, arrived, checking: false, pushed, fresh, offer_at: Duration::ZERO })
     }
 
-    /// How many are in the store.
+    /// The number of are in the store.
     pub(crate) fn known(&self) -> u64 {
         self.stored.len() as u64
     }
 
-    /// When [`Driver::offer_fresh`] is next of use, since the start.
+    /// The time of the next [`Driver::offer_fresh`], since the start.
     pub(crate) fn next(&self) -> Option<Duration> {
         (!self.fresh.is_empty()).then_some(self.offer_at)
     }
@@ -69,7 +69,7 @@ impl BundleExchange {
         self.fetch.retain(|agency| roster.agency(agency).is_some());
     }
 
-    /// Whether this peer may push one more bundle that nobody asked for.
+    /// True if this peer may push one more bundle that nobody asked for.
     fn may_push(&mut self, peer: &NodeId, now: Timestamp) -> bool {
         let now = now.since(Timestamp::ZERO);
         self.pushed.retain(|_, bucket| !bucket.is_full(now));
@@ -84,7 +84,7 @@ impl Driver {
         stored.counts(&self.roster, self.now()).then_some(stored.position)
     }
 
-    /// What a peer hears first: which bundles are here.
+    /// Offers all bundles to a new peer.
     pub(crate) fn greet(&mut self, link: LinkKey) {
         let now = self.now();
         let known = self.bundles.stored.values().filter(|claim| claim.counts(&self.roster, now));
@@ -92,7 +92,7 @@ impl Driver {
         self.control(link, ControlFrame::BundleOffer(BundleOffer { bundles }));
     }
 
-    /// What is newer than what is here, of agencies in the roster, is wanted. A daemon also wants what stands where its
+    /// Wants bundles that are newer than the stored ones, of agencies in the roster. A daemon also wants a bundle that stands where its
     /// own bundle does: another daemon with its identity may have published it.
     pub(crate) fn handle_offer(&mut self, link: LinkKey, offer: &BundleOffer) {
         for BundleVersion { agency, epoch, seq } in &offer.bundles {
@@ -106,7 +106,7 @@ impl Driver {
         self.ask_for_bundles();
     }
 
-    /// What counted does not any more, or could not be verified before: whoever has another one is asked, the agency
+    /// Asks for bundles of agencies whose bundle counts no more, or could not be verified. Every peer is asked, the agency
     /// itself first.
     pub(crate) fn want_bundles(&mut self, agencies: &BTreeSet<AgencyId>) {
         for agency in agencies {
@@ -166,7 +166,7 @@ impl Driver {
         offers.into_iter().for_each(|(link, offer)| self.control(link, offer));
     }
 
-    /// What was asked for is looked at; of the rest no more than a few.
+    /// Checks bundles that were asked for, and a few of the others.
     // [FRAME-7]
     pub(crate) fn check_bundle(&mut self, link: LinkKey, frame: Bundle) {
         let (Some(Claim { agency, .. }), Some(peer)) = (Claim::of(&frame), self.links.get(&link)) else { return };

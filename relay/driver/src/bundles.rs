@@ -31,7 +31,7 @@ pub struct KnownBundle {
     frame: Bundle,
 }
 
-/// Why a bundle from a peer is not taken.
+/// The reason why a bundle from a peer is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmitError {
     /// Same epoch and number as the one known, other content: two were signed.
@@ -40,7 +40,7 @@ pub enum AdmitError {
     /// A key that is none, or not the one that the bundle names.
     #[error("a prekey of {agency} is not the one that its bundle names")]
     Key {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
     },
     /// It does not verify.
@@ -49,7 +49,7 @@ pub enum AdmitError {
     /// No newer than the one known.
     #[error("the prekey bundle of {agency} is not newer than the one that is known")]
     NotNewer {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
     },
 }
@@ -87,16 +87,16 @@ fn key_named(key: &[u8; limits::PREKEY_BYTES], entry: &PrekeyEntry) -> Result<Pr
     if key.id() == entry.id { Ok(key) } else { Err(PrekeyError::NotAKey) }
 }
 
-/// What a bundle says of itself, unverified: whose it is, its place, and who signed it when.
+/// A bundle's unverified claim: agency, place, signer and time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Whose.
+    /// The agency.
     pub agency: AgencyId,
     /// Its place among the agency's bundles.
     pub position: BundlePosition,
     /// The key that signed it.
     pub signer: KeyId,
-    /// When.
+    /// The time.
     pub issued: Timestamp,
 }
 
@@ -110,7 +110,7 @@ impl Claim {
         Some(Self { agency: bundle.agency, position, signer: signed.key, issued })
     }
 
-    /// Whether a bundle in the store, which says this, counts under this roster, at this time.
+    /// True if a bundle in the store, which says this, counts under this roster, at this time.
     // [PREKEY-7]
     #[must_use]
     pub fn counts(&self, roster: &Roster, now: Timestamp) -> bool {
@@ -119,7 +119,7 @@ impl Claim {
     }
 }
 
-/// What every bundle in the store says of itself.
+/// The claims of all bundles in the store.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -138,7 +138,7 @@ pub fn put(agency: &AgencyId, frame: &Bundle) -> Op {
     Op::Put { table: Table::Bundles, key: agency.as_str().into(), value: frame.encode().into() }
 }
 
-/// What counts of an agency's prekeys, by this roster and at this time.
+/// The agency's bundle, if the bundle counts under this roster and at this time.
 ///
 /// # Errors
 /// [`StoreError`]; a record that does not decode, or does not count any more, reads as none, and is replaced by the
@@ -221,7 +221,7 @@ fn decode(record: &[u8], roster: &Roster, now: Timestamp) -> Result<KnownBundle,
 }
 
 impl KnownBundle {
-    /// What its agency signed.
+    /// The bundle that the agency signed.
     #[must_use]
     pub const fn bundle(&self) -> &PrekeyBundle {
         self.verified.bundle()
@@ -251,7 +251,7 @@ impl KnownBundle {
         self.verified.signed().key
     }
 
-    /// Whether it counts under this roster, too, and at this time.
+    /// True if it counts under this roster, too, and at this time.
     #[must_use]
     pub fn counts(&self, roster: &Roster, now: Timestamp) -> bool {
         let bundle = self.bundle();

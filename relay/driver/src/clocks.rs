@@ -12,9 +12,9 @@ use crate::status::ClockStanding;
 /// Between two statements on a link.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// What this node has said of the time, and of its clock.
+/// This node's latest statements about the time and about its clock.
 pub(crate) struct ClockTalk {
-    /// When the peers were last told what time it is here.
+    /// The time when the peers were last told what time it is here.
     told: Timestamp,
     /// The log says that the clock is off.
     is_off: bool,

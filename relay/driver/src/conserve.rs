@@ -99,7 +99,7 @@ impl Driver {
         by_peer.into_iter().map(alarm).collect()
     }
 
-    /// What went to and came from each relay, hour by hour, since `since`.
+    /// Entries released to and accepted from each relay, hour by hour, since `since`.
     pub(crate) fn audit(&self, since: Timestamp) -> Result<AuditReport, StoreError> {
         let since = Hour::of(since);
         let mut hours: BTreeMap<(NodeId, Hour), AuditHour> = BTreeMap::new();

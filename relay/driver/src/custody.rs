@@ -27,7 +27,7 @@ const UNPROVEN_ALARM: Duration = Duration::from_secs(3_600);
 /// Between two lines in the log about one peer.
 const UNPROVEN_LOG: Duration = Duration::from_secs(60);
 
-/// Who handed over what has left, so that later holders' proofs find their way. Volatile: after a restart the dedupe
+/// The nodes that handed over what has left, so that later holders' proofs find their way. Volatile: after a restart the dedupe
 /// memory says the same, and a proof that is lost costs no message, and is asked for again.
 #[derive(Default)]
 pub(crate) struct Origins {

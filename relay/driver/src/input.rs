@@ -49,11 +49,11 @@ pub struct Checked {
     pub rank: u8,
     /// As the peer sent it.
     pub transfer: Transfer,
-    /// What the check gave.
+    /// The check's result.
     pub outcome: Outcome,
 }
 
-/// What a check of a transfer gave.
+/// The result of a transfer's check.
 #[derive(Debug)]
 pub enum Outcome {
     /// The envelope is not what its sender signed.
@@ -62,12 +62,12 @@ pub enum Outcome {
     Verified {
         /// The envelope.
         envelope: Box<VerifiedEnvelope>,
-        /// What the agency makes of it, where this node's agency is a recipient.
+        /// The agency's decision, where this node's agency is a recipient.
         local: Option<Received>,
     },
 }
 
-/// What links tell.
+/// News from links.
 #[derive(Debug)]
 pub enum LinkInput {
     /// Acknowledgements came.
@@ -90,7 +90,7 @@ pub enum LinkInput {
     DialFailed {
         /// The peer.
         peer: NodeId,
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
     /// A link has ended.
@@ -99,7 +99,7 @@ pub enum LinkInput {
         link: LinkKey,
         /// The peer.
         peer: NodeId,
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
     /// Two programs use the link key of one node.

@@ -86,10 +86,10 @@ use times::CommitTimes;
 use view::{Links, Reads};
 use work::{Done, WorkDone};
 
-/// How often the disk is looked at, and what peers owe this node.
+/// The interval between looks at the disk, and at late answers of peers.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// What a driver is made of, beside its store and roster.
+/// The parts of a driver, beside its store and roster.
 pub struct Options {
     /// Names, routes and caps.
     pub core: Config,
@@ -105,7 +105,7 @@ pub struct Options {
     pub random: Box<dyn CryptoRng + Send>,
 }
 
-/// Why a driver cannot go on.
+/// The reason why a driver cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The agency cannot read its own records.
@@ -136,14 +136,14 @@ pub struct Driver {
     news: RosterExchange,
     /// Prekey bundles on their way from and to peers.
     bundles: BundleExchange,
-    /// What peers have asked for.
+    /// Questions of peers that wait for their answers.
     answers: Answers,
     links: BTreeMap<LinkKey, Link>,
     events: VecDeque<Event>,
     waiters: BTreeMap<Ticket, Waiter>,
     last_ticket: u64,
     recent: Recent,
-    /// What the log has said of refused mail.
+    /// Peers about whose refused mail the log has a line.
     refusals: Refusals,
     conservation: Conservation,
     origins: Origins,
@@ -160,7 +160,7 @@ pub struct Driver {
     dialing: Dialing,
     /// Relays that this node dials now.
     dialed: Vec<Peer>,
-    /// What is known of peers, up or down.
+    /// Records of peers, linked or not.
     peers: BTreeMap<NodeId, PeerRecord>,
     /// Nodes whose link key two programs use: when that was seen last, and where they are.
     rivals: BTreeMap<NodeId, links::Rivals>,
@@ -269,19 +269,19 @@ impl Driver {
         }
     }
 
-    /// What is to be done, in this order. Empty until the next turn.
+    /// Takes the outputs, in the order in which they are to be done. There are none until the next turn.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
 
-    /// When [`Input::Timer`] is due: by the calendar, and by the time since the start. Whichever comes first.
+    /// The next deadlines of [`Input::Timer`]: by the calendar, and by the time since the start. The first one counts.
     #[must_use]
     pub fn next_deadlines(&self) -> (Option<Timestamp>, Duration) {
         let elapsed = self.bundles.next().map_or(self.housekeeping_at, |offers| offers.min(self.housekeeping_at));
         (self.core.next_deadline(), elapsed)
     }
 
-    /// Whether what comes in on a lane of this rank may join the next commit.
+    /// True if what comes in on a lane of this rank may join the next commit.
     #[must_use]
     pub fn has_room(&self, rank: u8) -> bool {
         self.core.has_room(rank)
@@ -293,12 +293,12 @@ impl Driver {
         &self.roster
     }
 
-    /// Why the driver cannot go on, if it cannot. The host stops serving.
+    /// The reason why the driver cannot go on, if there is one. The host stops serving.
     pub const fn take_fault(&mut self) -> Option<Fault> {
         self.fault.take()
     }
 
-    /// Whether [`Driver::take_fault`] has something to give.
+    /// True if [`Driver::take_fault`] has something to give.
     #[must_use]
     pub const fn is_broken(&self) -> bool {
         self.fault.is_some()

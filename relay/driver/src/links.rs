@@ -19,7 +19,7 @@ pub(crate) struct Link {
     pub(crate) kind: NodeKind,
 }
 
-/// What is known of a peer, up or down.
+/// The record of a peer, linked or not.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PeerRecord {
     pub(crate) since: Option<Timestamp>,

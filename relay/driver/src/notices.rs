@@ -27,7 +27,7 @@ pub(crate) struct Notice<'a> {
 }
 
 impl Notice<'_> {
-    /// What ends the entry, and the receipt chain's record. Nobody is told of a notice that is not delivered (it would
+    /// Gives the entry's end, and the receipt chain's record. Nobody is told of a notice that is not delivered (it would
     /// never end), nor a sender that has left the roster.
     // [CUST-9] [RCPT-5]
     pub(crate) fn make(

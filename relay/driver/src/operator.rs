@@ -9,13 +9,13 @@ use crate::audit::AuditReport;
 use crate::query::IdPrefix;
 use crate::status::{ForkReport, NodeStatus, QueueEntry, Trace};
 
-/// Why an operator's request was not carried out.
+/// The reason why an operator's request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OperatorError {
     /// Several messages begin so.
     #[error("several messages begin with '{prefix}': {}", list(ids))]
     Ambiguous {
-        /// What was asked.
+        /// The asked name.
         prefix: String,
         /// The first few of them.
         ids: Vec<MessageId>,
@@ -23,7 +23,7 @@ pub enum OperatorError {
     /// The roster is not taken; the node stays on the one that it has.
     #[error("{reason}")]
     Roster {
-        /// Why, in words.
+        /// The reason, in words.
         reason: String,
     },
     /// The run loop has ended, or is ending.
@@ -38,19 +38,19 @@ pub enum OperatorError {
     /// Not in the roster.
     #[error("unknown agency '{agency}'")]
     UnknownAgency {
-        /// What was asked.
+        /// The asked name.
         agency: AgencyId,
     },
     /// Neither held nor remembered here.
     #[error("no message here begins with '{prefix}'")]
     UnknownMessage {
-        /// What was asked.
+        /// The asked name.
         prefix: String,
     },
     /// This node dials no such peer.
     #[error("no link to '{peer}' is configured or up")]
     UnknownPeer {
-        /// What was asked.
+        /// The asked name.
         peer: NodeId,
     },
 }
@@ -59,21 +59,21 @@ fn list(ids: &[MessageId]) -> String {
     ids.iter().map(MessageId::short).collect::<Vec<_>>().join(", ")
 }
 
-/// What an operator asks of the driver.
+/// Requests of an operator to the driver.
 #[derive(Debug)]
 pub enum OperatorRequest {
-    /// What went to and came from other relays, and what of it is missing.
+    /// Entries released to and accepted from other relays, and missing ones.
     Audit {
         /// Hours from this one on.
         since: Timestamp,
-        /// Whether to begin a comparison with every linked relay.
+        /// True if to begin a comparison with every linked relay.
         compare: bool,
     },
     /// Take no new custody; go on passing on what is held.
     Drain,
     /// The head of one agency's queue.
     Queue {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
         /// At most so many.
         limit: usize,
@@ -99,7 +99,7 @@ pub enum OperatorRequest {
     Status,
     /// All that is known of one message.
     Trace {
-        /// How its id begins.
+        /// The beginning of the message's id.
         prefix: IdPrefix,
         /// The same, as it was asked.
         text: String,
@@ -108,12 +108,12 @@ pub enum OperatorRequest {
     Undrain,
 }
 
-/// How an operator's request was carried out.
+/// The result of an operator's request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperatorAnswer {
     /// As it is now.
     Audit(AuditReport),
-    /// How much is held.
+    /// The custody that is left.
     Drain(DrainStatus),
     /// The fork that is not settled, if there is one.
     Fork(Option<ForkReport>),
@@ -121,7 +121,7 @@ pub enum OperatorAnswer {
     Links(Vec<NodeId>),
     /// The head of a queue, in drain order.
     Queue(Vec<QueueEntry>),
-    /// What a reload changed.
+    /// The changes of a reload.
     Reload(RosterReload),
     /// The version that is followed now.
     Settled(RosterVersion),
@@ -131,10 +131,10 @@ pub enum OperatorAnswer {
     Trace(Trace),
 }
 
-/// How far a drain has come.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainStatus {
-    /// Whether new custody is refused.
+    /// True if new custody is refused.
     pub draining: bool,
     /// Entries in custody.
     pub entries: u64,
@@ -142,7 +142,7 @@ pub struct DrainStatus {
     pub in_flight: u64,
 }
 
-/// What a reload of the roster changed.
+/// The changes of a roster's reload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RosterReload {
     /// Followed before.

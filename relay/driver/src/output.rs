@@ -79,7 +79,7 @@ pub enum Output {
     Work(Work),
 }
 
-/// What is counted.
+/// Events that metrics count.
 #[derive(Debug)]
 pub enum Metric {
     /// A commit has ended well.

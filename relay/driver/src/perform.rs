@@ -19,7 +19,7 @@ use crate::receipts::Signed;
 use crate::store_error::StoreError;
 use crate::{Driver, Fault, Output};
 
-/// What is wrong when an entry's envelope is not in the store.
+/// The fault of a store that lacks an entry's envelope.
 const MISSING: &str = "an entry's envelope is not in the store";
 
 impl Driver {

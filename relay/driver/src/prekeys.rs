@@ -29,7 +29,7 @@ const PROOFS_MAX: usize = 256;
 /// So long an equivocation is an alarm; its proof is kept.
 const ALARM: Duration = Duration::from_secs(7 * 86_400);
 
-/// What a node knows of bundles beside its store.
+/// A node's knowledge of bundles beside its store.
 #[derive(Default)]
 pub(crate) struct Prekeys {
     /// Bundles whose commit is under way: the store does not show them yet.
@@ -70,7 +70,7 @@ impl Prekeys {
         Ok(prekeys)
     }
 
-    /// What an operator is to know, for as long as the signer is one.
+    /// Alarms about agencies that signed two bundles of one number, while their signers are valid.
     pub(crate) fn alarms(&self, roster: &Roster, now: Timestamp) -> Vec<String> {
         let stands = |(agency, found): &(&AgencyId, &Equivocation)| {
             now.since(found.at) < ALARM && signer_of(agency, found.signer, found.issued, roster, now).is_some()

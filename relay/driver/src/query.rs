@@ -14,11 +14,11 @@ pub type Record = (Vec<u8>, Bytes);
 pub struct Expiring {
     /// Expired entries, the soonest first.
     pub entries: Vec<(Position, Entry)>,
-    /// When the first entry that is not among `entries` expires.
+    /// The time when the first entry that is not among `entries` expires.
     pub next: Option<Timestamp>,
 }
 
-/// What one rank of one queue holds.
+/// The totals of one rank of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueueTotals {
     /// The recipient.
@@ -29,7 +29,7 @@ pub struct QueueTotals {
     pub entries: u64,
     /// Sum of [`Entry::bytes`]: a body that several queues share counts in each.
     pub bytes: u64,
-    /// When the entry with the lowest sequence was accepted.
+    /// The time when the entry with the lowest sequence was accepted.
     pub oldest: Timestamp,
 }
 

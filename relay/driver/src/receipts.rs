@@ -18,7 +18,7 @@ const CHAIN_KEY: &[u8] = b"receipt-chain";
 /// The body of the receipt of the last start: what the next one's `prev` is the hash of.
 const MARKER_KEY: &[u8] = b"receipt-marker";
 
-/// See the module.
+/// This node's receipt chain.
 pub(crate) struct Receipts {
     chain: ReceiptChain,
     me: NodeId,

@@ -14,11 +14,11 @@ use liaison_protocol::{AgencyId, MessageId};
 use crate::agency::{Answer, Request, RequestError, RequestId};
 use crate::{Driver, Output};
 
-/// Who waits for a commit.
+/// The party that waits for a commit.
 pub(crate) enum Waiter {
     /// A new bundle is in the store: its agency's peers are to hear of it.
     Bundle {
-        /// Whose.
+        /// The agency.
         agency: AgencyId,
         /// Its place among the agency's bundles.
         position: BundlePosition,

@@ -23,7 +23,7 @@ use crate::{Driver, Fault, Output};
 /// Rosters that were refused, by the hash of all their bytes: the same ones are not checked again.
 const REFUSED_MAX: usize = 64;
 
-/// See the module.
+/// Rosters on their way from and to peers.
 #[derive(Default)]
 pub(crate) struct RosterExchange {
     pub(crate) claims: RosterClaims,
@@ -34,7 +34,7 @@ pub(crate) struct RosterExchange {
     refused: VecDeque<Hash>,
     /// The frame with the roster that is followed: all links share its bytes.
     frame: Option<(Hash, Bytes)>,
-    /// Whether it was said that a newer roster does not come.
+    /// True if it was said that a newer roster does not come.
     frozen: bool,
 }
 

@@ -26,7 +26,7 @@ const SETTLED_PREFIX: &[u8] = b"roster-settled/";
 /// Two signed rosters.
 const PROOF_BYTES_MAX: usize = 2 * ROSTER_FRAME_BYTES_MAX;
 
-/// Why there is no roster to start with.
+/// The reason why there is no roster to start with.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file's roster is not one that the roots signed.
@@ -87,7 +87,7 @@ pub fn record(roster: &Roster) -> Op {
     Op::Put { table: Table::Meta, key: record_key(roster.version()), value: roster.signed().clone() }
 }
 
-/// Where a node left off: an unsettled fork, and what operators have decided.
+/// The state in which a node stopped: an unsettled fork, and what operators have decided.
 pub(crate) fn restore(store: &dyn Reads, trusted: Arc<Roster>) -> Result<RosterState, StoreError> {
     let fork = store.get(Table::Meta, FORK_KEY)?;
     let fork = fork.and_then(|bytes| codec::decode::<ForkProof>("fork proof", &bytes, PROOF_BYTES_MAX).ok());
@@ -115,7 +115,7 @@ impl Driver {
         self.apply_decision(self.rosters.judge(bytes, jump))
     }
 
-    /// What is adopted takes effect once it is durable. Gives the version that is, or will then be, in force.
+    /// An adopted roster takes effect once it is durable. Gives the version that is, or will then be, in force.
     pub(crate) fn apply_decision(&mut self, decision: Decision) -> Result<RosterVersion, String> {
         match decision {
             Decision::Adopt(roster) => {

@@ -9,7 +9,7 @@ use liaison_protocol::roster::{Roster, RosterVersion};
 /// Receipts remembered: a few commits of each of a few relays.
 const KEPT_MAX: usize = 64;
 
-/// See the module.
+/// Verified receipts, the newest last.
 #[derive(Default)]
 pub(crate) struct SignedReceipts {
     /// Under which roster they were verified: a key may leave with the next.
@@ -18,10 +18,10 @@ pub(crate) struct SignedReceipts {
 }
 
 impl SignedReceipts {
-    /// What `receipt` says, if a node of `roster` has signed it.
+    /// Verifies that a node of `roster` has signed `receipt`.
     ///
     /// # Errors
-    /// Why it does not hold.
+    /// The reason why it does not hold.
     pub(crate) fn verify(&mut self, receipt: &Bytes, roster: &Roster) -> Result<VerifiedReceipt, String> {
         if self.under != Some(roster.version()) {
             *self = Self { under: Some(roster.version()), kept: VecDeque::new() };

@@ -17,7 +17,7 @@ use liaison_protocol::role::Role;
 pub struct NodeStatus {
     /// Its name.
     pub id: NodeId,
-    /// Which program.
+    /// Relay or daemon.
     #[serde(with = "role_word")]
     pub role: Role,
     /// The region that a relay serves; empty for a daemon.
@@ -26,11 +26,11 @@ pub struct NodeStatus {
     pub version: String,
     /// Seconds since the start.
     pub uptime_s: u64,
-    /// Whether an operator has asked it to take no new custody.
+    /// True if an operator has asked it to take no new custody.
     pub draining: bool,
     /// By how much this clock is ahead of the peers', if any peer has said.
     pub clock_offset_ms: Option<i64>,
-    /// Whether this clock can be right, by the peers'. A relay whose clock is off takes no custody.
+    /// True if this clock can be right, by the peers'. A relay whose clock is off takes no custody.
     #[serde(default)]
     pub clock: ClockStanding,
     /// The roster that it follows.
@@ -41,7 +41,7 @@ pub struct NodeStatus {
     pub links: Vec<LinkStatus>,
     /// Every queue that holds something; by name.
     pub queues: Vec<QueueStatus>,
-    /// What needs an operator, in words, the worst first.
+    /// Alarms: conditions that need an operator, in words, the worst first.
     pub alarms: Vec<String>,
 }
 
@@ -53,15 +53,15 @@ pub struct RosterStatus {
     /// SHA-256 of its payload.
     #[serde(with = "hash_hex")]
     pub hash: Hash,
-    /// When it ends.
+    /// The time when it ends.
     pub expires_ms: Timestamp,
     /// Valid signatures of trusted roots on it.
     pub signed: u32,
-    /// How many it needs.
+    /// The number of it needs.
     pub threshold: u32,
-    /// How it stands against the clock.
+    /// The roster's validity at this time.
     pub standing: RosterStanding,
-    /// When this node's own keys end, by the roster.
+    /// The time when this node's own keys end, by the roster.
     pub own_keys_expire_ms: Option<Timestamp>,
     /// A newer version that peers have spoken of for a day, and that never came.
     #[serde(default)]
@@ -85,13 +85,13 @@ pub struct ForkSide {
     /// SHA-256 of its payload.
     #[serde(with = "hash_hex")]
     pub hash: Hash,
-    /// When it was made, it says.
+    /// The time when it was made, it says.
     pub issued_ms: Timestamp,
-    /// When it ends.
+    /// The time when it ends.
     pub expires_ms: Timestamp,
 }
 
-/// How the roster stands against the clock.
+/// A roster's validity at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RosterStanding {
@@ -125,7 +125,7 @@ pub struct StoreStatus {
     pub free_bytes: u64,
     /// New custody is refused below this.
     pub low_water_bytes: u64,
-    /// Whether it takes new custody: not full, not failed.
+    /// True if it takes new custody: not full, not failed.
     pub writable: bool,
     /// Median of the latest commits.
     pub commit_p50_ms: Option<f64>,
@@ -134,31 +134,31 @@ pub struct StoreStatus {
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LinkStatus {
-    /// Who.
+    /// The peer.
     pub peer: NodeId,
-    /// What the roster says it is.
+    /// The peer's role in the roster.
     #[serde(with = "role_word")]
     pub role: Role,
     /// Hello exchanged.
     pub up: bool,
     /// Round trip, while up.
     pub rtt_ms: Option<f64>,
-    /// When it came up, or went down; `None`: never up since this node started.
+    /// The time when it came up, or went down; `None`: never up since this node started.
     pub since_ms: Option<Timestamp>,
     /// Last frame from it: up and silent is not the same as down.
     pub last_receive_ms: Option<Timestamp>,
     /// Since when tries have failed.
     pub failure_since_ms: Option<Timestamp>,
-    /// Why it is down.
+    /// The reason why it is down.
     pub last_error: Option<String>,
-    /// When it is tried again; `None`: it is the peer that dials.
+    /// The time when it is tried again; `None`: it is the peer that dials.
     pub next_try_ms: Option<Timestamp>,
 }
 
 /// One agency's queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
-    /// Whose.
+    /// The agency.
     pub queue: AgencyId,
     /// To whom it drains; `None`: held until a link comes up.
     pub via: Option<NodeId>,
@@ -166,23 +166,23 @@ pub struct QueueStatus {
     pub entries: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// When the oldest was accepted.
+    /// The time when the oldest was accepted.
     pub oldest_ms: Option<Timestamp>,
     /// Entries by rank: flash, immediate, priority, routine, bulk ([`Rank::ALL`]).
     pub by_precedence: [u64; RANKS as usize],
     /// Bytes by rank.
     pub bytes_by_precedence: [u64; RANKS as usize],
-    /// When the oldest was accepted, by rank.
+    /// The time when the oldest was accepted, by rank.
     pub oldest_by_precedence_ms: [Option<Timestamp>; RANKS as usize],
-    /// Why it is, or is not, moving.
+    /// The state of its flow.
     pub state: QueueState,
-    /// What the next holder said last.
+    /// The next holder's last answer.
     pub last_error: Option<String>,
-    /// When it is tried again; `None`: as soon as a link comes up.
+    /// The time when it is tried again; `None`: as soon as a link comes up.
     pub next_try_ms: Option<Timestamp>,
 }
 
-/// Why a queue is, or is not, moving.
+/// The flow of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum QueueState {
@@ -257,31 +257,31 @@ pub struct QueueEntry {
     pub rank: Rank,
     /// Its place in the queue, rising.
     pub seq: u64,
-    /// Who signed it.
+    /// The signer.
     pub sender: NodeId,
-    /// Who handed it over.
+    /// The node that handed it over.
     pub from: NodeId,
     /// Relays it has passed before.
     pub path: Vec<NodeId>,
     /// Submission by its sender, from 1.
     pub attempt: u8,
-    /// When custody was accepted here.
+    /// The time at which custody was accepted here.
     pub accepted_ms: Timestamp,
-    /// When custody ends, in a notice.
+    /// The time at which custody ends in a notice.
     pub expires_ms: Timestamp,
     /// Size of the envelope.
     pub bytes: u32,
 }
 
-/// What this node knows of one message.
+/// This node's knowledge of one message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The message, in full.
     #[serde(with = "as_text")]
     pub id: MessageId,
-    /// What is in custody here, one entry for each recipient.
+    /// Entries in custody here, one for each recipient.
     pub entries: Vec<QueueEntry>,
-    /// What happened to it here, in order, as far back as this node remembers.
+    /// The message's steps at this node, in order, as far back as the node remembers.
     pub events: Vec<TraceEvent>,
 }
 
@@ -300,7 +300,7 @@ pub struct TraceEvent {
     pub detail: String,
 }
 
-/// What can happen to a message at a node.
+/// A step of a message at a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TraceStep {
@@ -347,9 +347,9 @@ impl TraceStep {
 pub struct Condition {
     /// `clock`, `draining`, `roster`, `store`.
     pub name: String,
-    /// Whether it holds.
+    /// True if it holds.
     pub ok: bool,
-    /// What is so.
+    /// The fact.
     pub text: String,
 }
 
@@ -357,7 +357,7 @@ pub struct Condition {
 pub const CLOCK_OFFSET_MS_MAX: u64 = 30_000;
 
 impl NodeStatus {
-    /// Whether this node takes new custody, condition by condition. A peer that is down is none of them.
+    /// True if this node takes new custody, condition by condition. A peer that is down is none of them.
     #[must_use]
     pub fn readiness(&self) -> Vec<Condition> {
         let condition = |name: &str, ok, text: String| Condition { name: name.into(), ok, text };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use liaison_core::op::Position;
 use liaison_protocol::MessageId;
 
-/// Why a call on an open store failed.
+/// The failure of a call on an open store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Stop serving; never carry on.
@@ -35,14 +35,14 @@ pub enum Fault {
         keyspace: &'static str,
         /// The key, in hexadecimal.
         key: Box<str>,
-        /// What is wrong with it.
+        /// The value's fault.
         what: &'static str,
     },
     /// The engine or the file system failed. Never retried on the same files: after a failed sync, nobody knows what is
     /// on disk until it is read anew.
     #[error("store failed {doing}: {cause}")]
     Io {
-        /// What was being done.
+        /// The step that failed.
         doing: &'static str,
         /// The failure, in words.
         cause: Arc<str>,
@@ -53,18 +53,18 @@ pub enum Fault {
     Journal {
         /// The file's name.
         journal: Box<str>,
-        /// Where the damage begins, or the batch that it is in.
+        /// The place where the damage begins, or the batch that it is in.
         start: u64,
     },
     /// The thread that commits is gone.
     #[error("the store's writer has stopped: {cause}")]
     WriterGone {
-        /// Why.
+        /// The reason.
         cause: Arc<str>,
     },
 }
 
-/// Which rule of the store a batch breaks.
+/// The rule of the store that a batch breaks.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misuse {
     /// Attempts are 1 to [`liaison_protocol::limits::ATTEMPTS_MAX`].

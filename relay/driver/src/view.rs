@@ -38,13 +38,13 @@ pub trait Reads: Send + Sync + 'static {
     /// [`StoreError::Fault`].
     fn ids_with_prefix(&self, prefix: &IdPrefix, limit: usize) -> Result<Vec<MessageId>, StoreError>;
 
-    /// What is remembered of a message and recipient.
+    /// The record that remembers a message and recipient.
     ///
     /// # Errors
     /// [`StoreError::Fault`].
     fn remembered(&self, key: &DedupeKey) -> Result<Option<Remembered>, StoreError>;
 
-    /// What is remembered, by key, from after `after` on; at most `limit`. Fewer are the last.
+    /// Records of remembered messages, by key, from after `after` on; at most `limit`. Fewer are the last.
     ///
     /// # Errors
     /// [`StoreError::Fault`].
@@ -67,7 +67,7 @@ pub trait Reads: Send + Sync + 'static {
     /// [`StoreError::Fault`].
     fn expiring(&self, until: Timestamp, limit: usize) -> Result<Expiring, StoreError>;
 
-    /// What every queue holds, by queue and rank; empty ones are left out. Costs one read a queue, whatever its depth.
+    /// The totals of every queue, by queue and rank, without empty ones. Costs one read a queue, whatever its depth.
     ///
     /// # Errors
     /// [`StoreError::Fault`].
@@ -110,7 +110,7 @@ pub trait Reads: Send + Sync + 'static {
     fn usage(&self) -> Result<Usage, StoreError>;
 }
 
-/// What only the host of the links knows.
+/// Facts about links that only their host knows.
 pub trait Links {
     /// The smoothed round trip of a link; `None` if the link is gone.
     fn rtt(&self, link: LinkKey) -> Option<Duration>;

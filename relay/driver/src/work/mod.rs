@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     Roster(Box<RosterCheck>),
 }
 
-/// What the work gave. Only [`Work::run`] makes one.
+/// The result of work. Only [`Work::run`] makes one.
 #[derive(Debug)]
 pub struct WorkDone(pub(crate) Done);
 

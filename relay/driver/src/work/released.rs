@@ -15,7 +15,7 @@ use crate::view::Reads;
 const ROWS_MAX: usize = 100_000;
 /// Rows read at a time.
 const ROWS: usize = 2_000;
-/// What expires within this may be forgotten by a peer whose clock is ahead.
+/// A peer whose clock is ahead may have forgotten an entry that expires within this time.
 const CLOCKS: Duration = Duration::from_secs(3_600);
 
 /// A read of the dedupe memory, for a worker.
@@ -33,7 +33,7 @@ impl ReleasedRead {
     }
 }
 
-/// What such a read has found.
+/// The entries that such a read has found.
 #[derive(Debug)]
 pub(crate) struct ReleasedRows {
     pub(crate) link: LinkKey,

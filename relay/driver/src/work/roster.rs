@@ -24,7 +24,7 @@ impl RosterCheck {
     }
 }
 
-/// What a check gave.
+/// The result of a roster's check.
 #[derive(Debug)]
 pub(crate) struct RosterChecked {
     pub(crate) peer: NodeId,
