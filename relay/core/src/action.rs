@@ -138,7 +138,7 @@ pub enum Action {
         relays: Vec<liaison_protocol::frame::ReachEntry>,
     },
     /// Send an envelope to its next holder.
-    Send(Send),
+    Send(SendTransfer),
     /// Answer where a message is.
     Tell {
         /// Whom.
@@ -155,7 +155,7 @@ pub enum Action {
 
 /// One transfer to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Send {
+pub struct SendTransfer {
     /// By which link.
     pub link: LinkKey,
     /// On which lane.

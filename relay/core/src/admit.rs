@@ -186,7 +186,7 @@ pub fn check_recipient(
 
 /// What the dedupe memory says of one more copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Copy {
+pub enum Seen {
     /// Not seen, or a later attempt of something that has left: take it.
     New,
     /// Held here now: acknowledged, and covered by a receipt again.
@@ -200,19 +200,19 @@ pub enum Copy {
 /// on their way, whoever took it over may have let go of it for the very copy that comes now (docs/decisions/0009).
 // [CUST-4]
 #[must_use]
-pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind, from: NodeKind) -> Copy {
+pub fn classify(seen: Option<&Remembered>, attempt: u8, kind: NodeKind, from: NodeKind) -> Seen {
     match seen {
-        None => Copy::New,
-        Some(Remembered { held: Held::Yes, .. }) if planted(Mutant::HeldTakenTwice) => Copy::New,
-        Some(Remembered { held: Held::Yes, .. }) => Copy::StillHeld,
-        Some(_) if kind == NodeKind::Daemon && !planted(Mutant::InboxTakesAttempts) => Copy::Passed,
-        Some(_) if kind == NodeKind::Relay && planted(Mutant::AttemptAlwaysNew) => Copy::New,
-        Some(_) if planted(Mutant::AttemptIgnored) => Copy::Passed,
+        None => Seen::New,
+        Some(Remembered { held: Held::Yes, .. }) if planted(Mutant::HeldTakenTwice) => Seen::New,
+        Some(Remembered { held: Held::Yes, .. }) => Seen::StillHeld,
+        Some(_) if kind == NodeKind::Daemon && !planted(Mutant::InboxTakesAttempts) => Seen::Passed,
+        Some(_) if kind == NodeKind::Relay && planted(Mutant::AttemptAlwaysNew) => Seen::New,
+        Some(_) if planted(Mutant::AttemptIgnored) => Seen::Passed,
         Some(Remembered { to: Some(_), .. }) if from == NodeKind::Relay && !planted(Mutant::PassedBetweenRelays) => {
-            Copy::New
+            Seen::New
         }
-        Some(remembered) if attempt > remembered.attempt => Copy::New,
-        Some(_) => Copy::Passed,
+        Some(remembered) if attempt > remembered.attempt => Seen::New,
+        Some(_) => Seen::Passed,
     }
 }
 
@@ -273,11 +273,11 @@ mod tests {
     fn a_copy_is_taken_once_per_attempt_and_only_after_the_last_one_left() {
         let of =
             |seen: Option<Remembered>, attempt| classify(seen.as_ref(), attempt, NodeKind::Relay, NodeKind::Daemon);
-        assert_eq!(of(None, 1), Copy::New);
-        assert_eq!(of(seen(1, Held::Yes), 2), Copy::StillHeld);
-        assert_eq!(of(seen(1, Held::Released), 1), Copy::Passed);
-        assert_eq!(of(seen(1, Held::Released), 2), Copy::New);
-        assert_eq!(of(seen(3, Held::Released), 2), Copy::Passed);
+        assert_eq!(of(None, 1), Seen::New);
+        assert_eq!(of(seen(1, Held::Yes), 2), Seen::StillHeld);
+        assert_eq!(of(seen(1, Held::Released), 1), Seen::Passed);
+        assert_eq!(of(seen(1, Held::Released), 2), Seen::New);
+        assert_eq!(of(seen(3, Held::Released), 2), Seen::Passed);
     }
 
     // [CUST-4]
@@ -285,15 +285,15 @@ mod tests {
     fn what_another_relay_brings_back_is_taken_unless_it_ended_here() {
         let passed_on = seen(1, Held::Released).map(|seen| Remembered { to: "eu-1".parse().ok(), ..seen });
         let of = |seen: Option<&Remembered>| classify(seen, 1, NodeKind::Relay, NodeKind::Relay);
-        assert_eq!(of(passed_on.as_ref()), Copy::New);
-        assert_eq!(of(seen(1, Held::Yes).as_ref()), Copy::StillHeld);
-        assert_eq!(of(seen(1, Held::Released).as_ref()), Copy::Passed, "its sender has been told");
+        assert_eq!(of(passed_on.as_ref()), Seen::New);
+        assert_eq!(of(seen(1, Held::Yes).as_ref()), Seen::StillHeld);
+        assert_eq!(of(seen(1, Held::Released).as_ref()), Seen::Passed, "its sender has been told");
     }
 
     // [CUST-4]
     #[test]
     fn an_inbox_takes_an_id_once_whatever_the_attempt() {
-        assert_eq!(classify(seen(1, Held::Released).as_ref(), 9, NodeKind::Daemon, NodeKind::Relay), Copy::Passed);
+        assert_eq!(classify(seen(1, Held::Released).as_ref(), 9, NodeKind::Daemon, NodeKind::Relay), Seen::Passed);
     }
 
     // [ROSTER-13]

@@ -1,7 +1,7 @@
 //! Doing what the core says.
 
 use bytes::Bytes;
-use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
+use liaison_core::action::{Acknowledgement, CloseReason, SendTransfer, Taken};
 use liaison_core::event::{self, Ended};
 use liaison_core::op::{DedupeKey, Entry, Op, Position};
 use liaison_core::{Action, CHAIN_INDEX, Event, LinkKey, NodeKind};
@@ -185,7 +185,7 @@ impl Driver {
         self.say(Output::Close { link, code });
     }
 
-    fn send(&mut self, send: Send) {
+    fn send(&mut self, send: SendTransfer) {
         if !self.links.contains_key(&send.link) {
             return;
         }
@@ -196,7 +196,7 @@ impl Driver {
                 Err(error) => return self.fail(error),
             };
         let envelope = pruned(encoded, &send.branch);
-        let Send { link, rank, seq, attempt, branch, path, accepted, .. } = send;
+        let SendTransfer { link, rank, seq, attempt, branch, path, accepted, .. } = send;
         let transfer = Transfer { seq, attempt, branch, path, accepted, envelope };
         self.say(Output::Transfer { link, rank, transfer });
     }

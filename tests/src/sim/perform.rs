@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use liaison_core::action::{Acknowledgement, CloseReason, Send, Taken};
+use liaison_core::action::{Acknowledgement, CloseReason, SendTransfer, Taken};
 use liaison_core::durable::Durable;
 use liaison_core::event::{CommitResult, Disk as DiskLevel, Ended, Received};
 use liaison_core::op::{DedupeKey, Op};
@@ -231,10 +231,10 @@ impl World<'_> {
         self.transmit(node, link, Frame::Reach(relays));
     }
 
-    fn send(&mut self, node: NodeNo, send: Send) {
+    fn send(&mut self, node: NodeNo, send: SendTransfer) {
         let Some(peer) = self.nodes[node].links.get(&send.link).copied() else { return };
         let Ok(bytes) = self.nodes[node].disk().envelope(&send.id) else { return self.rotten(node) };
-        let Send { link, rank, seq, id, attempt, branch, path, accepted } = send;
+        let SendTransfer { link, rank, seq, id, attempt, branch, path, accepted } = send;
         let transfer = Carried { id, branch: branch.clone(), attempt, path: self.numbers(&path) };
         self.note(Step::Sent { node, peer, link, rank, seq, transfer });
         // Without its bytes nothing leaves; the checker sees that it is not on the disk.

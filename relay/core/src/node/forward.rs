@@ -6,7 +6,7 @@ use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::hold::without_receipt;
 use super::{LaneKey, Node, QueueKey};
-use crate::action::{Action, CloseReason, Measure, Passed, Send};
+use crate::action::{Action, CloseReason, Measure, Passed, SendTransfer};
 use crate::admit;
 use crate::batch::{dequeue, remember_until};
 use crate::event::{LinkKey, NodeKind};
@@ -376,7 +376,16 @@ impl Node {
         let seq = self.lanes.entry(lane).or_default().send(entry.id, entries, bytes, now);
         let path = if self.config.kind == NodeKind::Daemon { Vec::new() } else { entry.path.clone() };
         let (id, attempt, accepted) = (entry.id, entry.attempt, entry.accepted);
-        actions.push(Action::Send(Send { link: lane.0, rank: lane.1, seq, id, attempt, branch, path, accepted }));
+        actions.push(Action::Send(SendTransfer {
+            link: lane.0,
+            rank: lane.1,
+            seq,
+            id,
+            attempt,
+            branch,
+            path,
+            accepted,
+        }));
     }
 
     pub(super) fn handle_acks(

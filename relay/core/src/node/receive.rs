@@ -11,7 +11,7 @@ use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::{LaneKey, Node};
 use crate::action::{Acknowledgement, Action, Measure, Taken};
-use crate::admit::{self, Copy, Refusal};
+use crate::admit::{self, Refusal, Seen};
 use crate::batch::remember_until;
 use crate::event::{Disk, Drain, Local, NodeKind, Received, Ticket};
 use crate::op::{DedupeKey, Entry, Held, Op, Position, Remembered};
@@ -47,14 +47,14 @@ impl Node {
         for (index, seen) in received.branch.iter().zip(&received.seen) {
             let pending = self.is_pending(&DedupeKey { id: received.envelope.id(), index: *index });
             match self.admit_recipient(&received, *index, seen.as_ref()) {
-                Ok(Copy::New) => fresh.push(*index),
-                Ok(Copy::StillHeld) => {
+                Ok(Seen::New) => fresh.push(*index),
+                Ok(Seen::StillHeld) => {
                     if kind == NodeKind::Relay {
                         self.merge(&received.envelope, *index);
                     }
                     ack.taken.push(*index);
                 }
-                Ok(Copy::Passed) => ack.duplicate.push(*index),
+                Ok(Seen::Passed) => ack.duplicate.push(*index),
                 Err(refusal) => {
                     ack.refused.push(refused(*index, &refusal, actions));
                     continue;
@@ -155,26 +155,26 @@ impl Node {
         })
     }
 
-    fn admit_recipient(&self, received: &Received, index: u16, seen: Option<&Remembered>) -> Result<Copy, Refusal> {
+    fn admit_recipient(&self, received: &Received, index: u16, seen: Option<&Remembered>) -> Result<Seen, Refusal> {
         let header = received.envelope.header();
         let Some(recipient) = header.recipients.get(usize::from(index)).map(|recipient| &recipient.id) else {
             if planted(Mutant::BranchUnchecked) {
-                return Ok(Copy::New);
+                return Ok(Seen::New);
             }
             return Err(Refusal::last(RefusalReason::Malformed, "no such recipient"));
         };
         let key = DedupeKey { id: received.envelope.id(), index };
         if self.is_pending(&key) {
-            return Ok(Copy::StillHeld);
+            return Ok(Seen::StillHeld);
         }
         let from = self.peers.get(&received.link).map_or(NodeKind::Daemon, |(_, kind)| *kind);
         let copy = admit::classify(seen, received.attempt, self.config.kind, from);
         let leaving =
-            copy == Copy::StillHeld && from == NodeKind::Relay && self.releasing.values().any(|it| *it == key);
+            copy == Seen::StillHeld && from == NodeKind::Relay && self.releasing.values().any(|it| *it == key);
         if leaving && !planted(Mutant::LeavingIsHeld) {
             return Err(Refusal::later(RefusalReason::NoRoute, "it is just leaving here", LEAVING_MS));
         }
-        if copy != Copy::New {
+        if copy != Seen::New {
             return Ok(copy);
         }
         if self.config.kind == NodeKind::Daemon {
@@ -186,19 +186,19 @@ impl Node {
         admit::check_recipient(header, recipient, &path, here)?;
         check_wrap(&received.envelope, index)?;
         self.check_quota(header, recipient, received.envelope.encoded_len())?;
-        Ok(Copy::New)
+        Ok(Seen::New)
     }
 
-    fn admit_local(&self, received: &Received, recipient: &AgencyId) -> Result<Copy, Refusal> {
+    fn admit_local(&self, received: &Received, recipient: &AgencyId) -> Result<Seen, Refusal> {
         if NodeId::from(recipient) != self.config.me {
             return Err(Refusal::last(RefusalReason::UnknownRecipient, format!("{recipient} is not here")));
         }
         match &received.local {
             Some(Local::Deliver { chain: Some((first, seen)), .. }) => {
                 let known = seen.is_some() || self.is_pending(&DedupeKey { id: *first, index: CHAIN_INDEX });
-                Ok(if known { Copy::Passed } else { Copy::New })
+                Ok(if known { Seen::Passed } else { Seen::New })
             }
-            Some(Local::Deliver { chain: None, .. }) => Ok(Copy::New),
+            Some(Local::Deliver { chain: None, .. }) => Ok(Seen::New),
             Some(Local::Later { reason, detail }) => {
                 let later_ms = if *reason == RefusalReason::Quota { NO_ROOM_MS } else { LATER_MS };
                 Err(Refusal::later(*reason, detail.clone(), later_ms))

@@ -22,7 +22,7 @@ use liaison_protocol::{Hash, MessageId, NodeId, Precedence, Timestamp};
 use rand_core::{TryCryptoRng, TryRng};
 
 use super::{Config, Node, Restored};
-use crate::action::{Action, Send};
+use crate::action::{Action, SendTransfer};
 use crate::admit::rank_of;
 use crate::durable::Durable;
 use crate::event::{CommitResult, Event, LinkKey, NodeKind, Received};
@@ -231,7 +231,12 @@ impl Hub {
     }
 
     /// The peer's word that it has taken a transfer, or had it before.
-    fn acknowledge(&mut self, send: &Send, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Vec<Action> {
+    fn acknowledge(
+        &mut self,
+        send: &SendTransfer,
+        word: Word,
+        signed: Option<(VerifiedReceipt, bytes::Bytes)>,
+    ) -> Vec<Action> {
         self.handle(acked(send, word, signed))
     }
 
@@ -247,7 +252,7 @@ impl Hub {
     }
 }
 
-fn acked(send: &Send, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Event {
+fn acked(send: &SendTransfer, word: Word, signed: Option<(VerifiedReceipt, bytes::Bytes)>) -> Event {
     let (receipt, proof) = signed.unzip();
     let (taken, duplicate) = match word {
         Word::Taken => (vec![0], vec![]),
@@ -395,7 +400,7 @@ fn a_relay_sends_small_notices_only_and_few_of_them_and_none_into_the_reserve() 
     assert!(first > 10);
 }
 
-fn sends(actions: &[Action]) -> Vec<Send> {
+fn sends(actions: &[Action]) -> Vec<SendTransfer> {
     let send = |action: &Action| if let Action::Send(send) = action { Some(send.clone()) } else { None };
     actions.iter().filter_map(send).collect()
 }
@@ -420,7 +425,7 @@ fn a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer() {
     ];
     let words = [Word::Taken, Word::Duplicate].into_iter().cycle();
     for (signed, word) in wrong.into_iter().zip(words) {
-        let [send] = <[Send; 1]>::try_from(sent).unwrap();
+        let [send] = <[SendTransfer; 1]>::try_from(sent).unwrap();
         let actions = hub.acknowledge(&send, word, signed);
         assert!(is_unproven(&actions, RELAY), "{actions:?}");
         assert!(!actions.iter().any(|action| matches!(action, Action::Passed(_))));
@@ -429,7 +434,7 @@ fn a_relay_lets_go_only_to_a_relay_that_has_signed_for_this_very_transfer() {
         hub.now = hub.now.after(Duration::from_secs(130));
         sent = sends(&hub.handle(Event::Timer));
     }
-    let [send] = <[Send; 1]>::try_from(sent).unwrap();
+    let [send] = <[SendTransfer; 1]>::try_from(sent).unwrap();
     let signed = hub.receipt(RELAY, id, &[0]);
     let actions = hub.acknowledge(&send, Word::Duplicate, Some(signed));
     assert!(!is_unproven(&actions, RELAY));
@@ -508,7 +513,7 @@ fn what_is_refused_until_it_expires_ends_with_the_word_of_the_refusal() {
         _ => None,
     });
     let entry = entry.unwrap();
-    let [send] = <[Send; 1]>::try_from(sends(&actions)).unwrap();
+    let [send] = <[SendTransfer; 1]>::try_from(sends(&actions)).unwrap();
     let (reason, detail) = (RefusalReason::Clock.code(), "created 359 s ahead".into());
     let refused = vec![Refused { index: 0, reason, detail, retry_after_ms: 5_000 }];
     let ack = Ack { seq: send.seq, taken: vec![], duplicate: vec![], refused, proof: None };

@@ -16,7 +16,7 @@ use liaison_protocol::sign::{Signer as _, SigningKey};
 use liaison_protocol::{AgencyId, Hash, MessageId, NodeId, Timestamp};
 
 use super::{Config, Node, Restored, RestoredQueue};
-use crate::action::{Action, Send};
+use crate::action::{Action, SendTransfer};
 use crate::durable::Durable;
 use crate::event::{Event, LinkKey, NodeKind};
 use crate::op::Entry;
@@ -31,7 +31,7 @@ const ROUTINE: u8 = 3;
 struct Hub {
     node: Node,
     now: Timestamp,
-    sent: Vec<Send>,
+    sent: Vec<SendTransfer>,
 }
 
 impl Hub {
@@ -116,7 +116,7 @@ impl Hub {
         self.sent.drain(..).map(|send| (name(send.link), number(send.id))).collect()
     }
 
-    fn answer(&mut self, sends: &[Send], refusal: Option<(RefusalReason, Duration)>) {
+    fn answer(&mut self, sends: &[SendTransfer], refusal: Option<(RefusalReason, Duration)>) {
         for send in sends {
             let index = send.branch[0];
             let refused = refusal.map(|(reason, after)| Refused {
@@ -134,7 +134,7 @@ impl Hub {
     }
 
     /// What a home relay signs when it takes over.
-    fn receipt(&self, send: &Send) -> (VerifiedReceipt, bytes::Bytes) {
+    fn receipt(&self, send: &SendTransfer) -> (VerifiedReceipt, bytes::Bytes) {
         let (me, roster) = (self.node.config.me.clone(), &self.node.roster);
         let key = SigningKey::generate(&mut Counter(9 + u8::try_from(send.link.0).unwrap()));
         let leaf = CustodyLeaf { id: send.id, received_from: me, time: NOW, indices: send.branch.clone() };
@@ -263,7 +263,8 @@ fn what_is_refused_by_itself_waits_alone() {
 fn a_queue_that_one_home_has_no_room_for_leaves_the_others_to_it() {
     let mut hub = Hub::daemon(&[("ncb.ee", 2), ("ncb.fr", 2)]);
     let first = std::mem::take(&mut hub.sent);
-    let (full, other): (Vec<Send>, Vec<Send>) = first.into_iter().partition(|send| number(send.id) <= 2);
+    let (full, other): (Vec<SendTransfer>, Vec<SendTransfer>) =
+        first.into_iter().partition(|send| number(send.id) <= 2);
     hub.answer(&full, Some((RefusalReason::Quota, SOON)));
     hub.answer(&other, None);
     assert_eq!(hub.sent(), [("ap-2", 1), ("ap-2", 2)]);

@@ -11,7 +11,7 @@ use liaison_protocol::roster::{Role, Roster, RosterDocument};
 use liaison_protocol::{MessageId, NodeId, Precedence, Timestamp};
 
 use super::federation::{Federation, NOW};
-use crate::action::{Acknowledgement, Action, Send, Taken};
+use crate::action::{Acknowledgement, Action, SendTransfer, Taken};
 use crate::durable::Durable;
 use crate::event::{CommitResult, Ended, Event, LinkKey, NodeKind, Received, Ticket};
 use crate::node::{Config, Node, Restored, RestoredQueue};
@@ -347,8 +347,8 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: &NodeId, send: Send) {
-        let Send { link, rank, seq, attempt, id, path, .. } = send;
+    fn send(&mut self, from: &NodeId, send: SendTransfer) {
+        let SendTransfer { link, rank, seq, attempt, id, path, .. } = send;
         let Some(to) = self.other(from, link) else { return };
         self.transfers.push((from.clone(), to.clone()));
         if self.machines.contains_key(&to) {
