@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::chunk::AttachmentKey;
+use crate::attachment_key::AttachmentKey;
 use crate::codec::{self, Malformed};
 use crate::hash::Hash;
 use crate::ids::{AgencyId, MessageId, NodeId};

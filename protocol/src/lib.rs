@@ -13,6 +13,7 @@
 //! Invariants: ids, hashes and signatures cover the bytes as received ([ENC-4]); a decoder refuses whatever it would not have
 //! encoded itself; every length is bounded in [`limits`] before anything is allocated.
 
+pub mod attachment_key;
 pub mod bounded;
 pub mod chunk;
 pub mod codec;

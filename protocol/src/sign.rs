@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use crate::codec::Malformed;
 use crate::hash::Hash;
-use crate::ids::KeyId;
+use crate::ids::{KeyId, NodeId};
+use crate::time::Timestamp;
 use crate::{bounded, label, limits};
 
 /// Algorithm 1: Ed25519, 64 bytes.
@@ -219,6 +220,17 @@ impl fmt::Debug for VerifyingKey {
 pub fn key_id(alg: u8, public: &[u8]) -> KeyId {
     let [a, b, c, d, e, f, g, h, ..] = Hash::of(&[label::KEY, &[alg], public]).0;
     KeyId([a, b, c, d, e, f, g, h])
+}
+
+/// Signing keys by node and time. A roster has them.
+pub trait SenderKeys {
+    /// The key of `sender` with this id, if it was valid at `at`.
+    fn verifying_key(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> Option<VerifyingKey>;
+
+    /// Whether the key that `sender` has no more at `at` was its key before.
+    fn has_ended(&self, _sender: &NodeId, _key: KeyId, _at: Timestamp) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]

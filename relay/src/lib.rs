@@ -12,6 +12,7 @@ pub mod admin;
 pub mod check;
 pub mod cli;
 pub mod config;
+pub mod failure;
 pub mod finding;
 pub mod keys;
 pub mod reload;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use liaison_node::config::{ConfigError, read_public};
@@ -9,10 +10,12 @@ use liaison_node::metric::{self, ActionResult};
 use liaison_node::operator::{OperatorError, OperatorHandle, RosterReload};
 use serde::{Deserialize, Serialize};
 
-use crate::admin::ANSWER_MAX;
 use crate::config::RelayConfig;
 use crate::keys::{Keys, ROSTER_FILE_BYTES_MAX};
 use crate::telemetry::LogHandle;
+
+/// How long the run loop may take to answer before a request fails, and before the relay counts as unhealthy.
+pub const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

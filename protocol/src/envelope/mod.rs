@@ -17,6 +17,7 @@ mod tests;
 
 use bytes::Bytes;
 
+pub use crate::sign::SenderKeys;
 pub use body::ContentKey;
 #[cfg(test)]
 pub(crate) use body::work;
@@ -24,7 +25,7 @@ pub(crate) use body::{BodyKeys, expand, open_once, seal_once};
 #[cfg(test)]
 pub(crate) use body::{chacha_open, chacha_seal};
 pub use header::{Extension, Header, HeaderError, Kind, Recipient, SUITE, VERSION};
-pub use verify::{EnvelopeError, SenderKeys, VerifiedEnvelope, verify, verify_bytes};
+pub use verify::{EnvelopeError, VerifiedEnvelope, verify, verify_bytes};
 pub use wrap::Wrap;
 #[cfg(test)]
 pub(crate) use wrap::{hpke_open, hpke_seal};

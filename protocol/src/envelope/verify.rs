@@ -10,19 +10,7 @@ use crate::hash::Hash;
 use crate::ids::{FederationId, KeyId, MessageId, NodeId};
 use crate::mutant::{Mutant, planted};
 use crate::refusal::RefusalReason;
-use crate::sign::VerifyingKey;
-use crate::time::Timestamp;
-
-/// Which key a node signs with: the roster knows.
-pub trait SenderKeys {
-    /// The key of `sender` with this id, if it was valid at `at`.
-    fn verifying_key(&self, sender: &NodeId, key: KeyId, at: Timestamp) -> Option<VerifyingKey>;
-
-    /// Whether the key that `sender` has no more at `at` was its key before.
-    fn has_ended(&self, _sender: &NodeId, _key: KeyId, _at: Timestamp) -> bool {
-        false
-    }
-}
+use crate::sign::SenderKeys;
 
 /// Why an envelope is not what its sender signed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

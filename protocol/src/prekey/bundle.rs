@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{BundlePosition, PrekeyPublic, short_id};
 use crate::codec::{self, Malformed};
-use crate::envelope::SenderKeys;
 use crate::hash::Hash;
 use crate::ids::{AgencyId, FederationId, KeyId, NodeId, PrekeyId};
 use crate::mutant::{Mutant, planted};
 use crate::refusal::RefusalReason;
+use crate::sign::SenderKeys;
 use crate::sign::{SignError, Signature, Signer, VerifyingKey};
 use crate::time::Timestamp;
 use crate::{bounded, label, limits};

@@ -30,12 +30,12 @@ pub use json::JsonError;
 pub use verify::{RootSetError, RosterError, RosterRule};
 pub use walk::History;
 
-use crate::envelope::SenderKeys;
 use crate::hash::Hash;
 use crate::ids::{AgencyId, FederationId, KeyId, NodeId, Region};
 use crate::mutant::{Mutant, planted};
 use crate::precedence::Precedence;
 pub use crate::role::Role;
+use crate::sign::SenderKeys;
 use crate::sign::VerifyingKey;
 use crate::time::Timestamp;
 

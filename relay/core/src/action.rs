@@ -5,7 +5,8 @@ use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, Hour, MessageId, NodeId, Precedence, Timestamp};
 
 use crate::conserve::Finding;
-use crate::event::{LinkKey, Ticket};
+use crate::event::Ticket;
+use crate::link::LinkKey;
 use crate::op::{DedupeKey, Entry, Op, Position};
 
 /// What the shell must do. In the order given; an action never waits for a later one.

@@ -10,7 +10,7 @@ use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::roster::{Role, Roster};
 use liaison_protocol::{AgencyId, NodeId, Precedence, Timestamp};
 
-use crate::event::NodeKind;
+use crate::link::NodeKind;
 use crate::op::{Held, RANK_BULK, Remembered};
 use crate::quota::{Limits, Room};
 

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 
 use crate::action::{Acknowledgement, Taken};
-use crate::event::{LinkKey, Ticket};
+use crate::event::Ticket;
 use crate::ledger::Count;
+use crate::link::LinkKey;
 use crate::op::{DedupeKey, Entry, Op, Position};
 use liaison_protocol::frame::Refused;
 use liaison_protocol::mutant::{Mutant, planted};

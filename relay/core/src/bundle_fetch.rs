@@ -15,7 +15,7 @@ use liaison_protocol::prekey::BundlePosition;
 use liaison_protocol::{AgencyId, Timestamp};
 
 use crate::budget::{Bucket, Pace};
-use crate::event::LinkKey;
+use crate::link::LinkKey;
 
 /// Bundles that are asked for at a time, in all and of one peer.
 pub const ASKED_MAX: usize = 64;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use liaison_protocol::limits::CLOCK_AHEAD_MAX;
 use liaison_protocol::{NodeId, Timestamp};
 
-use crate::event::NodeKind;
+use crate::link::NodeKind;
 
 /// Relays whose clocks decide.
 const RELAYS_MIN: usize = 2;

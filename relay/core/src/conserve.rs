@@ -18,8 +18,8 @@ use liaison_protocol::frame::{HourTally, RollItem};
 use liaison_protocol::{Hour, MessageId, NodeId, Timestamp, codec};
 use serde::{Deserialize, Serialize};
 
-use crate::event::LinkKey;
 use crate::ledger::Tally;
+use crate::link::LinkKey;
 use crate::op::{DedupeKey, Op, Table};
 
 /// How long a peer may take for one answer.

@@ -10,25 +10,13 @@ use liaison_protocol::{MessageId, NodeId, Timestamp};
 
 use crate::conserve::ReleasedItem;
 use crate::durable::Durable;
+use crate::link::{LinkKey, NodeKind};
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
 use crate::proofs::VerifiedReceipt;
-
-/// One live link, as the shell numbers it. Never used twice in a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkKey(pub u64);
 
 /// Names a local request until it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
-
-/// Which program this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NodeKind {
-    /// An agency's daemon: holds an outbox and an inbox, forwards nothing for others.
-    Daemon,
-    /// A relay: holds queues for agencies.
-    Relay,
-}
 
 /// What happens to a node. Time comes beside it, as an argument.
 #[derive(Debug)]

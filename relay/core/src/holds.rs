@@ -17,7 +17,7 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::refusal::RefusalReason;
 use liaison_protocol::{AgencyId, NodeId, Timestamp};
 
-use crate::event::NodeKind;
+use crate::link::NodeKind;
 use crate::op::{Entry, Position};
 use crate::retry::{Backoff, Jitter};
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use liaison_protocol::limits::INQUIRY_HOPS_MAX;
 use liaison_protocol::{NodeId, Timestamp};
 
-use crate::event::{LinkKey, NodeKind};
+use crate::link::{LinkKey, NodeKind};
 use crate::op::{DedupeKey, Held, Remembered};
 use crate::quota::Rate;
 

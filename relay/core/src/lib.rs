@@ -21,6 +21,7 @@ mod holds;
 pub mod inquiry;
 mod lane;
 pub mod ledger;
+pub mod link;
 mod node;
 pub mod op;
 pub mod proofs;
@@ -34,5 +35,6 @@ pub mod route;
 mod testing;
 
 pub use action::Action;
-pub use event::{Event, LinkKey, NodeKind, Ticket};
+pub use event::{Event, Ticket};
+pub use link::{LinkKey, NodeKind};
 pub use node::{CHAIN_INDEX, Config, Node, QueueView, Restored, RestoredQueue};

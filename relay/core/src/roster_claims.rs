@@ -11,7 +11,7 @@ use std::time::Duration;
 use liaison_protocol::roster::RosterVersion;
 use liaison_protocol::{Hash, NodeId, Timestamp};
 
-use crate::event::{LinkKey, NodeKind};
+use crate::link::{LinkKey, NodeKind};
 
 /// How long an answer may take: the longest roster over 600 kbit/s.
 pub const ANSWER_MAX: Duration = Duration::from_secs(300);

@@ -12,7 +12,7 @@ use liaison_protocol::mutant::{Mutant, planted};
 use liaison_protocol::roster::{Agency, Roster};
 use liaison_protocol::{AgencyId, NodeId};
 
-use crate::event::{LinkKey, NodeKind};
+use crate::link::{LinkKey, NodeKind};
 
 /// Cost of one link where none is configured.
 const LINK_COST: u32 = 10;

@@ -30,9 +30,6 @@ pub use token::{Token, TokenError};
 use crate::reload::Reloader;
 use crate::telemetry::Exporter;
 
-/// How long the run loop may take to answer before a request fails, and before the relay counts as unhealthy.
-pub const ANSWER_MAX: Duration = Duration::from_secs(5);
-
 /// The admin socket, in errors.
 pub const LISTENER: Listener = Listener { program: "relay", key: "[listen] admin_socket" };
 
@@ -76,7 +73,7 @@ impl Surface {
 
 /// The run loop's answer, if it comes in time.
 async fn answer<T>(asked: impl Future<Output = Result<T, OperatorError>>) -> Result<T, Problem> {
-    match tokio::time::timeout(ANSWER_MAX, asked).await {
+    match tokio::time::timeout(crate::reload::ANSWER_MAX, asked).await {
         Ok(answer) => answer.map_err(Problem::from),
         Err(_) => Err(Problem::busy()),
     }

@@ -47,7 +47,7 @@ impl Problem {
 
     /// The run loop does not answer.
     pub(crate) fn busy() -> Self {
-        let detail = format!("the run loop did not answer within {} s", super::ANSWER_MAX.as_secs());
+        let detail = format!("the run loop did not answer within {} s", crate::reload::ANSWER_MAX.as_secs());
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "busy", Exit::Unavailable, detail)
     }
 

@@ -4,7 +4,6 @@ mod audit;
 mod check;
 mod control;
 mod fail_on;
-mod failure;
 mod links;
 mod meta;
 mod out;
@@ -20,7 +19,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use liaison_node::exit::Exit;
 
-pub use failure::Failure;
+pub use crate::failure::Failure;
 pub use out::Out;
 
 use crate::admin::client::Client;

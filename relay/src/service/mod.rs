@@ -22,8 +22,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Surface, serve};
-use crate::cli::Failure;
 use crate::config::RelayConfig;
+use crate::failure::Failure;
 use start::Started;
 
 /// How often histograms are sorted, so that their memory stays bounded while nobody scrapes.

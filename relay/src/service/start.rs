@@ -23,8 +23,8 @@ use tokio::sync::watch;
 
 use crate::admin::{LISTENER, Surface, Token};
 use crate::check::unbindable;
-use crate::cli::Failure;
 use crate::config::RelayConfig;
+use crate::failure::Failure;
 use crate::finding::{Finding, Level};
 use crate::keys::{Keys, compare};
 use crate::reload::Reloader;

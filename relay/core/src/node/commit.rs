@@ -10,7 +10,8 @@ use super::Node;
 use crate::action::{Acknowledgement, Action, Outcome};
 use crate::batch::{Batch, no_room};
 use crate::durable::Durable;
-use crate::event::{CommitResult, Disk, LinkKey, Ticket};
+use crate::event::{CommitResult, Disk, Ticket};
+use crate::link::LinkKey;
 
 /// A full disk is tried again this much later.
 const FULL_RETRY: Duration = Duration::from_secs(1);

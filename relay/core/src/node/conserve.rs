@@ -8,8 +8,9 @@ use liaison_protocol::{Hour, NodeId, Timestamp};
 use super::Node;
 use crate::action::Action;
 use crate::conserve::{ReleasedItem, Step};
-use crate::event::{LinkKey, NodeKind, Received};
+use crate::event::Received;
 use crate::ledger::{Count, Ledger, Way};
+use crate::link::{LinkKey, NodeKind};
 use crate::op::{DedupeKey, Entry, Remembered};
 
 impl Node {

@@ -5,8 +5,8 @@ use liaison_protocol::{NodeId, Timestamp};
 
 use super::Node;
 use crate::action::{Action, Taken};
-use crate::event::{LinkKey, NodeKind};
 use crate::inquiry::{Knows, Passing, Unanswered, knows};
+use crate::link::{LinkKey, NodeKind};
 use crate::op::{DedupeKey, Remembered};
 
 impl Node {

@@ -10,7 +10,7 @@ use liaison_protocol::{AgencyId, NodeId};
 
 use super::Node;
 use crate::action::Action;
-use crate::event::{LinkKey, NodeKind};
+use crate::link::{LinkKey, NodeKind};
 use crate::op::RANKS;
 
 impl Node {

@@ -25,7 +25,8 @@ use super::{Config, Node, Restored};
 use crate::action::{Action, SendTransfer};
 use crate::admit::rank_of;
 use crate::durable::Durable;
-use crate::event::{CommitResult, Event, LinkKey, NodeKind, Received};
+use crate::event::{CommitResult, Event, Received};
+use crate::link::{LinkKey, NodeKind};
 use crate::op::{Held, Op, Remembered, Table};
 use crate::proofs::VerifiedReceipt;
 

@@ -8,7 +8,7 @@ use liaison_protocol::refusal::RefusalReason;
 use super::end::{ENDING_MAX, EndingEntry};
 use super::{Node, QueueKey};
 use crate::action::Action;
-use crate::event::NodeKind;
+use crate::link::NodeKind;
 use crate::op::Position;
 use crate::queue::WINDOW;
 

@@ -4,8 +4,8 @@ use liaison_protocol::{AgencyId, Hour, NodeId, Timestamp};
 
 use super::Node;
 use crate::clock::PeerClocks;
-use crate::event::LinkKey;
 use crate::ledger::Tally;
+use crate::link::LinkKey;
 
 /// One queue and rank.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use liaison_protocol::refusal::RefusalReason;
 
 use super::{BEHIND, Hub, RELAY, SPARE, Word, acked, acks, sends};
 use crate::durable::Durable;
-use crate::event::{CommitResult, Event, NodeKind};
+use crate::event::{CommitResult, Event};
+use crate::link::NodeKind;
 use crate::op::{Held, Remembered};
 
 /// What the store says of a message that is held.

@@ -13,7 +13,8 @@ use liaison_protocol::{MessageId, NodeId, Precedence, Timestamp};
 use super::federation::{Federation, NOW};
 use crate::action::{Acknowledgement, Action, SendTransfer, Taken};
 use crate::durable::Durable;
-use crate::event::{CommitResult, Ended, Event, LinkKey, NodeKind, Received, Ticket};
+use crate::event::{CommitResult, Ended, Event, Received, Ticket};
+use crate::link::{LinkKey, NodeKind};
 use crate::node::{Config, Node, Restored, RestoredQueue};
 use crate::op::{DedupeKey, Entry, Op, Position, Remembered};
 

@@ -5,9 +5,9 @@ use std::io;
 
 use liaison_node::config::ConfigError;
 use liaison_node::exit::Exit;
+use liaison_node::text::safe_line as safe;
 use serde_json::json;
 
-use super::words::safe;
 use crate::admin::client::ClientError;
 use crate::finding::Finding;
 
