@@ -15,7 +15,10 @@ use super::root;
 const PROGRAMS: [(&str, &[&str]); 3] = [
     ("liaison", &["client/src/bin/liaison", "client/src/api"]),
     ("liaisond", &["client/src"]),
-    ("liaison-relay", &["relay/src", "relay/node/src/config", "relay/node/src/http", "relay/node/src/secrecy.rs"]),
+    (
+        "liaison-relay",
+        &["relay/src", "relay/driver/src", "relay/node/src/config", "relay/node/src/http", "relay/node/src/secrecy.rs"],
+    ),
 ];
 /// Files whose strings nobody reads: those of tests, and the phrases of libraries that are replaced.
 const NOT_SHOWN: [&str; 7] = ["room.rs", "tests", "testing", "store_faults", "hostile", "records", "plain.rs"];

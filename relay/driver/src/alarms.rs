@@ -40,8 +40,8 @@ impl Driver {
         }
         if self.roster.sign_key(&self.me, self.signer.key_id(), now).is_none() {
             return vec![format!(
-                "roster version {version} does not give this node the key that it signs with, or no longer: what it signs is \
-                 refused; install the key that the roster names, or ask for a roster that names this one"
+                "roster version {version} does not give this node the key that the node signs with, or no longer: \
+                 peers refuse what the node signs; install the key that the roster names, or ask for a new roster"
             )];
         }
         let ends = roster.own_keys_expire_ms.filter(|ends| ends.since(now) < SOON);

@@ -54,9 +54,12 @@ impl Driver {
         self.clock_talk.is_off = off_ms.is_some();
         match off_ms {
             Some(ahead_ms) if self.kind == NodeKind::Relay => {
-                tracing::error!(ahead_ms, "this clock is not its peers': no new custody until it is set (NTP)");
+                tracing::error!(
+                    ahead_ms,
+                    "this clock differs from the peers': no new custody until an operator sets the clock (NTP)"
+                );
             }
-            Some(ahead_ms) => tracing::error!(ahead_ms, "this clock is not its relays': set it (NTP)"),
+            Some(ahead_ms) => tracing::error!(ahead_ms, "this clock differs from the relays': set the clock (NTP)"),
             None => tracing::info!("this clock agrees with its peers' again"),
         }
     }
@@ -69,7 +72,7 @@ impl Driver {
         let alarm = |ahead_ms: i64| {
             let (seconds, way) = (ahead_ms.unsigned_abs() / 1_000, if ahead_ms < 0 { "behind" } else { "ahead of" });
             let then = if self.kind == NodeKind::Relay { ": no new custody" } else { "" };
-            format!("this clock is {seconds} s {way} the peers'{then}; set it: timedatectl set-ntp true")
+            format!("this clock is {seconds} s {way} the peers'{then}; set the clock: timedatectl set-ntp true")
         };
         self.core.clocks().off_ms().map(alarm).into_iter().collect()
     }

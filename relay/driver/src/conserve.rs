@@ -82,7 +82,7 @@ impl Driver {
             released = finding.released.count,
             missing = finding.missing,
             first = first.join(", "),
-            "a peer does not know what was released to it; the senders send it again"
+            "a peer has lost messages that were released to the peer; their senders send them again"
         );
         self.conservation.findings.insert((peer, hour), finding);
     }
@@ -94,7 +94,9 @@ impl Driver {
             *by_peer.entry(peer).or_default() += finding.missing;
         }
         let alarm = |(peer, missing)| {
-            format!("{peer} does not know {missing} entries that were released to it: liaison-relay audit names them")
+            format!(
+                "{peer} does not know {missing} entries that were released to {peer}: liaison-relay audit names them"
+            )
         };
         by_peer.into_iter().map(alarm).collect()
     }

@@ -89,7 +89,7 @@ impl Driver {
         let known = self.unproven.entry(peer.clone()).or_default();
         if now.since(known.logged) >= UNPROVEN_LOG || known.count == 0 {
             known.logged = now;
-            tracing::error!(%peer, "it acknowledges without a custody receipt that holds: what it was sent is kept");
+            tracing::error!(%peer, "a relay acknowledges without a custody receipt that holds: what the relay was sent is kept");
         }
         (known.count, known.last) = (known.count.saturating_add(1), now);
     }
@@ -196,7 +196,7 @@ impl Driver {
         let path = Proof::decode(&proof.proof).map_err(|error| error.to_string())?;
         let body = self.signed_receipts.verify(&proof.receipt, &self.roster)?.body().clone();
         check_custody(&body, &path, &leaf, &self.roster).map_err(|error| error.to_string())?;
-        if leaf.id == proof.id { Ok((leaf, body)) } else { Err("it is about another message".into()) }
+        if leaf.id == proof.id { Ok((leaf, body)) } else { Err("the proof is about another message".into()) }
     }
 }
 

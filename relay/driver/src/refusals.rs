@@ -27,7 +27,7 @@ impl Driver {
         let (now, said) = (self.now(), self.refusals.0.get(&peer).copied());
         match refused {
             Some(refused) if said.is_none_or(|said| now.since(said) >= SAY_EVERY) => {
-                tracing::warn!(%peer, detail = refused.detail, "mail is refused for its amount; the peer keeps it");
+                tracing::warn!(%peer, detail = refused.detail, "mail is refused for its amount; the peer keeps that mail");
                 self.refusals.0.insert(peer, now);
             }
             None if said.is_some() && !ack.taken.is_empty() => {

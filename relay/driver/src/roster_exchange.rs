@@ -75,7 +75,7 @@ impl Driver {
         // Too late otherwise: another peer was asked.
         let Some(peer) = self.news.claims.answered(link) else { return };
         if frame.bytes.is_empty() {
-            tracing::warn!(%peer, "a peer says that it follows another roster, and has none to show");
+            tracing::warn!(%peer, "a peer claims to follow another roster, and has none to show");
             let now = self.now();
             self.news.claims.disproved(&peer, now);
         } else {
@@ -200,8 +200,8 @@ impl Driver {
         let alarm = |by: liaison_core::roster_claims::Frozen| {
             let (peer, version) = (by.peer, by.version);
             format!(
-                "{peer} has said for a day that it follows roster version {version}, and no newer one than {followed} could be \
-                 taken from it: compare with the publisher's"
+                "{peer} has claimed for a day to follow roster version {version}, and gave none that is newer than \
+                 {followed}: compare with the publisher's"
             )
         };
         self.news.claims.frozen(followed, self.now()).map(alarm).collect()

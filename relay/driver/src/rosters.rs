@@ -34,7 +34,7 @@ pub enum LoadError {
     File(#[source] RosterError),
     /// The roots file has replaced root keys, or those of something else; and the store does not lead on from them.
     #[error(
-        "the roster file: {0}; neither the roots file nor a roster in the store leads to the keys that signed it: get the \
+        "the roster file: {0}; neither the roots file nor a roster in the store leads to the keys that signed this roster: get the \
          federation's present roots.json from its publishers, by a way that you trust"
     )]
     Roots(#[source] RosterError),

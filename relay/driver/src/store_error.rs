@@ -49,7 +49,7 @@ pub enum Fault {
     },
     /// Batches that were committed follow damaged ones, so that the engine would drop them. Nothing was changed. What
     /// helps is a copy of the disk, or a new directory: peers submit again what this node does not know.
-    #[error("corrupt store: {journal} is damaged at byte {start}, with committed batches behind it")]
+    #[error("corrupt store: {journal} is damaged at byte {start}, with committed batches behind the damage")]
     Journal {
         /// The file's name.
         journal: Box<str>,
@@ -96,7 +96,7 @@ pub enum Misuse {
         id: MessageId,
     },
     /// Bytes that no entry names would never be freed.
-    #[error("{id} is stored, and neither the store nor the batch has an entry for it")]
+    #[error("{id} is stored, and neither the store nor the batch has an entry for this envelope")]
     EnvelopeUnnamed {
         /// The envelope.
         id: MessageId,

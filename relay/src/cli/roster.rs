@@ -26,7 +26,7 @@ use crate::keys::{check_roster, read_anchor};
 pub(crate) enum Command {
     /// The roster that the relay follows; if no relay runs, the configured file
     Show,
-    /// What another roster would change of it; verifies the other one's signatures
+    /// What another roster would change in that roster; verifies the other roster's signatures
     Diff {
         /// The other roster
         file: PathBuf,

@@ -82,6 +82,6 @@ mod tests {
         assert_eq!([bytes(0), bytes(1023), bytes(1229), bytes(31 << 20)], ["0 B", "1023 B", "1.2 KiB", "31 MiB"]);
         assert_eq!([count(0), count(999), count(1204), count(1_000_000)], ["0", "999", "1 204", "1 000 000"]);
         let spans = [0, 4, 190, 3600, 604_799].map(|s| span(Duration::from_secs(s)));
-        assert_eq!(spans, ["0 ms", "4 s", "3 m 10 s", "1 h", "6 d 23 h"]);
+        assert_eq!(spans, ["0 s", "4 s", "3 m 10 s", "1 h", "6 d 23 h"]);
     }
 }
