@@ -145,7 +145,7 @@ async fn what_ends_soon_or_has_left_the_roster_is_an_alarm() {
             document.expires = in_days(60);
             document.relays[0].not_after = in_days(5);
         }),
-        ("roster version 4 does not give this node the key that it signs with", &|document| {
+        ("roster version 4 does not give this node the key that the node signs with", &|document| {
             document.relays[0].not_after = Timestamp::MAX;
             document.relays[0].sign_key = relay_at("127.0.0.1:1".parse().unwrap()).sign_key;
         }),
@@ -158,9 +158,12 @@ async fn what_ends_soon_or_has_left_the_roster_is_an_alarm() {
     for (alarm, change) in changes {
         relay.operator.reload_roster(fed.publish(change)).await.unwrap();
         // The roster is in force once it is durable.
-        while !alarms().await.iter().any(|said| said.starts_with(alarm)) {
-            tokio::task::yield_now().await;
-        }
+        let raised = async {
+            while !alarms().await.iter().any(|said| said.starts_with(alarm)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, raised).await.expect(alarm);
         assert_eq!(alarms().await.len(), 1, "{alarm}");
     }
     relay.end().await;
